@@ -1,0 +1,13 @@
+//! Floor 0: time, ids, entropy, hashes and secrets. Knows nothing of jobs and performs no I/O
+//! beyond reading the clock and the operating system's entropy.
+
+pub mod crypto;
+pub mod entropy;
+pub mod ids;
+pub mod secret;
+pub mod time;
+
+pub use entropy::{Entropy, SystemEntropy};
+pub use ids::{ClientId, JobId, TaskId, WorkerId};
+pub use secret::Secret;
+pub use time::{Clock, SystemClock, Timestamp};

@@ -1,0 +1,1 @@
+//! Outgoing HTTP: one client for all roles, rustls only, every call with a timeout.

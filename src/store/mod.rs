@@ -1,0 +1,476 @@
+//! Floor 4: the ports to what lasts, cut by what must be atomic together, and their adapters.
+//!
+//! A store decides nothing about a job: it keeps what a step came to and hands it out again.
+//! [`JobStore::commit`] is the only way a job changes. One conformance suite
+//! (`tests/store_suite.rs`) runs against every adapter.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
+use crate::domain::{Event, Job, JobStatus, Lease, Task, Webhook, Worker};
+use crate::engine::{DataStores, Effect, Guard, Signal};
+
+/// What went wrong with a store. Ask of each: retry, tell the user, or bug?
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached or is too slow just now; the same call may go through later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The store's content cannot be read: a newer version wrote it, or it is damaged.
+    #[error("the store's content cannot be read: {0}")]
+    Corrupt(String),
+}
+
+/// Why a commit did not happen. Nothing of it was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The job's revision is another: load it and step again.
+    #[error("the job has changed meanwhile")]
+    Conflict,
+    /// The idempotency key has a job already.
+    #[error("the idempotency key belongs to job {job_id}")]
+    KeyTaken {
+        /// That job.
+        job_id: JobId,
+        /// The request that made it.
+        fingerprint: String,
+    },
+    /// The client has no job left this month.
+    #[error("the quota of {limit} jobs a month is used up")]
+    QuotaExceeded {
+        /// The quota.
+        limit: u64,
+    },
+    /// A task is no longer what the step took it for: load it and step again.
+    #[error("task {0} has changed meanwhile")]
+    TaskChanged(TaskId),
+    /// The store's own trouble. Whether the commit happened is unknown after `Unavailable`: load
+    /// the job and see.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One step's fruit, to be stored all together or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// The stored revision that the step started from; 0 when the job is new.
+    pub expected_revision: u64,
+    /// The job as it is to be.
+    pub job: Job,
+    /// What goes with it, in order.
+    pub effects: Vec<Effect>,
+    /// What must still be true.
+    pub guards: Vec<Guard>,
+    /// The step's time, for rows that need one.
+    pub now: Timestamp,
+}
+
+/// What the shell is told of a commit.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Committed {
+    /// Leases that `EndTasks` has ended: the workers are to be told.
+    pub ended_leases: Vec<(WorkerId, TaskId)>,
+    /// Branches that `ReleaseBranches` has queued.
+    pub released: Vec<Task>,
+    /// Outbox rows that were written, in order, for delivery without waiting for a scan.
+    pub outbox: Vec<Uuid>,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Due {
+    /// Jobs whose `wake_at` has passed.
+    pub jobs: Vec<JobId>,
+    /// Tasks whose `due_at` has passed.
+    pub tasks: Vec<Task>,
+    /// When the next job or task is due after these, if any.
+    pub next: Option<Timestamp>,
+}
+
+/// What the outbox carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Message {
+    /// For another job.
+    Signal(Signal),
+    /// For a client's URL.
+    Webhook(Box<Webhook>),
+}
+
+/// A message to be delivered at least once, claimed for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboxItem {
+    /// Derived from the commit, or the webhook's own id.
+    pub id: Uuid,
+    /// What.
+    pub message: Message,
+    /// Deliveries tried before this one.
+    pub attempts: u32,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+/// How a try at delivering an outbox item ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delivery {
+    /// Done: the item leaves the queue. A webhook stays in the delivery log.
+    Delivered,
+    /// Again at that time.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// What went wrong, for the delivery log.
+        reason: String,
+    },
+    /// Given up: a dead letter, kept in the delivery log.
+    Dead {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One webhook in the delivery log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryRecord {
+    /// `webhook-id` on the wire.
+    pub id: Uuid,
+    /// The job.
+    pub job_id: JobId,
+    /// The event's name.
+    pub event: String,
+    /// Where it goes.
+    pub url: String,
+    /// `pending`, `delivered` or `dead`.
+    pub status: String,
+    /// Tries so far.
+    pub attempts: u32,
+    /// What the last failed try said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it is tried next, or was tried last.
+    pub updated_at: Timestamp,
+}
+
+/// Which jobs to list; newest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct JobQuery {
+    /// Only this client's; none is everybody's.
+    pub client: Option<ClientId>,
+    /// Only in one of these; empty is any.
+    pub statuses: Vec<JobStatus>,
+    /// Only of this blueprint.
+    pub blueprint: Option<String>,
+    /// Created at or after.
+    pub created_from: Option<Timestamp>,
+    /// Created before.
+    pub created_to: Option<Timestamp>,
+    /// All of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Continue after this job.
+    pub after: Option<JobId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What an idempotency key stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// The job that it made.
+    pub job_id: JobId,
+    /// The request that made it.
+    pub fingerprint: String,
+}
+
+/// How much a crash may cost, as the store is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Nothing that was answered.
+    Fsync,
+    /// The last moments before a power loss; nothing when only the process dies.
+    Os,
+    /// Everything.
+    None,
+}
+
+/// Jobs, their tasks, the outbox and what guards them.
+#[async_trait]
+pub trait JobStore: Send + Sync + 'static {
+    /// Returns the job.
+    async fn load(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// Returns the task, in whatever status.
+    async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// Returns every latest attempt of the visit's branches, by branch. Superseded attempts (ended
+    /// without a report) are left out.
+    async fn branches(&self, job: JobId, visit: u64) -> Result<Vec<Task>, StoreError>;
+
+    /// Returns the tasks of the job that have not ended, queued or leased first in branch order,
+    /// at most `limit`.
+    async fn open_tasks(&self, job: JobId, limit: u32) -> Result<Vec<Task>, StoreError>;
+
+    /// Stores a step's fruit, all of it or nothing; checks the revision, then the guards.
+    ///
+    /// Invariants: I1, I7, I12. `EndTask` keeps the record (status `ended`, lease holder, answer
+    /// and, for branches, the report) and drops its parameters.
+    async fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
+
+    /// Gives a queued task to a worker; nothing when it is no longer queued.
+    async fn lease_task(&self, id: &TaskId, lease: Lease) -> Result<Option<Task>, StoreError>;
+
+    /// Puts off the end of the worker's leases on these tasks; returns those that it does hold.
+    async fn extend_leases(
+        &self,
+        worker: &WorkerId,
+        tasks: &[TaskId],
+        until: Timestamp,
+    ) -> Result<Vec<TaskId>, StoreError>;
+
+    /// Takes the task back from the worker, who never got it: queued again, as it was. Nothing when
+    /// the worker does not hold it.
+    async fn release_task(
+        &self,
+        id: &TaskId,
+        worker: &WorkerId,
+    ) -> Result<Option<Task>, StoreError>;
+
+    /// Returns queued tasks in id order after `after`, at most `limit`: for filling an index.
+    async fn queued_tasks(
+        &self,
+        after: Option<&TaskId>,
+        limit: u32,
+    ) -> Result<Vec<Task>, StoreError>;
+
+    /// Returns the tasks leased to the worker.
+    async fn leased_tasks(&self, worker: &WorkerId) -> Result<Vec<Task>, StoreError>;
+
+    /// Returns what is due at `now`, oldest first, at most `limit` of each.
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError>;
+
+    /// Claims outbox items that are due, oldest first, until `until`: no one else gets them before.
+    async fn take_outbox(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OutboxItem>, StoreError>;
+
+    /// Returns when the next outbox item is due, if any: claimed ones at the end of their claim.
+    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Records how a try ended.
+    async fn settle_outbox(
+        &self,
+        id: Uuid,
+        delivery: Delivery,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Returns the job's webhooks with how they stand, oldest first, at most `limit`.
+    async fn deliveries(&self, job: JobId, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
+
+    /// Returns a blueprint's data stores as written so far; what was never written is absent.
+    async fn data_stores(&self, blueprint: &str) -> Result<DataStores, StoreError>;
+
+    /// Returns what a key stands for, unless it is past its time.
+    async fn find_by_key(
+        &self,
+        client: &ClientId,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<KnownKey>, StoreError>;
+
+    /// Lists jobs, newest first.
+    async fn list(&self, query: JobQuery) -> Result<Vec<Job>, StoreError>;
+
+    /// Counts jobs by status; none counts everybody's.
+    async fn counts(
+        &self,
+        client: Option<&ClientId>,
+    ) -> Result<BTreeMap<JobStatus, u64>, StoreError>;
+
+    /// Deletes ended jobs whose time (`Job::keep_until`) has passed, with their tasks, history and
+    /// deliveries, and forgotten keys; at most `limit` jobs; returns which.
+    async fn purge(&self, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError>;
+
+    /// Keeps a revision's source, so that its jobs can go on after the file has changed.
+    async fn put_blueprint(
+        &self,
+        name: &str,
+        revision: &str,
+        source: &str,
+    ) -> Result<(), StoreError>;
+
+    /// Returns a revision's source.
+    async fn blueprint_source(
+        &self,
+        name: &str,
+        revision: &str,
+    ) -> Result<Option<String>, StoreError>;
+
+    /// Tells whether reads and writes work just now.
+    async fn health(&self) -> Result<(), StoreError>;
+
+    /// Tells how much a crash may cost.
+    fn durability(&self) -> Durability;
+
+    /// Writes what is under way, answers it and stops; later calls are `Unavailable`.
+    async fn close(&self);
+}
+
+/// The kind of a short-lived worker token. Source: wire-protocol §3.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// Authenticates requests.
+    Access,
+    /// Buys a new pair, once.
+    Refresh,
+}
+
+/// A short-lived worker token, by the hash of its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// SHA-256 of the token as hex.
+    pub hash: String,
+    /// Which kind.
+    pub kind: TokenKind,
+    /// Whose.
+    pub worker: WorkerId,
+    /// The pairs that stem from one issue; a reused refresh token revokes them all.
+    pub family: Uuid,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a refresh token that was presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefreshOutcome {
+    /// It was good, and is used up now.
+    Taken(TokenRecord),
+    /// It was used before: its whole family is revoked now.
+    Reused,
+    /// Unknown or past its time.
+    Unknown,
+}
+
+/// Workers, their reputation, their short-lived tokens and the nonces of their messages.
+#[async_trait]
+pub trait WorkerStore: Send + Sync + 'static {
+    /// Stores a registration; keeps the reputation that an earlier one has earned. Returns the
+    /// record as stored.
+    async fn put_worker(&self, worker: Worker) -> Result<Worker, StoreError>;
+
+    /// Stores what a heartbeat changes: everything but registration time and reputation.
+    async fn beat(&self, worker: Worker) -> Result<(), StoreError>;
+
+    /// Returns every worker, by id, the expired ones included.
+    async fn list_workers(&self) -> Result<Vec<Worker>, StoreError>;
+
+    /// Forgets workers that expired before the time; their reputation is kept for their return.
+    async fn forget_workers(&self, expired_before: Timestamp) -> Result<Vec<WorkerId>, StoreError>;
+
+    /// Changes a worker's reputation within 0 to 1; returns the new one.
+    async fn adjust_reputation(&self, worker: &WorkerId, delta: f64) -> Result<f64, StoreError>;
+
+    /// Stores short-lived tokens.
+    async fn put_tokens(&self, tokens: Vec<TokenRecord>) -> Result<(), StoreError>;
+
+    /// Returns the access token's record, expired ones included: their holder is told to refresh.
+    async fn find_access_token(&self, hash: &str) -> Result<Option<TokenRecord>, StoreError>;
+
+    /// Uses up a refresh token of the worker's.
+    async fn take_refresh_token(
+        &self,
+        hash: &str,
+        worker: &WorkerId,
+        now: Timestamp,
+    ) -> Result<RefreshOutcome, StoreError>;
+
+    /// Remembers a nonce until the time; false when it is known already.
+    async fn remember_nonce(
+        &self,
+        worker: &WorkerId,
+        nonce: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Forgets tokens and nonces that are past their time.
+    async fn purge_secrets(&self, now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// History. Losing it never blocks a job.
+#[async_trait]
+pub trait HistoryStore: Send + Sync + 'static {
+    /// Appends events; one whose id is known is left as it is.
+    async fn append(&self, events: Vec<Event>) -> Result<(), StoreError>;
+
+    /// Returns the job's events in order after (revision, index), at most `limit`.
+    async fn by_job(
+        &self,
+        job: JobId,
+        after: Option<(u64, u32)>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError>;
+}
+
+/// What went wrong with a blob.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The key leaves its prefix, is empty or too long.
+    #[error("`{0}` is not a file name that can be stored")]
+    InvalidKey(String),
+    /// The body is larger than allowed; nothing was stored.
+    #[error("the file is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The body broke off; nothing was stored.
+    #[error("the upload broke off: {0}")]
+    Interrupted(String),
+    /// The store cannot be reached just now.
+    #[error("the blob store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// A stored blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobInfo {
+    /// `jobs/<job id>/<file name>`.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of the content as lower-case hex, when known.
+    pub sha256: Option<String>,
+}
+
+/// A blob's content, in pieces.
+pub type BlobBody = futures::stream::BoxStream<'static, Result<bytes::Bytes, BlobError>>;
+
+/// Heavy payloads and job files. Keys are `/`-separated; no part is empty, `.` or `..`.
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Stores a body under the key, replacing what was there only once all of it has come.
+    async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError>;
+
+    /// Opens a blob.
+    async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError>;
+
+    /// Lists the blobs whose key starts with the prefix, in key order.
+    async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError>;
+
+    /// Deletes every blob whose key starts with the prefix.
+    async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError>;
+
+    /// Returns the URI under which workers know the blob.
+    fn uri(&self, key: &str) -> String;
+}
