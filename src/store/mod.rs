@@ -67,6 +67,9 @@ pub struct Commit {
     pub guards: Vec<Guard>,
     /// The step's time, for rows that need one.
     pub now: Timestamp,
+    /// When the outbox rows are first due for a claim: later than `now`, because the shell that
+    /// commits delivers them itself at once and a scan is only for what a crash leaves behind.
+    pub outbox_due: Timestamp,
 }
 
 /// What the shell is told of a commit.
@@ -76,7 +79,7 @@ pub struct Committed {
     pub ended_leases: Vec<(WorkerId, TaskId)>,
     /// Branches that `ReleaseBranches` has queued.
     pub released: Vec<Task>,
-    /// Outbox rows that were written, in order, for delivery without waiting for a scan.
+    /// Outbox rows that were written, one for each `Signal` and `SendWebhook`, in their order.
     pub outbox: Vec<Uuid>,
 }
 
