@@ -274,6 +274,20 @@ pub struct Job {
     /// Workers that died with the current task, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_workers: Vec<WorkerId>,
+    /// The state from which a retry goes on, when the job has failed or been quarantined: the one
+    /// whose work failed, not the `end` state that says so. Before that, the last state that was
+    /// left by its way out for failures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_state: Option<String>,
+    /// How often someone has set the ended job going again. Its parent is told of the first end
+    /// only, so a retry of a child stays its own affair.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Job {

@@ -187,6 +187,21 @@ pub struct Task {
 }
 
 impl Task {
+    /// Queues a branch that the fan-out's `limit` has held back; its deadlines count from now.
+    /// Whoever carries out `Effect::ReleaseBranches` calls this. Changes nothing in a task that is
+    /// not held.
+    pub fn release(&mut self, now: Timestamp) {
+        if self.status != TaskStatus::Held {
+            return;
+        }
+        let held = now.since(self.queued_at);
+        self.status = TaskStatus::Queued;
+        self.queued_at = now;
+        self.available_at = now;
+        self.dispatch_deadline = self.dispatch_deadline.map(|at| at.after(held));
+        self.result_deadline = self.result_deadline.map(|at| at.after(held));
+    }
+
     /// Returns when this task next needs looking at, if ever: the store's `due` index.
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
@@ -264,6 +279,9 @@ pub struct TaskReport {
     /// Merged into the job's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Object>,
+    /// Replaces the job's, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<Value>,
     /// `execution_time_seconds` and the handler's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub costs: Option<Object>,
@@ -280,6 +298,7 @@ impl TaskReport {
             error: Some(TaskError { code: code.to_owned(), message: message.into(), details: None }),
             data_metadata: None,
             metadata: None,
+            security: None,
             costs: None,
         }
     }
@@ -294,6 +313,7 @@ impl TaskReport {
             error: None,
             data_metadata: None,
             metadata: None,
+            security: None,
             costs: None,
         }
     }

@@ -8,6 +8,7 @@
 pub mod explain;
 pub mod select;
 pub mod step;
+pub mod submission;
 
 use std::collections::BTreeMap;
 
@@ -18,9 +19,10 @@ use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::blueprint::Blueprint;
 use crate::domain::task::RetryPolicy;
 pub use crate::domain::task::Answer;
-use crate::domain::{ClientRef, Event, Job, JobError, Object, Task, TaskReport, Webhook};
+use crate::domain::{Event, Job, JobError, Object, Task, TaskReport, Webhook};
 
 pub use step::{create, needs_branches, step};
+pub use submission::{IdempotencyKey, Quota, Submission, SubmitError};
 
 /// The content of a blueprint's data stores: store, key, value.
 pub type DataStores = BTreeMap<String, Object>;
@@ -42,6 +44,8 @@ pub struct Limits {
     pub max_deliveries: u32,
     /// Serialised size of `state_history`, a result, parameters or an event, in bytes.
     pub payload_bytes_max: usize,
+    /// Serialised size of all results of one fan-out together, in bytes.
+    pub aggregation_bytes_max: usize,
     /// Serialised size of an event's details, in bytes.
     pub event_details_bytes_max: usize,
     /// How long ended jobs are kept, in ms.
@@ -64,6 +68,7 @@ impl Default for Limits {
             retry: RetryPolicy::default(),
             max_deliveries: 3,
             payload_bytes_max: 1 << 20,
+            aggregation_bytes_max: 64 << 20,
             event_details_bytes_max: 4096,
             retention_ms: 30 * 24 * 3_600_000,
             penalty_contract: 0.2,
@@ -88,65 +93,6 @@ pub struct World<'a> {
     pub limits: &'a Limits,
     /// The other branches' records, when [`needs_branches`] asked for them; else empty.
     pub branches: &'a [Task],
-}
-
-/// A request for a job, checked for shape by whoever received it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Submission {
-    /// The new job's id, minted by the shell; derived for children.
-    pub id: JobId,
-    /// The owner.
-    pub client: ClientRef,
-    /// The input.
-    pub initial_data: Value,
-    /// Where webhooks go.
-    pub webhook_url: Option<String>,
-    /// Default for tasks, in ms.
-    pub dispatch_timeout_ms: Option<u64>,
-    /// Default for tasks, in ms.
-    pub result_timeout_ms: Option<u64>,
-    /// `allowed_skills` and whatever else the client's policy says.
-    pub policy: Option<Object>,
-    /// Handed on to tasks.
-    pub security: Option<Value>,
-    /// Handed on to tasks and webhooks.
-    pub metadata: Option<Object>,
-    /// Files among the data.
-    pub data_metadata: Option<Object>,
-    /// Fewer state entries than the server allows.
-    pub max_transitions: Option<u32>,
-    /// For finding the job again.
-    pub labels: BTreeMap<String, String>,
-    /// W3C trace context.
-    pub tracing_context: BTreeMap<String, String>,
-    /// 0 for a client's job.
-    pub depth: u32,
-    /// Whom a child reports to.
-    pub parent: Option<crate::domain::ParentLink>,
-    /// At most one job for each key (I12).
-    pub idempotency: Option<IdempotencyKey>,
-    /// The client's monthly quota, if it has one (I7).
-    pub quota: Option<Quota>,
-}
-
-/// A client's name for one submission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdempotencyKey {
-    /// The client's text.
-    pub key: String,
-    /// Digest of the request; the same key with another digest is a conflict.
-    pub fingerprint: String,
-    /// When the key may be forgotten.
-    pub until: Timestamp,
-}
-
-/// A client's monthly allowance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quota {
-    /// `2026-11`, in UTC.
-    pub month: String,
-    /// Jobs allowed in that month.
-    pub limit: u64,
 }
 
 /// Something that has happened and that a job may care about.
@@ -289,7 +235,7 @@ pub enum Effect {
         /// Kept for branches until the fan-out ends.
         report: Option<TaskReport>,
     },
-    /// Queue these branches of the visit, which were held.
+    /// Queue these branches of the visit, which were held: `Task::release` on each.
     ReleaseBranches {
         /// The visit.
         visit: u64,
@@ -403,41 +349,4 @@ pub enum Outcome {
     Advanced(Box<Advance>),
     /// Nothing to do.
     Ignored(Ignored),
-}
-
-/// Why a submission was refused. Each is the client's to mend.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// `initial_data` does not match the blueprint's `input`.
-    #[error("initial_data does not match the input schema of blueprint `{blueprint}`: {reason}")]
-    InvalidInput {
-        /// The blueprint.
-        blueprint: String,
-        /// The first violations, with their places.
-        reason: String,
-    },
-    /// Too deep in a family of jobs.
-    #[error("a child at depth {depth} is deeper than the limit of {limit}")]
-    TooDeep {
-        /// The child's.
-        depth: u32,
-        /// The server's.
-        limit: u32,
-    },
-    /// More transitions than the server allows, or none.
-    #[error("max_transitions is {seen}, expected 1 to {limit}")]
-    MaxTransitions {
-        /// The request's.
-        seen: u32,
-        /// The server's.
-        limit: u32,
-    },
-    /// The input is larger than a job may hold.
-    #[error("initial_data is {seen} bytes, the limit is {limit}")]
-    TooLarge {
-        /// Its size.
-        seen: usize,
-        /// The limit.
-        limit: usize,
-    },
 }
