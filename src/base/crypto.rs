@@ -27,8 +27,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// Returns HMAC-SHA256 of the message.
 #[must_use]
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(message);
     mac.finalize().into_bytes().into()
 }
@@ -110,7 +109,9 @@ mod tests {
 
     #[test]
     fn shares_are_spread() {
-        let low = (0_u32..1000).filter(|i| share(&[&i.to_be_bytes()]) < 0.3).count();
+        let low = (0_u32..1000)
+            .filter(|i| share(&[&i.to_be_bytes()]) < 0.3)
+            .count();
         assert!((250..350).contains(&low), "{low}");
     }
 }

@@ -18,7 +18,9 @@ pub const IDENTIFIER_BYTES_MAX: usize = 128;
 pub fn is_identifier(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= IDENTIFIER_BYTES_MAX
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// A job's id: a version 7 UUID whose last byte is the family's partition.
@@ -37,7 +39,11 @@ impl JobId {
         let mut bytes = [0_u8; 16];
         bytes[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&random);
-        Self(uuid::Builder::from_random_bytes(bytes).with_version(uuid::Version::SortRand).into_uuid())
+        Self(
+            uuid::Builder::from_random_bytes(bytes)
+                .with_version(uuid::Version::SortRand)
+                .into_uuid(),
+        )
     }
 
     /// Derives the id of the child that this job starts at the given state visit.

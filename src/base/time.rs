@@ -51,7 +51,9 @@ impl Timestamp {
     /// Reads RFC 3339 text (any offset), or nothing when it is not that.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
+        text.parse::<jiff::Timestamp>()
+            .ok()
+            .map(|t| Self(t.as_millisecond()))
     }
 }
 
@@ -72,7 +74,10 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system's clock"
+    )]
     fn now(&self) -> Timestamp {
         let since_epoch = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -89,7 +94,10 @@ mod tests {
     fn text_round_trips() {
         let t = Timestamp(1_795_422_154_195);
         assert_eq!(t.to_rfc3339(), "2026-11-23T08:22:34.195Z");
-        assert_eq!(Timestamp::parse_rfc3339("2026-11-23T09:22:34.195+01:00"), Some(t));
+        assert_eq!(
+            Timestamp::parse_rfc3339("2026-11-23T09:22:34.195+01:00"),
+            Some(t)
+        );
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 

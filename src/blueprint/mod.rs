@@ -4,15 +4,17 @@
 //! compiled expressions, so the engine can neither meet a missing state nor a bad expression.
 //! Performs no I/O: files are read by whoever calls, and handed in as text.
 
+pub mod catalog;
 pub mod expr;
 pub mod load;
 pub mod model;
 pub mod schema;
 
+pub use catalog::Catalog;
 pub use expr::{Compiled, EvalError, Scope};
 pub use load::{Loaded, Problem, load};
-pub use schema::Schema;
 pub use model::{
     Action, Approve, Blueprint, Body, Choice, ConditionId, Dispatch, Emit, End, Outcome, Parallel,
     ParallelTasks, Put, Run, State, Template, TemplateId, Until, Wait, WaitFor,
 };
+pub use schema::Schema;

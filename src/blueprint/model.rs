@@ -316,7 +316,10 @@ impl Blueprint {
     /// Returns a state by its name.
     #[must_use]
     pub fn state(&self, name: &str) -> Option<&State> {
-        self.states.iter().find(|(known, _)| known == name).map(|(_, state)| state)
+        self.states
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, state)| state)
     }
 
     /// Returns the body that a path of `choose` branches leads to; `u16::MAX` names `otherwise`.
@@ -324,7 +327,13 @@ impl Blueprint {
     pub fn body(&self, state: &str, path: &[u16]) -> Option<&Body> {
         let mut body = &self.state(state)?.body;
         for index in path {
-            let Action::Choose { branches, otherwise } = &body.action else { return None };
+            let Action::Choose {
+                branches,
+                otherwise,
+            } = &body.action
+            else {
+                return None;
+            };
             body = match *index {
                 u16::MAX => otherwise.as_deref()?,
                 index => &branches.get(usize::from(index))?.body,

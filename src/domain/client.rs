@@ -41,6 +41,10 @@ pub struct ClientRef {
 
 impl From<&Client> for ClientRef {
     fn from(client: &Client) -> Self {
-        Self { id: client.id.clone(), plan: client.plan.clone(), params: client.params.clone() }
+        Self {
+            id: client.id.clone(),
+            plan: client.plan.clone(),
+            params: client.params.clone(),
+        }
     }
 }

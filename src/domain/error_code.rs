@@ -19,7 +19,10 @@ pub enum FailureClass {
 /// An error code on the wire. Source: wire-protocol §5.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "the names are the wire's own and say what they mean")]
+#[expect(
+    missing_docs,
+    reason = "the names are the wire's own and say what they mean"
+)]
 pub enum TaskErrorCode {
     TransientError,
     PermanentError,
@@ -93,7 +96,10 @@ mod tests {
     #[test]
     fn text_and_serde_agree() {
         for code in TaskErrorCode::ALL {
-            assert_eq!(serde_json::to_value(code).expect("serialises"), code.as_str());
+            assert_eq!(
+                serde_json::to_value(code).expect("serialises"),
+                code.as_str()
+            );
         }
     }
 

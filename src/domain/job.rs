@@ -63,7 +63,10 @@ impl JobStatus {
     /// Tells whether the job has ended. There is one terminal set (fixes EQ1).
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Finished | Self::Failed | Self::Quarantined | Self::Cancelled)
+        matches!(
+            self,
+            Self::Finished | Self::Failed | Self::Quarantined | Self::Cancelled
+        )
     }
 
     /// Returns the status's text on the wire.
@@ -285,7 +288,10 @@ pub struct Job {
     pub retries: u32,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -307,7 +313,10 @@ mod tests {
     fn status_text_round_trips() {
         for status in JobStatus::ALL {
             assert_eq!(JobStatus::parse(status.as_str()), Some(status));
-            assert_eq!(serde_json::to_value(status).expect("serialises"), status.as_str());
+            assert_eq!(
+                serde_json::to_value(status).expect("serialises"),
+                status.as_str()
+            );
         }
         assert_eq!(JobStatus::parse("error"), None);
     }

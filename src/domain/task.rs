@@ -45,7 +45,12 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial_ms: 1_000, factor: 2.0, max_ms: 60_000, jitter: 0.2 }
+        Self {
+            initial_ms: 1_000,
+            factor: 2.0,
+            max_ms: 60_000,
+            jitter: 0.2,
+        }
     }
 }
 
@@ -61,7 +66,10 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// Four attempts, as the original's `JOB_MAX_RETRIES=3` gives.
     fn default() -> Self {
-        Self { max_attempts: 4, backoff: Backoff::default() }
+        Self {
+            max_attempts: 4,
+            backoff: Backoff::default(),
+        }
     }
 }
 
@@ -295,7 +303,11 @@ impl TaskReport {
             status: status::FAILURE.to_owned(),
             worker_id: None,
             data: None,
-            error: Some(TaskError { code: code.to_owned(), message: message.into(), details: None }),
+            error: Some(TaskError {
+                code: code.to_owned(),
+                message: message.into(),
+                details: None,
+            }),
             data_metadata: None,
             metadata: None,
             security: None,

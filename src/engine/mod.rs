@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::blueprint::Blueprint;
-use crate::domain::task::RetryPolicy;
 pub use crate::domain::task::Answer;
+use crate::domain::task::RetryPolicy;
 use crate::domain::{Event, Job, JobError, Object, Task, TaskReport, Webhook};
 
 pub use step::{create, needs_branches, step};

@@ -1,1 +1,3 @@
 //! Floor 2: the wire.
+
+pub mod webhook;

@@ -1,1 +1,331 @@
-//! Floor 5: the shell.
+//! Floor 5: the shell. Performs what the engine decides, and decides nothing about a job itself.
+//!
+//! Every input takes one path, [`Runtime::apply`]: load the job, one pure step, one atomic commit;
+//! then the hints go out (matchmaker, watchers, timers, outbox). The store is the truth; all that
+//! is kept in memory here can be lost at any instruction and costs latency, never a job.
+//! Knows neither HTTP statuses nor SQL.
+
+mod apply;
+mod blueprints;
+mod intake;
+mod loops;
+mod matchmaker;
+mod outbox;
+mod queue;
+mod registry;
+mod tokens;
+mod turns;
+mod views;
+mod watch;
+pub mod webhook;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::base::{Clock, Entropy, JobId};
+use crate::domain::{ClientRef, Job, Object};
+use crate::engine::{Answer, Ignored, Limits, SubmitError};
+use crate::store::{BlobStore, Durability, HistoryStore, JobStore, StoreError, WorkerStore};
+
+pub use matchmaker::Handout;
+pub use registry::{Beat, BeatAnswer, Notice};
+pub use tokens::{TokenCheck, TokenPair};
+pub use watch::Watch;
+pub use webhook::{SendFailure, WebhookRequest, WebhookSecrets, WebhookSender};
+
+/// Everything outside the process that the shell uses.
+#[derive(Clone)]
+pub struct Ports {
+    /// Jobs, tasks, outbox.
+    pub jobs: Arc<dyn JobStore>,
+    /// Workers, tokens, nonces.
+    pub workers: Arc<dyn WorkerStore>,
+    /// History.
+    pub history: Arc<dyn HistoryStore>,
+    /// Job files and heavy payloads.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and tokens.
+    pub entropy: Arc<dyn Entropy>,
+    /// The way out for webhooks.
+    pub webhooks: Arc<dyn WebhookSender>,
+    /// What signs them.
+    pub secrets: Arc<dyn WebhookSecrets>,
+}
+
+/// The shell's bounds and times. Units are in the names.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The engine's.
+    pub limits: Limits,
+    /// How long a task stays with a worker that is not heard of.
+    pub lease_ms: u64,
+    /// How long a worker that is not heard of counts as alive.
+    pub worker_ttl_ms: u64,
+    /// Tasks under way at which `overflow` looks for another worker.
+    pub soft_limit: u32,
+    /// Workers below this reputation get no tasks.
+    pub reputation_min: f64,
+    /// How long an idempotency key is kept.
+    pub idempotency_ms: u64,
+    /// Lifetime of a worker's access token.
+    pub access_token_ms: u64,
+    /// Lifetime of a worker's refresh token.
+    pub refresh_token_ms: u64,
+    /// How long a message's nonce is remembered; more than twice the freshness window (WQ10).
+    pub nonce_ms: u64,
+    /// How long webhooks are retried before they are dead letters.
+    pub webhook_retry_ms: u64,
+    /// Times that a step is tried again when another process was faster.
+    pub conflict_retries: u32,
+    /// Outgoing messages under way at once, of all jobs.
+    pub outbox_concurrency: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            lease_ms: 30_000,
+            worker_ttl_ms: 120_000,
+            soft_limit: 3,
+            reputation_min: 0.3,
+            idempotency_ms: 24 * 3_600_000,
+            access_token_ms: 3_600_000,
+            refresh_token_ms: 86_400_000,
+            nonce_ms: 150_000,
+            webhook_retry_ms: 24 * 3_600_000,
+            conflict_retries: 20,
+            outbox_concurrency: 64,
+        }
+    }
+}
+
+/// A client's request for a job, decoded and checked for shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// The owner.
+    pub client: ClientRef,
+    /// Jobs that the owner may create in a calendar month (UTC).
+    pub quota: Option<u64>,
+    /// The input.
+    pub initial_data: Value,
+    /// Where webhooks go.
+    pub webhook_url: Option<String>,
+    /// Default for tasks.
+    pub dispatch_timeout_ms: Option<u64>,
+    /// Default for tasks.
+    pub result_timeout_ms: Option<u64>,
+    /// `allowed_skills` and more.
+    pub policy: Option<Object>,
+    /// Handed on.
+    pub security: Option<Value>,
+    /// Handed on.
+    pub metadata: Option<Object>,
+    /// Files among the data.
+    pub data_metadata: Option<Object>,
+    /// Fewer state entries than the server allows.
+    pub max_transitions: Option<u32>,
+    /// For finding the job again.
+    pub labels: BTreeMap<String, String>,
+    /// W3C trace context.
+    pub tracing_context: BTreeMap<String, String>,
+    /// The client's key for this request, and the request's digest.
+    pub idempotency: Option<(String, String)>,
+}
+
+impl NewJob {
+    /// Returns a request with nothing but an owner and an input.
+    #[must_use]
+    pub fn new(client: ClientRef, initial_data: Value) -> Self {
+        Self {
+            client,
+            quota: None,
+            initial_data,
+            webhook_url: None,
+            dispatch_timeout_ms: None,
+            result_timeout_ms: None,
+            policy: None,
+            security: None,
+            metadata: None,
+            data_metadata: None,
+            max_transitions: None,
+            labels: BTreeMap::new(),
+            tracing_context: BTreeMap::new(),
+            idempotency: None,
+        }
+    }
+}
+
+/// An accepted request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Created {
+    /// The job.
+    pub job_id: JobId,
+    /// The idempotency key had this job already; nothing was created.
+    pub repeated: bool,
+}
+
+/// What an input came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Applied {
+    /// The job went on.
+    Advanced {
+        /// As it is now.
+        job: Box<Job>,
+        /// For the worker, when it was its result.
+        answer: Answer,
+    },
+    /// Nothing changed.
+    Ignored(Ignored),
+}
+
+/// What a worker's result came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// It counts.
+    Accepted(Answer),
+    /// It does not count any more.
+    Ignored(Ignored),
+    /// There is no such job.
+    JobNotFound,
+}
+
+/// Why the shell could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// No good revision of that name.
+    #[error("there is no blueprint `{name}`")]
+    UnknownBlueprint {
+        /// The name.
+        name: String,
+    },
+    /// The client's to mend.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// The idempotency key belongs to another request.
+    #[error("the idempotency key was used for another request, which made job {job_id}")]
+    KeyReused {
+        /// That request's job.
+        job_id: JobId,
+    },
+    /// No job left this month.
+    #[error("the quota of {limit} jobs a month is used up")]
+    QuotaExceeded {
+        /// The quota.
+        limit: u64,
+    },
+    /// No such job.
+    #[error("job not found")]
+    JobNotFound,
+    /// Too much at once; the same call may go through later.
+    #[error("too many changes at once, try again")]
+    Busy,
+    /// The store's trouble.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The process is on its way out.
+    #[error("shutting down")]
+    ShuttingDown,
+}
+
+/// Whether work can be accepted, and what stands in the way.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Readiness {
+    /// All checks are `ok`.
+    pub ready: bool,
+    /// What a crash may cost.
+    pub durability: Durability,
+    /// `ok`, or what is wrong, by part.
+    pub checks: BTreeMap<&'static str, String>,
+}
+
+/// The shell. Cheap to clone; every clone is the same one.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+/// What all clones share.
+pub(crate) struct Inner {
+    ports: Ports,
+    settings: Settings,
+    blueprints: blueprints::Blueprints,
+    turns: turns::Turns,
+    registry: registry::Registry,
+    matchmaker: matchmaker::Matchmaker,
+    watchers: watch::Watchers,
+    schedule: loops::Schedule,
+    outbox: outbox::Outbox,
+    /// Owns every task that the shell starts; closed and awaited at shutdown.
+    tasks: TaskTracker,
+    /// Ends the loops and answers the open polls.
+    stop: CancellationToken,
+}
+
+impl Runtime {
+    /// Starts the shell on its ports: reads what is queued and who is known, then runs the loops.
+    pub async fn start(ports: Ports, settings: Settings) -> Result<Self, RuntimeError> {
+        let inner = Arc::new(Inner {
+            blueprints: blueprints::Blueprints::default(),
+            turns: turns::Turns::new(),
+            registry: registry::Registry::default(),
+            matchmaker: matchmaker::Matchmaker::default(),
+            watchers: watch::Watchers::default(),
+            schedule: loops::Schedule::default(),
+            outbox: outbox::Outbox::new(settings.outbox_concurrency),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            ports,
+            settings,
+        });
+        inner.load_workers().await?;
+        inner.refill_queue().await?;
+        loops::start(&inner);
+        Ok(Self { inner })
+    }
+
+    /// Stops: open polls are answered, loops end, what is under way is finished, the store closes.
+    pub async fn shutdown(&self) {
+        self.begin_shutdown();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.ports.jobs.close().await;
+    }
+
+    /// Takes no new work from now on and answers the open polls; returns at once.
+    pub fn begin_shutdown(&self) {
+        self.inner.stop.cancel();
+        self.inner.registry.close_sockets();
+    }
+
+    /// Returns the blob store.
+    #[must_use]
+    pub fn blobs(&self) -> &Arc<dyn BlobStore> {
+        &self.inner.ports.blobs
+    }
+
+    /// Returns the clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.ports.clock
+    }
+
+    /// Returns the entropy.
+    #[must_use]
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.inner.ports.entropy
+    }
+
+    /// Returns the settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+}

@@ -1,0 +1,252 @@
+//! The one path by which a job changes: load, pure step, atomic commit, hints.
+
+use std::sync::Arc;
+
+use super::{Applied, Inner, Reported, Runtime, RuntimeError};
+use crate::base::{JobId, TaskId, WorkerId};
+use crate::domain::{Task, TaskReport, TaskStatus};
+use crate::engine::{self, Advance, Effect, Ignored, Input, Outcome, WorkerEvent, World};
+use crate::store::{CommitError, Committed, StoreError};
+
+/// An input of which a part is read from the store anew for every try.
+enum Request {
+    /// Complete as it is.
+    Ready(Input),
+    /// A worker's result; the task's record is read with the job.
+    Result {
+        task_id: TaskId,
+        worker: WorkerId,
+        report: TaskReport,
+    },
+    /// A worker's event; likewise.
+    Event(WorkerEvent),
+    /// A task is due; likewise.
+    Expiry { task_id: TaskId },
+}
+
+impl Runtime {
+    /// Gives a job an input. What no longer counts is `Applied::Ignored`, not an error.
+    pub async fn apply(&self, id: JobId, input: Input) -> Result<Applied, RuntimeError> {
+        self.inner.apply(id, input).await
+    }
+
+    /// Takes a worker's result. Repeating it is safe: the first answer is given again.
+    pub async fn report(
+        &self,
+        worker: &WorkerId,
+        job: JobId,
+        task: &TaskId,
+        report: TaskReport,
+    ) -> Result<Reported, RuntimeError> {
+        let request = Request::Result {
+            task_id: task.clone(),
+            worker: worker.clone(),
+            report,
+        };
+        match self.inner.process(job, request).await {
+            Ok(Applied::Advanced { answer, .. } | Applied::Ignored(Ignored::Repeated(answer))) => {
+                Ok(Reported::Accepted(answer))
+            }
+            Ok(Applied::Ignored(reason)) => {
+                tracing::debug!(job.id = %job, task.id = %task, worker.id = %worker, ?reason, "result ignored");
+                Ok(Reported::Ignored(reason))
+            }
+            Err(RuntimeError::JobNotFound) => Ok(Reported::JobNotFound),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a worker's event about a job. It also shows that the worker is at work on the task.
+    pub async fn worker_event(
+        &self,
+        job: JobId,
+        event: WorkerEvent,
+    ) -> Result<Applied, RuntimeError> {
+        if let Some(task_id) = &event.task_id {
+            let until = self.inner.lease_until();
+            let held = std::slice::from_ref(task_id);
+            self.inner
+                .ports
+                .jobs
+                .extend_leases(&event.worker, held, until)
+                .await?;
+        }
+        self.inner.process(job, Request::Event(event)).await
+    }
+}
+
+impl Inner {
+    pub(super) async fn apply(
+        self: &Arc<Self>,
+        id: JobId,
+        input: Input,
+    ) -> Result<Applied, RuntimeError> {
+        self.process(id, Request::Ready(input)).await
+    }
+
+    /// Deals with a task whose `due_at` has passed.
+    pub(super) async fn expire(self: &Arc<Self>, task: &Task) -> Result<Applied, RuntimeError> {
+        self.process(
+            task.job_id,
+            Request::Expiry {
+                task_id: task.id.clone(),
+            },
+        )
+        .await
+    }
+
+    async fn process(
+        self: &Arc<Self>,
+        id: JobId,
+        request: Request,
+    ) -> Result<Applied, RuntimeError> {
+        let _turn = self.turns.take(id).await;
+        for _ in 0..self.settings.conflict_retries {
+            let job = self
+                .ports
+                .jobs
+                .load(id)
+                .await?
+                .ok_or(RuntimeError::JobNotFound)?;
+            let Some(input) = self.complete(&request).await? else {
+                return Ok(Applied::Ignored(Ignored::StaleTask));
+            };
+            let blueprint = self.pinned(&job).await?;
+            let data = self.data_of(&blueprint).await?;
+            let now = self.ports.clock.now();
+            let mut world = World {
+                blueprint: &blueprint,
+                data: &data,
+                now,
+                seed: self.seed(),
+                limits: &self.settings.limits,
+                branches: &[],
+            };
+            let branches = if engine::needs_branches(&world, &job, &input) {
+                self.ports.jobs.branches(id, job.visit).await?
+            } else {
+                Vec::new()
+            };
+            world.branches = &branches;
+            let revision = job.revision;
+            let advance = match engine::step(&world, job, input) {
+                Outcome::Ignored(reason) => return Ok(Applied::Ignored(reason)),
+                Outcome::Advanced(advance) => *advance,
+            };
+            match self.commit(revision, advance, now).await {
+                Ok(advance) => {
+                    let Advance { job, answer, .. } = advance;
+                    return Ok(Applied::Advanced {
+                        job: Box::new(job),
+                        answer,
+                    });
+                }
+                // Another process was faster, or a heartbeat was: look again.
+                Err(CommitError::Conflict | CommitError::TaskChanged(_)) => {}
+                Err(CommitError::Store(error)) => return Err(error.into()),
+                Err(error @ (CommitError::KeyTaken { .. } | CommitError::QuotaExceeded { .. })) => {
+                    // Only a new job has these guards.
+                    return Err(StoreError::Corrupt(error.to_string()).into());
+                }
+            }
+        }
+        Err(RuntimeError::Busy)
+    }
+
+    /// Reads what the request still lacks; nothing when the task that it names is not known.
+    async fn complete(&self, request: &Request) -> Result<Option<Input>, RuntimeError> {
+        Ok(match request {
+            Request::Ready(input) => Some(input.clone()),
+            Request::Result {
+                task_id,
+                worker,
+                report,
+            } => self
+                .ports
+                .jobs
+                .load_task(task_id)
+                .await?
+                .map(|task| Input::TaskReported {
+                    task: Box::new(task),
+                    worker: worker.clone(),
+                    report: report.clone(),
+                }),
+            Request::Event(event) => {
+                let task = match &event.task_id {
+                    Some(id) => self.ports.jobs.load_task(id).await?.map(Box::new),
+                    None => None,
+                };
+                Some(Input::WorkerEvent {
+                    task,
+                    event: event.clone(),
+                })
+            }
+            Request::Expiry { task_id } => {
+                self.ports
+                    .jobs
+                    .load_task(task_id)
+                    .await?
+                    .map(|task| Input::TaskExpired {
+                        task: Box::new(task),
+                    })
+            }
+        })
+    }
+
+    /// Lets the hints of a commit go out. Whatever is lost here is found again by a scan.
+    pub(super) fn after_commit(self: &Arc<Self>, advance: &Advance, committed: Committed) {
+        let job = &advance.job;
+        let events = advance.effects.iter().filter_map(|effect| match effect {
+            Effect::Record(event) => Some(event.as_ref().clone()),
+            _ => None,
+        });
+        self.watchers.publish(job.id, events);
+        if let Some(at) = job.wake_at {
+            self.schedule.wake_at(at);
+        }
+        for effect in &advance.effects {
+            match effect {
+                Effect::PutTask(task) if task.status == TaskStatus::Queued => {
+                    self.offer(task.as_ref().clone());
+                }
+                Effect::EndTask { id, .. } => self.matchmaker.remove(id),
+                Effect::EndTasks { visit } => self.matchmaker.remove_visit(job.id, *visit),
+                _ => {}
+            }
+        }
+        for task in committed.released {
+            self.offer(task);
+        }
+        for (worker, task) in committed.ended_leases {
+            self.matchmaker.remove(&task);
+            self.registry.notify(
+                &worker,
+                super::Notice::CancelTask {
+                    task_id: task,
+                    job_id: job.id,
+                },
+            );
+        }
+        if let Some((worker, delta)) = &advance.reputation {
+            self.registry.queue_reputation(worker, *delta);
+        }
+        self.deliver_now(&advance.effects, committed.outbox);
+    }
+
+    /// Makes a queued task known: to the timers, and to the matchmaker or the workers that wait.
+    pub(super) fn offer(self: &Arc<Self>, task: Task) {
+        if let Some(at) = task.due_at() {
+            self.schedule.wake_at(at);
+        }
+        let now = self.ports.clock.now();
+        if task.available_at > now {
+            self.schedule.wake_at(task.available_at);
+        }
+        self.match_task(task, now);
+    }
+
+    /// Returns when a lease that is given or extended now ends.
+    pub(super) fn lease_until(&self) -> crate::base::Timestamp {
+        self.ports.clock.now().after_ms(self.settings.lease_ms)
+    }
+}

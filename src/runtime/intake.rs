@@ -1,0 +1,255 @@
+//! New jobs: a client's request, or a parent's child.
+
+use std::sync::Arc;
+
+use super::{Created, Inner, NewJob, Runtime, RuntimeError};
+use crate::base::{JobId, Timestamp};
+use crate::blueprint::Blueprint;
+use crate::domain::{Job, ParentLink};
+use crate::engine::{
+    self, Advance, ChildEnd, ChildStart, IdempotencyKey, Quota, Submission, World,
+};
+use crate::store::{Commit, CommitError, StoreError};
+
+impl Runtime {
+    /// Creates a job of the newest revision and runs it to its first wait; it is stored before
+    /// this returns.
+    ///
+    /// Errors: the client's to mend are `UnknownBlueprint`, `Submit`, `KeyReused` and
+    /// `QuotaExceeded`; after `Store` the same request with the same idempotency key is safe.
+    pub async fn submit(&self, blueprint: &str, new: NewJob) -> Result<Created, RuntimeError> {
+        if self.inner.stop.is_cancelled() {
+            return Err(RuntimeError::ShuttingDown);
+        }
+        let newest = self.inner.blueprints.newest(blueprint).ok_or_else(|| {
+            RuntimeError::UnknownBlueprint {
+                name: blueprint.to_owned(),
+            }
+        })?;
+        let now = self.inner.ports.clock.now();
+        let id = self.inner.ports.entropy.job_id(now);
+        let submission = submission(id, now, new, self.inner.settings.idempotency_ms);
+        let fingerprint = submission
+            .idempotency
+            .as_ref()
+            .map(|key| key.fingerprint.clone());
+        match self.inner.create(&newest, submission, now).await {
+            Ok(()) => Ok(Created {
+                job_id: id,
+                repeated: false,
+            }),
+            Err(CreateError::Refused(CommitError::KeyTaken {
+                job_id,
+                fingerprint: known,
+            })) => {
+                if Some(known) == fingerprint {
+                    Ok(Created {
+                        job_id,
+                        repeated: true,
+                    })
+                } else {
+                    Err(RuntimeError::KeyReused { job_id })
+                }
+            }
+            Err(CreateError::Refused(CommitError::QuotaExceeded { limit })) => {
+                Err(RuntimeError::QuotaExceeded { limit })
+            }
+            Err(CreateError::Refused(CommitError::Store(error))) => Err(error.into()),
+            // Two random ids were the same, or a guard that a new job does not have: try again.
+            Err(CreateError::Refused(CommitError::Conflict | CommitError::TaskChanged(_))) => {
+                Err(RuntimeError::Busy)
+            }
+            Err(CreateError::Runtime(error)) => Err(error),
+        }
+    }
+}
+
+/// Why a job was not created.
+enum CreateError {
+    /// The commit did not go through.
+    Refused(CommitError),
+    /// It did not come to a commit.
+    Runtime(RuntimeError),
+}
+
+impl<E: Into<RuntimeError>> From<E> for CreateError {
+    fn from(error: E) -> Self {
+        Self::Runtime(error.into())
+    }
+}
+
+impl Inner {
+    async fn create(
+        self: &Arc<Self>,
+        blueprint: &Blueprint,
+        submission: Submission,
+        now: Timestamp,
+    ) -> Result<(), CreateError> {
+        let data = self.data_of(blueprint).await?;
+        let world = World {
+            blueprint,
+            data: &data,
+            now,
+            seed: self.seed(),
+            limits: &self.settings.limits,
+            branches: &[],
+        };
+        let advance = engine::create(&world, submission).map_err(RuntimeError::from)?;
+        self.commit(0, advance, now)
+            .await
+            .map_err(CreateError::Refused)?;
+        Ok(())
+    }
+
+    /// Starts the child that a parent asked for. Safe to repeat: the child's id is derived, and a
+    /// parent that has moved on starts nothing.
+    pub(super) async fn start_child(
+        self: &Arc<Self>,
+        start: &ChildStart,
+    ) -> Result<(), RuntimeError> {
+        let Some(parent) = self.ports.jobs.load(start.parent).await? else {
+            return Ok(());
+        };
+        let waits = matches!(
+            parent.waiting,
+            Some(crate::domain::Waiting::Child { job_id }) if job_id == start.child
+        );
+        if !waits || parent.visit != start.visit {
+            return Ok(());
+        }
+        let Some(blueprint) = self.blueprints.newest(&start.blueprint) else {
+            let message = format!("there is no blueprint `{}`", start.blueprint);
+            return self
+                .child_not_started(start, "unknown_blueprint", message)
+                .await;
+        };
+        let now = self.ports.clock.now();
+        match self
+            .create(&blueprint, child_submission(&parent, start), now)
+            .await
+        {
+            // A conflict means that an earlier delivery has created it.
+            Ok(()) | Err(CreateError::Refused(CommitError::Conflict)) => Ok(()),
+            Err(CreateError::Runtime(RuntimeError::Submit(error))) => {
+                self.child_not_started(start, "child_refused", error.to_string())
+                    .await
+            }
+            Err(CreateError::Refused(CommitError::Store(error))) => Err(error.into()),
+            Err(CreateError::Refused(error)) => {
+                Err(StoreError::Unavailable(error.to_string()).into())
+            }
+            Err(CreateError::Runtime(error)) => Err(error),
+        }
+    }
+
+    async fn child_not_started(
+        self: &Arc<Self>,
+        start: &ChildStart,
+        code: &str,
+        message: String,
+    ) -> Result<(), RuntimeError> {
+        let error = crate::domain::JobError {
+            code: code.to_owned(),
+            message,
+            state: None,
+        };
+        let end = ChildEnd {
+            child: start.child,
+            visit: start.visit,
+            finished: false,
+            final_state: String::new(),
+            result: None,
+            error: Some(error),
+        };
+        match self
+            .apply(start.parent, engine::Input::ChildEnded(end))
+            .await
+        {
+            Ok(_) | Err(RuntimeError::JobNotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores an advance and lets the hints go out.
+    pub(super) async fn commit(
+        self: &Arc<Self>,
+        expected_revision: u64,
+        advance: Advance,
+        now: Timestamp,
+    ) -> Result<Advance, CommitError> {
+        let commit = Commit {
+            expected_revision,
+            job: advance.job.clone(),
+            effects: advance.effects.clone(),
+            guards: advance.guards.clone(),
+            now,
+            outbox_due: now.after_ms(super::outbox::SCAN_GRACE_MS),
+        };
+        let committed = self.ports.jobs.commit(commit).await?;
+        self.after_commit(&advance, committed);
+        Ok(advance)
+    }
+
+    /// Returns fresh entropy for one step.
+    pub(super) fn seed(&self) -> [u8; 32] {
+        let mut seed = [0_u8; 32];
+        self.ports.entropy.fill(&mut seed);
+        seed
+    }
+}
+
+fn submission(id: JobId, now: Timestamp, new: NewJob, idempotency_ms: u64) -> Submission {
+    Submission {
+        id,
+        client: new.client,
+        initial_data: new.initial_data,
+        webhook_url: new.webhook_url,
+        dispatch_timeout_ms: new.dispatch_timeout_ms,
+        result_timeout_ms: new.result_timeout_ms,
+        policy: new.policy,
+        security: new.security,
+        metadata: new.metadata,
+        data_metadata: new.data_metadata,
+        max_transitions: new.max_transitions,
+        labels: new.labels,
+        tracing_context: new.tracing_context,
+        depth: 0,
+        parent: None,
+        idempotency: new.idempotency.map(|(key, fingerprint)| IdempotencyKey {
+            key,
+            fingerprint,
+            until: now.after_ms(idempotency_ms),
+        }),
+        quota: new.quota.map(|limit| Quota {
+            month: now.to_rfc3339()[..7].to_owned(),
+            limit,
+        }),
+    }
+}
+
+/// What a child inherits: the owner, the policy and all that is handed on, but no webhook.
+/// Source: engine-semantics §11.
+fn child_submission(parent: &Job, start: &ChildStart) -> Submission {
+    Submission {
+        id: start.child,
+        client: parent.client.clone(),
+        initial_data: start.input.clone(),
+        webhook_url: None,
+        dispatch_timeout_ms: parent.dispatch_timeout_ms,
+        result_timeout_ms: parent.result_timeout_ms,
+        policy: parent.policy.clone(),
+        security: parent.security.clone(),
+        metadata: parent.metadata.clone(),
+        data_metadata: parent.data_metadata.clone(),
+        max_transitions: Some(parent.max_transitions),
+        labels: parent.labels.clone(),
+        tracing_context: parent.tracing_context.clone(),
+        depth: parent.depth + 1,
+        parent: Some(ParentLink {
+            job_id: parent.id,
+            visit: start.visit,
+        }),
+        idempotency: None,
+        quota: None,
+    }
+}

@@ -1,0 +1,192 @@
+//! The loops: what time brings (deadlines, wake-ups, lost leases, delayed tasks), what workers
+//! earn, and what has to be swept. Each sleeps until the next moment that it knows of.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::sync::Notify;
+
+use super::{Inner, RuntimeError};
+use crate::base::{JobId, Timestamp};
+use crate::domain::Task;
+use crate::engine::Input;
+use crate::store::{Due, StoreError};
+
+/// Due jobs and tasks that one look brings.
+const DUE_BATCH: u32 = 500;
+/// Due jobs and tasks that are dealt with at once.
+const DUE_CONCURRENCY: usize = 64;
+/// The longest sleep: another process may have written something that is due earlier.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// Between tries while the store does not answer; doubles up to thirty times this.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Between two sweeps.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+/// Jobs that one sweep step deletes, so that it never holds the writer for long.
+const SWEEP_BATCH: u32 = 200;
+
+/// What time has brought.
+enum Work {
+    /// A job's `wake_at` has passed.
+    Wake(JobId),
+    /// A task's `due_at` has passed.
+    Expire(Box<Task>),
+}
+
+/// When the timers have to look next.
+#[derive(Default)]
+pub(super) struct Schedule {
+    next: Mutex<Option<Timestamp>>,
+    earlier: Notify,
+}
+
+impl Schedule {
+    /// Makes sure that the timers look no later than this.
+    pub(super) fn wake_at(&self, at: Timestamp) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_none_or(|known| at < known) {
+            *next = Some(at);
+            self.earlier.notify_one();
+        }
+    }
+
+    fn take(&self) -> Option<Timestamp> {
+        self.next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn peek(&self) -> Option<Timestamp> {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many loops run.
+pub(super) const COUNT: usize = 4;
+
+/// Starts every loop; they end when the shell stops.
+pub(super) fn start(inner: &Arc<Inner>) {
+    inner.tasks.spawn(Arc::clone(inner).run_timers());
+    inner.tasks.spawn(Arc::clone(inner).run_outbox());
+    inner.tasks.spawn(Arc::clone(inner).run_reputation());
+    inner.tasks.spawn(Arc::clone(inner).run_sweep());
+}
+
+impl Inner {
+    async fn run_timers(self: Arc<Self>) {
+        let mut failures = 0_u32;
+        while !self.stop.is_cancelled() {
+            self.schedule.take();
+            let now = self.ports.clock.now();
+            self.release_delayed(now);
+            match self.ports.jobs.due(now, DUE_BATCH).await {
+                Ok(due) => {
+                    failures = 0;
+                    let full = due.jobs.len().max(due.tasks.len()) >= DUE_BATCH as usize;
+                    if let Some(next) = due.next {
+                        self.schedule.wake_at(next);
+                    }
+                    self.deal_with(due).await;
+                    if !full {
+                        self.sleep_until_due().await;
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(%error, "timers wait for the store");
+                    }
+                    self.pause(STORE_PAUSE * failures.min(30)).await;
+                }
+            }
+        }
+    }
+
+    async fn deal_with(self: &Arc<Self>, due: Due) {
+        let woken = due.jobs.into_iter().map(Work::Wake);
+        let expired = due
+            .tasks
+            .into_iter()
+            .map(|task| Work::Expire(Box::new(task)));
+        futures::stream::iter(woken.chain(expired))
+            .for_each_concurrent(DUE_CONCURRENCY, |work| {
+                let inner = Arc::clone(self);
+                async move { inner.deal_with_one(work).await }
+            })
+            .await;
+    }
+
+    async fn deal_with_one(self: Arc<Self>, work: Work) {
+        let (job, result) = match work {
+            Work::Wake(job) => (job, self.apply(job, Input::Woken).await),
+            Work::Expire(task) => (task.job_id, self.expire(&task).await),
+        };
+        match result {
+            Ok(_) | Err(RuntimeError::JobNotFound) => {}
+            // Looked at again: it is still due.
+            Err(error) => {
+                tracing::warn!(job.id = %job, %error, "a due job has to wait");
+                self.schedule
+                    .wake_at(self.ports.clock.now().after(STORE_PAUSE));
+            }
+        }
+    }
+
+    async fn sleep_until_due(&self) {
+        loop {
+            let now = self.ports.clock.now();
+            let pause = match self.schedule.peek() {
+                Some(next) if next <= now => return,
+                Some(next) => next.since(now).min(LOOK_AT_LEAST_EVERY),
+                None => LOOK_AT_LEAST_EVERY,
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = self.schedule.earlier.notified() => {}
+                () = tokio::time::sleep(pause) => return,
+            }
+        }
+    }
+
+    /// Sleeps, but not past the end.
+    pub(super) async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    async fn run_sweep(self: Arc<Self>) {
+        loop {
+            self.pause(SWEEP_EVERY).await;
+            if self.stop.is_cancelled() {
+                return;
+            }
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "the sweep has to wait");
+            }
+        }
+    }
+
+    async fn sweep(&self) -> Result<(), StoreError> {
+        let now = self.ports.clock.now();
+        loop {
+            let purged = self.ports.jobs.purge(now, SWEEP_BATCH).await?;
+            for job in &purged {
+                let prefix = format!("jobs/{job}/");
+                if let Err(error) = self.ports.blobs.delete_prefix(&prefix).await {
+                    tracing::warn!(job.id = %job, %error, "a purged job's files are left behind");
+                }
+            }
+            if purged.len() < SWEEP_BATCH as usize || self.stop.is_cancelled() {
+                break;
+            }
+        }
+        self.ports.workers.purge_secrets(now).await?;
+        self.forget_expired_workers(now).await
+    }
+}

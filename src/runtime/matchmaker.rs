@@ -1,0 +1,425 @@
+//! Matching: a queued task is bound to a worker only by a lease, and only when that worker has a
+//! poll open. So no task is ever parked behind a dead or busy worker.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::queue::{Fit, Queue};
+use super::registry::Known;
+use super::{Inner, Runtime, RuntimeError};
+use crate::base::{JobId, TaskId, Timestamp, WorkerId};
+use crate::domain::{Lease, Task, TaskSpec};
+use crate::engine::select::{self, Candidate};
+
+/// Workers that are ranked for one task; beyond it the turn moves on, so that all get theirs.
+const CANDIDATES_MAX: usize = 64;
+/// Tasks that one look at the store's queue brings.
+const REFILL_BATCH: u32 = 1_000;
+
+/// An open poll.
+struct Poll {
+    number: u64,
+    answer: oneshot::Sender<Ticket>,
+}
+
+/// All of it, behind one short lock that is never held across an await.
+#[derive(Default)]
+struct State {
+    queue: Queue,
+    polls: BTreeMap<WorkerId, VecDeque<Poll>>,
+    /// Workers with a poll open, by the skills that they had when they opened it.
+    pollers: HashMap<String, BTreeSet<WorkerId>>,
+    /// Who was asked last, by skill: the next ranking begins behind it.
+    asked_last: HashMap<String, WorkerId>,
+    leases: HashMap<TaskId, WorkerId>,
+    loads: HashMap<WorkerId, u32>,
+    polls_opened: u64,
+    turn: u64,
+}
+
+/// The matchmaker.
+#[derive(Default)]
+pub(super) struct Matchmaker {
+    state: Mutex<State>,
+}
+
+/// A task on its way to a poll. Goes back to the queue when the poll is gone before it is taken.
+struct Ticket {
+    inner: Arc<Inner>,
+    task: Option<Task>,
+}
+
+impl Ticket {
+    fn take(mut self) -> Task {
+        self.task.take().expect("a ticket is taken once, by value")
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            self.inner.offer(task);
+        }
+    }
+}
+
+/// Closes a poll when its caller goes away.
+struct OpenPoll {
+    inner: Arc<Inner>,
+    worker: WorkerId,
+    number: u64,
+}
+
+impl Drop for OpenPoll {
+    fn drop(&mut self) {
+        self.inner
+            .matchmaker
+            .state()
+            .close_poll(&self.worker, self.number);
+    }
+}
+
+/// A leased task on its way out. Unless it is `delivered`, dropping it gives the lease back.
+pub struct Handout {
+    task: Task,
+    worker: WorkerId,
+    inner: Option<Arc<Inner>>,
+}
+
+impl Handout {
+    /// Returns the task with its lease.
+    #[must_use]
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// The worker has it: from here on only its result, its death or a deadline ends the lease.
+    pub fn delivered(mut self) {
+        self.inner = None;
+    }
+}
+
+impl Drop for Handout {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        let (id, worker) = (self.task.id.clone(), self.worker.clone());
+        inner.matchmaker.remove(&id);
+        let tasks = inner.tasks.clone();
+        tasks.spawn(async move {
+            match inner.ports.jobs.release_task(&id, &worker).await {
+                Ok(Some(task)) => inner.offer(task),
+                Ok(None) => {}
+                // The lease ends by itself.
+                Err(error) => tracing::warn!(task.id = %id, %error, "a lease was not given back"),
+            }
+        });
+    }
+}
+
+impl State {
+    fn close_poll(&mut self, worker: &WorkerId, number: u64) {
+        let Some(polls) = self.polls.get_mut(worker) else {
+            return;
+        };
+        polls.retain(|poll| poll.number != number);
+        if polls.is_empty() {
+            self.polls.remove(worker);
+            self.pollers.retain(|_, workers| {
+                workers.remove(worker);
+                !workers.is_empty()
+            });
+        }
+    }
+
+    fn load(&self, known: &Known) -> u32 {
+        let counted = self.loads.get(&known.worker.id).copied().unwrap_or(0);
+        let told = u32::try_from(known.worker.current_tasks.len()).unwrap_or(u32::MAX);
+        counted.max(told)
+    }
+
+    /// Picks the open poll that should have the task.
+    fn pick(
+        &mut self,
+        spec: &TaskSpec,
+        workers: &BTreeMap<WorkerId, Arc<Known>>,
+        settings: &super::Settings,
+    ) -> Option<Poll> {
+        let pollers = self.pollers.get(&spec.skill)?;
+        let behind = match self.asked_last.get(&spec.skill) {
+            Some(last) => Bound::Excluded(last),
+            None => Bound::Unbounded,
+        };
+        let rest = pollers.range::<WorkerId, _>((behind, Bound::Unbounded));
+        let candidates: Vec<Candidate<'_>> = rest
+            .chain(pollers.iter())
+            .take(pollers.len())
+            .filter_map(|id| workers.get(id))
+            .filter(|known| known.fit(spec, settings.reputation_min) == Fit::Yes)
+            .take(CANDIDATES_MAX)
+            .map(|known| Candidate {
+                worker: &known.worker,
+                load: self.load(known),
+            })
+            .collect();
+        self.turn += 1;
+        let chosen = select::choose(spec, &candidates, self.turn, settings.soft_limit)?;
+        let worker = candidates[chosen].worker.id.clone();
+        self.asked_last.insert(spec.skill.clone(), worker.clone());
+        let poll = self.polls.get_mut(&worker)?.pop_front()?;
+        self.close_poll(&worker, poll.number);
+        Some(poll)
+    }
+}
+
+impl Matchmaker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a task: it has ended, or is about to be queued anew.
+    pub(super) fn remove(&self, id: &TaskId) {
+        let mut state = self.state();
+        state.queue.remove(id);
+        if let Some(worker) = state.leases.remove(id)
+            && let Some(load) = state.loads.get_mut(&worker)
+        {
+            *load = load.saturating_sub(1);
+            if *load == 0 {
+                state.loads.remove(&worker);
+            }
+        }
+    }
+
+    /// Forgets the queued tasks of one stay of a job in one state.
+    pub(super) fn remove_visit(&self, job: JobId, visit: u64) {
+        self.state().queue.remove_visit(job, visit);
+    }
+
+    fn leased(&self, id: &TaskId, worker: &WorkerId) {
+        let mut state = self.state();
+        if state.leases.insert(id.clone(), worker.clone()).is_none() {
+            *state.loads.entry(worker.clone()).or_insert(0) += 1;
+        }
+    }
+}
+
+impl Inner {
+    /// Gives a queued task to the best open poll, or keeps it for the next.
+    pub(super) fn match_task(self: &Arc<Self>, task: Task, now: Timestamp) {
+        let workers = self.registry.read();
+        let mut state = self.matchmaker.state();
+        if task.available_at > now {
+            state.queue.push(task, now);
+            return;
+        }
+        match state.pick(&task.spec, &workers, &self.settings) {
+            None => state.queue.push(task, now),
+            Some(poll) => {
+                drop(state);
+                drop(workers);
+                let ticket = Ticket {
+                    inner: Arc::clone(self),
+                    task: Some(task),
+                };
+                // A poll that is gone drops the ticket, which puts the task back.
+                drop(poll.answer.send(ticket));
+            }
+        }
+    }
+
+    /// Makes the tasks whose delay is over known.
+    pub(super) fn release_delayed(self: &Arc<Self>, now: Timestamp) {
+        let available = self.matchmaker.state().queue.take_available(now);
+        for task in available {
+            self.match_task(task, now);
+        }
+        if let Some(next) = self.matchmaker.state().queue.next_available() {
+            self.schedule.wake_at(next);
+        }
+    }
+
+    /// Looks again for a worker that has changed while its polls were open.
+    pub(super) fn rematch(self: &Arc<Self>, worker: &WorkerId) {
+        loop {
+            let Some(known) = self.registry.known(worker) else {
+                return;
+            };
+            let mut state = self.matchmaker.state();
+            if !state.polls.contains_key(worker) {
+                return;
+            }
+            for skill in known.open_skills() {
+                let pollers = state.pollers.entry(skill.to_owned()).or_default();
+                pollers.insert(worker.clone());
+            }
+            let min = self.settings.reputation_min;
+            let Some(task) = state
+                .queue
+                .take_for(known.open_skills(), |spec| known.fit(spec, min))
+            else {
+                return;
+            };
+            let poll = state.polls.get_mut(worker).and_then(VecDeque::pop_front);
+            if let Some(poll) = &poll {
+                let number = poll.number;
+                state.close_poll(worker, number);
+            }
+            drop(state);
+            let ticket = Ticket {
+                inner: Arc::clone(self),
+                task: Some(task),
+            };
+            if let Some(poll) = poll {
+                drop(poll.answer.send(ticket));
+            }
+        }
+    }
+
+    /// Takes a task for the worker, or opens a poll for one.
+    fn take_or_open(
+        self: &Arc<Self>,
+        worker: &WorkerId,
+    ) -> Result<Ticket, (OpenPoll, oneshot::Receiver<Ticket>)> {
+        let known = self.registry.known(worker);
+        let mut state = self.matchmaker.state();
+        let min = self.settings.reputation_min;
+        if let Some(known) = &known
+            && let Some(task) = state
+                .queue
+                .take_for(known.open_skills(), |spec| known.fit(spec, min))
+        {
+            return Ok(Ticket {
+                inner: Arc::clone(self),
+                task: Some(task),
+            });
+        }
+        for skill in known.iter().flat_map(|known| known.open_skills()) {
+            state
+                .pollers
+                .entry(skill.to_owned())
+                .or_default()
+                .insert(worker.clone());
+        }
+        let (answer, receiver) = oneshot::channel();
+        state.polls_opened += 1;
+        let number = state.polls_opened;
+        state
+            .polls
+            .entry(worker.clone())
+            .or_default()
+            .push_back(Poll { number, answer });
+        Err((
+            OpenPoll {
+                inner: Arc::clone(self),
+                worker: worker.clone(),
+                number,
+            },
+            receiver,
+        ))
+    }
+
+    /// Binds the task to the worker; nothing when it is no longer to be had.
+    async fn lease(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        worker: &WorkerId,
+    ) -> Result<Option<Handout>, RuntimeError> {
+        let now = self.ports.clock.now();
+        let task = &ticket.task.as_ref().expect("not taken yet");
+        let deadline = now.after_ms(task.spec.execution_timeout_ms);
+        let lease = Lease {
+            worker: worker.clone(),
+            since: now,
+            until: now.after_ms(self.settings.lease_ms),
+            deadline: task
+                .result_deadline
+                .map_or(deadline, |result| deadline.min(result)),
+        };
+        let id = task.id.clone();
+        // From here on a caller that goes away gives the lease back instead of the ticket.
+        let mut handout = Handout {
+            task: ticket.task.as_ref().expect("not taken yet").clone(),
+            worker: worker.clone(),
+            inner: Some(Arc::clone(self)),
+        };
+        let leased = self.ports.jobs.lease_task(&id, lease).await;
+        match leased {
+            Ok(Some(task)) => {
+                drop(ticket.take());
+                self.matchmaker.leased(&task.id, worker);
+                if let Some(due) = task.due_at() {
+                    self.schedule.wake_at(due);
+                }
+                handout.task = task;
+                Ok(Some(handout))
+            }
+            Ok(None) => {
+                drop(ticket.take());
+                handout.inner = None;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads the store's queue into the index.
+    pub(super) async fn refill_queue(self: &Arc<Self>) -> Result<(), RuntimeError> {
+        let mut after: Option<TaskId> = None;
+        loop {
+            let tasks = self
+                .ports
+                .jobs
+                .queued_tasks(after.as_ref(), REFILL_BATCH)
+                .await?;
+            let Some(last) = tasks.last() else {
+                return Ok(());
+            };
+            after = Some(last.id.clone());
+            for task in tasks {
+                self.offer(task);
+            }
+        }
+    }
+}
+
+impl Runtime {
+    /// Waits for a task for the worker, at most so long. Dropping the future closes the poll;
+    /// dropping the handout undelivered gives its lease back.
+    pub async fn poll(
+        &self,
+        worker: &WorkerId,
+        wait: Duration,
+    ) -> Result<Option<Handout>, RuntimeError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        while !self.inner.stop.is_cancelled() {
+            let ticket = match self.inner.take_or_open(worker) {
+                Ok(ticket) => ticket,
+                Err((_open, receiver)) => tokio::select! {
+                    biased;
+                    ticket = receiver => match ticket {
+                        Ok(ticket) => ticket,
+                        Err(_closed) => return Ok(None),
+                    },
+                    () = self.inner.stop.cancelled() => return Ok(None),
+                    () = tokio::time::sleep_until(deadline) => return Ok(None),
+                },
+            };
+            if let Some(handout) = self.inner.lease(ticket, worker).await? {
+                return Ok(Some(handout));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns how many tasks are queued, of all skills.
+    #[must_use]
+    pub fn queue_depth(&self) -> usize {
+        self.inner.matchmaker.state().queue.len()
+    }
+}

@@ -1,0 +1,217 @@
+//! The outbox: messages to other jobs and to clients, stored with the step that caused them.
+//!
+//! Whoever commits delivers at once; a scan finds what a crash or a full house left behind. So each
+//! message goes out at least once, and `step` and the receivers ignore what comes twice.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use super::{Inner, RuntimeError};
+use crate::base::Timestamp;
+use crate::engine::{Effect, Input, Signal};
+use crate::store::{Delivery, Message, OutboxItem, StoreError};
+
+/// How long a new row is left to the process that wrote it.
+pub(super) const SCAN_GRACE_MS: u64 = 5_000;
+/// How long a claimed row is left to the process that claimed it; longer than any delivery takes.
+const CLAIM_MS: u64 = 60_000;
+/// Rows that one scan claims.
+const SCAN_BATCH: u32 = 100;
+/// The longest sleep between scans: another process may have died with rows of its own.
+const SCAN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// Between tries at a message that the store could not take, in ms; doubles.
+const SIGNAL_RETRY_MS: u64 = 500;
+
+/// What is going out just now.
+pub(super) struct Outbox {
+    places: Arc<Semaphore>,
+    in_flight: Mutex<HashSet<Uuid>>,
+    left_over: Notify,
+}
+
+/// One message going out. Its place is free again when this is dropped.
+struct Slot {
+    inner: Arc<Inner>,
+    id: Uuid,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let in_flight = &self.inner.outbox.in_flight;
+        in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(concurrency: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(concurrency)),
+            in_flight: Mutex::default(),
+            left_over: Notify::new(),
+        }
+    }
+
+    /// Takes a place for a message; nothing when it is going out already.
+    fn slot(inner: &Arc<Inner>, id: Uuid, place: OwnedSemaphorePermit) -> Option<Slot> {
+        let mut in_flight = inner
+            .outbox
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let new = in_flight.insert(id);
+        drop(in_flight);
+        new.then(|| Slot {
+            inner: Arc::clone(inner),
+            id,
+            _place: place,
+        })
+    }
+}
+
+impl Inner {
+    /// Sends a commit's messages, as far as there are places; the scan has the rest.
+    pub(super) fn deliver_now(self: &Arc<Self>, effects: &[Effect], ids: Vec<Uuid>) {
+        if ids.is_empty() {
+            return;
+        }
+        let now = self.ports.clock.now();
+        let messages = effects.iter().filter_map(|effect| match effect {
+            Effect::Signal(signal) => Some(Message::Signal(signal.clone())),
+            Effect::SendWebhook(webhook) => Some(Message::Webhook(webhook.clone())),
+            _ => None,
+        });
+        for (id, message) in ids.into_iter().zip(messages) {
+            let item = OutboxItem {
+                id,
+                message,
+                attempts: 0,
+                created_at: now,
+            };
+            match Arc::clone(&self.outbox.places).try_acquire_owned() {
+                Ok(place) => self.spawn_delivery(item, place),
+                Err(_none_free) => self.outbox.left_over.notify_one(),
+            }
+        }
+    }
+
+    fn spawn_delivery(self: &Arc<Self>, item: OutboxItem, place: OwnedSemaphorePermit) {
+        let Some(slot) = Outbox::slot(self, item.id, place) else {
+            return;
+        };
+        let inner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            inner.deliver(item).await;
+            drop(slot);
+        });
+    }
+
+    async fn deliver(self: &Arc<Self>, item: OutboxItem) {
+        let delivery = match &item.message {
+            Message::Webhook(webhook) => self.send_webhook(webhook, item.attempts).await,
+            Message::Signal(signal) => match self.signal(signal).await {
+                Ok(()) => Delivery::Delivered,
+                Err(error) => Delivery::Retry {
+                    at: self
+                        .ports
+                        .clock
+                        .now()
+                        .after_ms(SIGNAL_RETRY_MS << item.attempts.min(6)),
+                    reason: error.to_string(),
+                },
+            },
+        };
+        if let Delivery::Retry { .. } = &delivery {
+            self.outbox.left_over.notify_one();
+        }
+        let now = self.ports.clock.now();
+        if let Err(error) = self.ports.jobs.settle_outbox(item.id, delivery, now).await {
+            // The claim ends and the message goes out again.
+            tracing::warn!(message.id = %item.id, %error, "a delivery could not be recorded");
+            self.outbox.left_over.notify_one();
+        }
+    }
+
+    async fn signal(self: &Arc<Self>, signal: &Signal) -> Result<(), RuntimeError> {
+        let applied = match signal {
+            Signal::StartChild(start) => return self.start_child(start).await,
+            Signal::ChildEnded { parent, end } => {
+                self.apply(*parent, Input::ChildEnded(end.clone())).await
+            }
+            Signal::CancelChild { child, reason } => {
+                self.apply(
+                    *child,
+                    Input::Cancel {
+                        reason: reason.clone(),
+                    },
+                )
+                .await
+            }
+        };
+        match applied {
+            // A parent that is gone needs no news; a child that was never started needs no end,
+            // and never will be: its parent no longer waits for it.
+            Ok(_) | Err(RuntimeError::JobNotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Claims and sends what is left over, until the shell stops.
+    pub(super) async fn run_outbox(self: Arc<Self>) {
+        let mut failed = false;
+        while !self.stop.is_cancelled() {
+            match self.scan_outbox().await {
+                Ok(pause) => {
+                    failed = false;
+                    tokio::select! {
+                        biased;
+                        () = self.stop.cancelled() => {}
+                        () = self.outbox.left_over.notified() => {
+                            // What was left over is due after its grace, not before.
+                            self.pause(Duration::from_millis(SIGNAL_RETRY_MS)).await;
+                        }
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+                Err(error) => {
+                    if !failed {
+                        tracing::warn!(%error, "the outbox waits for the store");
+                    }
+                    failed = true;
+                    self.pause(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Claims one batch; returns how long there is nothing more to do.
+    async fn scan_outbox(self: &Arc<Self>) -> Result<Duration, StoreError> {
+        let now = self.ports.clock.now();
+        let until = now.after_ms(CLAIM_MS);
+        let items = self.ports.jobs.take_outbox(now, until, SCAN_BATCH).await?;
+        let full = items.len() >= SCAN_BATCH as usize;
+        for item in items {
+            let place = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(Duration::ZERO),
+                place = Arc::clone(&self.outbox.places).acquire_owned() => place,
+            };
+            let place = place.expect("the semaphore is never closed");
+            self.spawn_delivery(item, place);
+        }
+        if full {
+            return Ok(Duration::ZERO);
+        }
+        let next = self.ports.jobs.next_outbox().await?;
+        Ok(next.map_or(SCAN_AT_LEAST_EVERY, |at: Timestamp| {
+            at.since(now).min(SCAN_AT_LEAST_EVERY)
+        }))
+    }
+}

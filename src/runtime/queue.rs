@@ -1,0 +1,247 @@
+//! The queue's index in memory: which task a worker should have next.
+//!
+//! Order: larger priority first; then clients in turn, each client's tasks by age. A client that
+//! queues a hundred thousand tasks does not keep another's ten waiting: a task's turn is one after
+//! the later of its client's last turn and the turn that was served last (start-time fair queuing).
+//! Only a hint: the store's queue is the truth, and the whole of this can be built anew from it.
+
+use std::cmp::Reverse;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash as _, Hasher as _};
+
+use crate::base::{ClientId, JobId, TaskId, Timestamp};
+use crate::domain::{Task, TaskSpec};
+
+/// Tasks at the head of a group that are tried on a worker whose skill checks parameters.
+const SCAN_MAX: usize = 50;
+
+/// A task's place: what comes first is served first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// Larger priority first; a double's bits in an order that compares like the double.
+    priority: Reverse<i64>,
+    turn: u64,
+    arrival: u64,
+}
+
+/// Where a task stands in the index.
+enum Position {
+    /// In a group.
+    Ready {
+        skill: String,
+        group: u64,
+        place: Place,
+    },
+    /// Not before a time.
+    Delayed(Timestamp),
+}
+
+/// Tasks of one skill with the same requirements: a worker qualifies for all of them or for none,
+/// but for their parameters.
+type Group = BTreeMap<Place, Task>;
+
+/// The index.
+#[derive(Default)]
+pub(super) struct Queue {
+    by_skill: BTreeMap<String, BTreeMap<u64, Group>>,
+    delayed: BTreeMap<(Timestamp, TaskId), Task>,
+    positions: HashMap<TaskId, Position>,
+    by_visit: BTreeSet<(JobId, u64, TaskId)>,
+    turns: HashMap<ClientId, u64>,
+    served: u64,
+    arrivals: u64,
+}
+
+impl Queue {
+    /// Returns how many tasks wait, delayed ones included.
+    pub(super) fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Puts a task in, unless it is there.
+    pub(super) fn push(&mut self, task: Task, now: Timestamp) {
+        if self.positions.contains_key(&task.id) {
+            return;
+        }
+        self.by_visit
+            .insert((task.job_id, task.visit, task.id.clone()));
+        if task.available_at > now {
+            self.positions
+                .insert(task.id.clone(), Position::Delayed(task.available_at));
+            self.delayed
+                .insert((task.available_at, task.id.clone()), task);
+            return;
+        }
+        let place = self.place(&task);
+        let (skill, group) = (task.spec.skill.clone(), group_of(&task.spec));
+        let position = Position::Ready {
+            skill: skill.clone(),
+            group,
+            place,
+        };
+        self.positions.insert(task.id.clone(), position);
+        self.by_skill
+            .entry(skill)
+            .or_default()
+            .entry(group)
+            .or_default()
+            .insert(place, task);
+    }
+
+    fn place(&mut self, task: &Task) -> Place {
+        if self.turns.len() > 10_000 {
+            let served = self.served;
+            self.turns.retain(|_, turn| *turn > served);
+        }
+        let turn = self.turns.entry(task.client.clone()).or_insert(0);
+        *turn = self.served.max(*turn) + 1;
+        self.arrivals += 1;
+        Place {
+            priority: Reverse(sortable(task.spec.priority)),
+            turn: *turn,
+            arrival: self.arrivals,
+        }
+    }
+
+    /// Takes a task out; nothing when it is not there.
+    pub(super) fn remove(&mut self, id: &TaskId) -> Option<Task> {
+        let task = match self.positions.remove(id)? {
+            Position::Delayed(at) => self.delayed.remove(&(at, id.clone())),
+            Position::Ready {
+                skill,
+                group,
+                place,
+            } => {
+                let groups = self.by_skill.get_mut(&skill)?;
+                let tasks = groups.get_mut(&group)?;
+                let task = tasks.remove(&place);
+                if tasks.is_empty() {
+                    groups.remove(&group);
+                }
+                if groups.is_empty() {
+                    self.by_skill.remove(&skill);
+                }
+                task
+            }
+        }?;
+        self.by_visit
+            .remove(&(task.job_id, task.visit, task.id.clone()));
+        Some(task)
+    }
+
+    /// Takes out all tasks of one stay of a job in one state.
+    pub(super) fn remove_visit(&mut self, job: JobId, visit: u64) {
+        let ids: Vec<TaskId> = self
+            .by_visit
+            .range((job, visit, TaskId::new(""))..)
+            .take_while(|(known, at, _)| *known == job && *at == visit)
+            .map(|(_, _, id)| id.clone())
+            .collect();
+        for id in ids {
+            self.remove(&id);
+        }
+    }
+
+    /// Takes out the tasks whose delay is over.
+    pub(super) fn take_available(&mut self, now: Timestamp) -> Vec<Task> {
+        let mut available = Vec::new();
+        while let Some(((at, id), _)) = self.delayed.first_key_value() {
+            if *at > now {
+                break;
+            }
+            let id = id.clone();
+            available.extend(self.remove(&id));
+        }
+        available
+    }
+
+    /// Returns when the next delay is over.
+    pub(super) fn next_available(&self) -> Option<Timestamp> {
+        self.delayed.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes out the first task, among those of the skills, that the worker qualifies for.
+    ///
+    /// `qualifies` is asked once for a group's head; only when it says that the parameters alone
+    /// stand in the way are the next ones tried.
+    pub(super) fn take_for<'a>(
+        &mut self,
+        skills: impl Iterator<Item = &'a str>,
+        qualifies: impl Fn(&TaskSpec) -> Fit,
+    ) -> Option<Task> {
+        let mut best: Option<(Place, TaskId)> = None;
+        for skill in skills {
+            for group in self
+                .by_skill
+                .get(skill)
+                .into_iter()
+                .flat_map(BTreeMap::values)
+            {
+                let head = group.first_key_value().map(|(place, _)| *place);
+                if best
+                    .as_ref()
+                    .is_some_and(|(place, _)| head.is_some_and(|h| *place < h))
+                {
+                    continue;
+                }
+                let fitting = first_fit(group, &qualifies);
+                if let Some(found) = fitting
+                    && best.as_ref().is_none_or(|(place, _)| found.0 < *place)
+                {
+                    best = Some(found);
+                }
+            }
+        }
+        let (place, id) = best?;
+        self.served = self.served.max(place.turn);
+        self.remove(&id)
+    }
+}
+
+/// How a worker suits a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It may have it.
+    Yes,
+    /// It may have others of the group.
+    NotTheseParameters,
+    /// It may have none of the group.
+    No,
+}
+
+fn first_fit(group: &Group, qualifies: &impl Fn(&TaskSpec) -> Fit) -> Option<(Place, TaskId)> {
+    for (place, task) in group.iter().take(SCAN_MAX) {
+        match qualifies(&task.spec) {
+            Fit::Yes => return Some((*place, task.id.clone())),
+            Fit::NotTheseParameters => {}
+            Fit::No => return None,
+        }
+    }
+    None
+}
+
+/// Maps a double to an integer of the same order; not-a-number counts as zero.
+fn sortable(value: f64) -> i64 {
+    let value = if value.is_nan() { 0.0 } else { value };
+    let bits = value.to_bits().cast_signed();
+    if bits < 0 { i64::MIN - bits } else { bits }
+}
+
+/// Returns the digest of everything that decides who qualifies, but for the parameters.
+fn group_of(spec: &TaskSpec) -> u64 {
+    let plain = spec.requires == crate::domain::worker::Requirements::default();
+    if plain && spec.max_cost.is_none() && spec.custom_statuses.is_empty() {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    let requires = serde_json::to_string(&spec.requires).expect("requirements are plain JSON");
+    requires.hash(&mut hasher);
+    spec.max_cost.map(f64::to_bits).hash(&mut hasher);
+    spec.custom_statuses.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,0 +1,448 @@
+//! Workers: who is known, who is alive, what each is told, what each has earned.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::queue::Fit;
+use super::{Inner, Runtime, RuntimeError};
+use crate::base::{JobId, TaskId, Timestamp, WorkerId};
+use crate::blueprint::Schema;
+use crate::domain::worker::{SkillInfo, WorkerStatus};
+use crate::domain::{Object, TaskSpec, Worker};
+use crate::engine::select;
+use crate::store::StoreError;
+
+/// Notices that a slow socket may be behind; beyond it the heartbeat has to tell.
+const NOTICES_MAX: usize = 256;
+/// Changes of reputation that may wait for the store; beyond it they are lost, with a warning.
+const REPUTATION_BACKLOG: usize = 10_000;
+/// What a worker below the dispatch floor regains with each sweep, so that it is tried again some
+/// time (fixes EQ24: the original never forgives).
+const REPUTATION_RECOVERY: f64 = 0.005;
+
+/// What a worker's open socket is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Stop working on this.
+    CancelTask {
+        /// The attempt.
+        task_id: TaskId,
+        /// Its job.
+        job_id: JobId,
+    },
+    /// A newer socket has taken this one's place.
+    Replaced,
+    /// The process is on its way out.
+    ShuttingDown,
+}
+
+/// What a heartbeat says; absent members say nothing, but for the two lists of skills, whose
+/// absence clears them (fixes WQ16).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Beat {
+    /// Nothing but a sign of life: no member below counts.
+    pub empty: bool,
+    /// As it stands.
+    pub status: Option<WorkerStatus>,
+    /// Load and memory.
+    pub usage: Option<Value>,
+    /// Tasks under way.
+    pub current_tasks: Option<Vec<TaskId>>,
+    /// All skills, when they changed.
+    pub skills: Option<Vec<SkillInfo>>,
+    /// Skills with a free place.
+    pub available_skills: Option<Vec<String>>,
+    /// Skills whose models are loaded.
+    pub hot_skills: Option<Vec<String>>,
+    /// Digest of the skills.
+    pub skills_hash: Option<String>,
+    /// Free.
+    pub metadata: Option<Object>,
+}
+
+/// What a heartbeat is answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BeatAnswer {
+    /// The skills are not known here: send them all.
+    pub require_full_sync: bool,
+    /// Tasks that the worker has no claim on any more.
+    pub cancel_task_ids: Vec<TaskId>,
+}
+
+/// A worker with its skills' schemas compiled.
+pub(super) struct Known {
+    pub(super) worker: Arc<Worker>,
+    inputs: Arc<BTreeMap<String, Schema>>,
+}
+
+impl Known {
+    fn new(worker: Worker) -> Self {
+        let inputs = worker.skills.iter().filter_map(|skill| {
+            let schema = skill
+                .input_schema
+                .as_ref()
+                .filter(|schema| restricts(schema))?;
+            // A schema that is none restricts nothing: the worker checks its parameters itself.
+            let compiled = Schema::compile(&Value::Object(schema.clone())).ok()?;
+            Some((skill.name.clone(), compiled))
+        });
+        Self {
+            inputs: Arc::new(inputs.collect()),
+            worker: Arc::new(worker),
+        }
+    }
+
+    fn with_skills_of(worker: Worker, other: &Self) -> Self {
+        Self {
+            worker: Arc::new(worker),
+            inputs: Arc::clone(&other.inputs),
+        }
+    }
+
+    pub(super) fn params_ok(&self, skill: &SkillInfo, params: &Object) -> bool {
+        let schema = self.inputs.get(&skill.name);
+        schema.is_none_or(|schema| schema.check(&Value::Object(params.clone())).is_ok())
+    }
+
+    /// Tells whether the worker may have a task.
+    pub(super) fn fit(&self, spec: &TaskSpec, reputation_min: f64) -> Fit {
+        let params_ok = |skill: &SkillInfo, params: &Object| self.params_ok(skill, params);
+        match select::qualify(spec, &self.worker, reputation_min, &params_ok) {
+            Ok(()) => Fit::Yes,
+            Err(mismatch) if mismatch.code == "params_schema" => Fit::NotTheseParameters,
+            Err(_) => Fit::No,
+        }
+    }
+
+    /// Returns the skills that it takes tasks for just now.
+    pub(super) fn open_skills(&self) -> impl Iterator<Item = &str> {
+        let stopped = matches!(
+            self.worker.status,
+            WorkerStatus::Draining | WorkerStatus::Offline
+        );
+        let available = self.worker.available_skills.as_ref();
+        self.worker
+            .skills
+            .iter()
+            .map(|skill| skill.name.as_str())
+            .filter(move |_| !stopped)
+            .filter(move |name| available.is_none_or(|open| open.iter().any(|one| one == name)))
+    }
+}
+
+/// Tells whether an input schema can refuse any object at all.
+fn restricts(schema: &Object) -> bool {
+    schema
+        .iter()
+        .any(|(key, value)| !(key == "type" && value == "object"))
+}
+
+/// A worker's open socket.
+struct Socket {
+    number: u64,
+    notices: mpsc::Sender<Notice>,
+}
+
+/// The registry.
+pub(super) struct Registry {
+    workers: RwLock<BTreeMap<WorkerId, Arc<Known>>>,
+    sockets: Mutex<(u64, HashMap<WorkerId, Socket>)>,
+    reputation: mpsc::Sender<(WorkerId, f64)>,
+    reputation_queue: Mutex<Option<mpsc::Receiver<(WorkerId, f64)>>>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let (reputation, queue) = mpsc::channel(REPUTATION_BACKLOG);
+        Self {
+            workers: RwLock::default(),
+            sockets: Mutex::default(),
+            reputation,
+            reputation_queue: Mutex::new(Some(queue)),
+        }
+    }
+}
+
+impl Registry {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, BTreeMap<WorkerId, Arc<Known>>> {
+        self.workers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn known(&self, id: &WorkerId) -> Option<Arc<Known>> {
+        self.read().get(id).cloned()
+    }
+
+    fn insert(&self, known: Known) {
+        let mut workers = self.workers.write().unwrap_or_else(PoisonError::into_inner);
+        workers.insert(known.worker.id.clone(), Arc::new(known));
+    }
+
+    fn remove(&self, ids: &[WorkerId]) {
+        let mut workers = self.workers.write().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            workers.remove(id);
+        }
+    }
+
+    /// Tells the worker's socket, if it has one; otherwise its next heartbeat tells it.
+    pub(super) fn notify(&self, worker: &WorkerId, notice: Notice) {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(socket) = sockets.1.get(worker) {
+            // Full or closed: the heartbeat tells it.
+            drop(socket.notices.try_send(notice));
+        }
+    }
+
+    pub(super) fn close_sockets(&self) {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, socket) in sockets.1.drain() {
+            // Full or closed: dropping the sender ends it as well.
+            drop(socket.notices.try_send(Notice::ShuttingDown));
+        }
+    }
+
+    pub(super) fn queue_reputation(&self, worker: &WorkerId, delta: f64) {
+        if self.reputation.try_send((worker.clone(), delta)).is_err() {
+            tracing::warn!(worker.id = %worker, "a change of reputation was lost: too many wait");
+        }
+    }
+}
+
+impl Inner {
+    /// Reads who was known when the process ended; each has its time over again.
+    pub(super) async fn load_workers(&self) -> Result<(), RuntimeError> {
+        let expires_at = self.ports.clock.now().after_ms(self.settings.worker_ttl_ms);
+        for mut worker in self.ports.workers.list_workers().await? {
+            if worker.status != WorkerStatus::Offline {
+                worker.expires_at = expires_at;
+                self.registry.insert(Known::new(worker));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn run_reputation(self: Arc<Self>) {
+        let queue = {
+            let mut slot = self
+                .registry
+                .reputation_queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            slot.take()
+        };
+        let Some(mut queue) = queue else { return };
+        loop {
+            let change = tokio::select! {
+                biased;
+                change = queue.recv() => change,
+                () = self.stop.cancelled() => return,
+            };
+            let Some((worker, delta)) = change else {
+                return;
+            };
+            if let Err(error) = self.change_reputation(&worker, delta).await {
+                tracing::warn!(worker.id = %worker, %error, "a change of reputation was lost");
+            }
+        }
+    }
+
+    async fn change_reputation(&self, worker: &WorkerId, delta: f64) -> Result<(), StoreError> {
+        let reputation = self.ports.workers.adjust_reputation(worker, delta).await?;
+        if let Some(known) = self.registry.known(worker) {
+            let mut changed = Worker::clone(&known.worker);
+            changed.reputation = reputation;
+            self.registry.insert(Known::with_skills_of(changed, &known));
+        }
+        Ok(())
+    }
+
+    /// Forgets workers that were not heard of in time, and lets those below the floor recover.
+    pub(super) async fn forget_expired_workers(&self, now: Timestamp) -> Result<(), StoreError> {
+        let known: Vec<Arc<Worker>> = self
+            .registry
+            .read()
+            .values()
+            .map(|known| Arc::clone(&known.worker))
+            .collect();
+        let expired: Vec<WorkerId> = known
+            .iter()
+            .filter(|w| w.expires_at <= now)
+            .map(|w| w.id.clone())
+            .collect();
+        self.registry.remove(&expired);
+        for id in &expired {
+            tracing::info!(worker.id = %id, "worker not heard of any more");
+        }
+        if !expired.is_empty() {
+            self.ports.workers.forget_workers(now).await?;
+        }
+        for worker in known
+            .iter()
+            .filter(|w| w.reputation < self.settings.reputation_min)
+        {
+            self.change_reputation(&worker.id, REPUTATION_RECOVERY)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Runtime {
+    /// Takes a registration. Times are the shell's, reputation is what the worker has earned.
+    pub async fn register(&self, mut worker: Worker) -> Result<Worker, RuntimeError> {
+        let now = self.inner.ports.clock.now();
+        worker.registered_at = now;
+        worker.last_seen = now;
+        worker.expires_at = now.after_ms(self.inner.settings.worker_ttl_ms);
+        let stored = self.inner.ports.workers.put_worker(worker).await?;
+        self.inner.registry.insert(Known::new(stored.clone()));
+        self.inner.rematch(&stored.id);
+        tracing::info!(worker.id = %stored.id, worker.r#type = %stored.worker_type, "worker registered");
+        Ok(stored)
+    }
+
+    /// Takes a heartbeat; nothing when the worker is not known and has to register again.
+    pub async fn heartbeat(
+        &self,
+        id: &WorkerId,
+        beat: Beat,
+    ) -> Result<Option<BeatAnswer>, RuntimeError> {
+        let Some(known) = self.inner.registry.known(id) else {
+            return Ok(None);
+        };
+        let now = self.inner.ports.clock.now();
+        let mut worker = Worker::clone(&known.worker);
+        worker.last_seen = now;
+        worker.expires_at = now.after_ms(self.inner.settings.worker_ttl_ms);
+        let tasks = if beat.empty {
+            worker.current_tasks.clone()
+        } else {
+            merge(&mut worker, &beat);
+            beat.current_tasks.clone().unwrap_or_default()
+        };
+        let cancel_task_ids = self.extend(id, &tasks).await?;
+        let skills_changed = worker.skills != known.worker.skills;
+        let require_full_sync = worker.skills.is_empty() && beat.skills.is_none() && !beat.empty;
+        if worker_differs(&worker, &known.worker) {
+            self.inner.ports.workers.beat(worker.clone()).await?;
+        }
+        if worker.status == WorkerStatus::Offline {
+            self.inner.registry.remove(std::slice::from_ref(id));
+            tracing::info!(worker.id = %id, "worker said goodbye");
+        } else {
+            let known = if skills_changed {
+                Known::new(worker)
+            } else {
+                Known::with_skills_of(worker, &known)
+            };
+            self.inner.registry.insert(known);
+            self.inner.rematch(id);
+        }
+        Ok(Some(BeatAnswer {
+            require_full_sync,
+            cancel_task_ids,
+        }))
+    }
+
+    /// Extends the worker's leases; returns the tasks that it has no lease on.
+    async fn extend(&self, id: &WorkerId, tasks: &[TaskId]) -> Result<Vec<TaskId>, RuntimeError> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let until = self.inner.lease_until();
+        let held = self
+            .inner
+            .ports
+            .jobs
+            .extend_leases(id, tasks, until)
+            .await?;
+        let held: HashSet<TaskId> = held.into_iter().collect();
+        Ok(tasks
+            .iter()
+            .filter(|task| !held.contains(*task))
+            .cloned()
+            .collect())
+    }
+
+    /// Opens the worker's channel for notices; an older one is told that it is replaced.
+    #[must_use]
+    pub fn open_socket(&self, worker: &WorkerId) -> mpsc::Receiver<Notice> {
+        let (notices, receiver) = mpsc::channel(NOTICES_MAX);
+        let mut sockets = self
+            .inner
+            .registry
+            .sockets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        sockets.1.retain(|_, socket| !socket.notices.is_closed());
+        sockets.0 += 1;
+        let socket = Socket {
+            number: sockets.0,
+            notices,
+        };
+        if let Some(old) = sockets.1.insert(worker.clone(), socket) {
+            tracing::debug!(worker.id = %worker, socket = old.number, "socket replaced");
+            // Full or closed: dropping the sender ends it as well.
+            drop(old.notices.try_send(Notice::Replaced));
+        }
+        receiver
+    }
+
+    /// Returns every known worker, by id.
+    #[must_use]
+    pub fn workers(&self) -> Vec<Arc<Worker>> {
+        self.inner
+            .registry
+            .read()
+            .values()
+            .map(|known| Arc::clone(&known.worker))
+            .collect()
+    }
+
+    /// Returns one worker.
+    #[must_use]
+    pub fn worker(&self, id: &WorkerId) -> Option<Arc<Worker>> {
+        self.inner
+            .registry
+            .known(id)
+            .map(|known| Arc::clone(&known.worker))
+    }
+}
+
+/// Takes over what a heartbeat may change, and nothing else (fixes WQ12).
+fn merge(worker: &mut Worker, beat: &Beat) {
+    if let Some(status) = beat.status {
+        worker.status = status;
+    }
+    if beat.usage.is_some() {
+        worker.usage.clone_from(&beat.usage);
+    }
+    worker.current_tasks = beat.current_tasks.clone().unwrap_or_default();
+    let same_hash = beat.skills_hash.is_some() && beat.skills_hash == worker.skills_hash;
+    if let Some(skills) = &beat.skills
+        && (!same_hash || worker.skills.is_empty())
+    {
+        worker.skills.clone_from(skills);
+    }
+    if beat.skills_hash.is_some() {
+        worker.skills_hash.clone_from(&beat.skills_hash);
+    }
+    worker.available_skills.clone_from(&beat.available_skills);
+    worker.hot_skills = beat.hot_skills.clone().unwrap_or_default();
+    if beat.metadata.is_some() {
+        worker.metadata.clone_from(&beat.metadata);
+    }
+}
+
+/// Tells whether a heartbeat changed what is worth a write: not that it came, nor the load.
+fn worker_differs(new: &Worker, old: &Worker) -> bool {
+    new.status != old.status
+        || new.skills != old.skills
+        || new.available_skills != old.available_skills
+        || new.hot_skills != old.hot_skills
+        || new.skills_hash != old.skills_hash
+        || new.metadata != old.metadata
+}

@@ -1,0 +1,112 @@
+//! What the shell shows: jobs, their history and deliveries, why they wait, whether all is well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::registry::Known;
+use super::{Readiness, Runtime, RuntimeError};
+use crate::base::{ClientId, JobId};
+use crate::domain::worker::SkillInfo;
+use crate::domain::{Event, Job, JobStatus, Object, Worker};
+use crate::engine::explain::{Explanation, Facts, explain};
+use crate::store::{DeliveryRecord, JobQuery};
+
+/// Open tasks that one explanation looks at.
+const EXPLAINED_TASKS_MAX: u32 = 20;
+
+impl Runtime {
+    /// Returns a job.
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, RuntimeError> {
+        Ok(self.inner.ports.jobs.load(id).await?)
+    }
+
+    /// Returns a job's events in order, after a place in it, at most `limit`.
+    pub async fn history(
+        &self,
+        id: JobId,
+        after: Option<(u64, u32)>,
+        limit: u32,
+    ) -> Result<Vec<Event>, RuntimeError> {
+        Ok(self.inner.ports.history.by_job(id, after, limit).await?)
+    }
+
+    /// Returns a job's webhooks and how they stand, oldest first.
+    pub async fn deliveries(
+        &self,
+        id: JobId,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>, RuntimeError> {
+        Ok(self.inner.ports.jobs.deliveries(id, limit).await?)
+    }
+
+    /// Lists jobs, newest first.
+    pub async fn list(&self, query: JobQuery) -> Result<Vec<Job>, RuntimeError> {
+        Ok(self.inner.ports.jobs.list(query).await?)
+    }
+
+    /// Counts jobs by status; none counts everybody's.
+    pub async fn counts(
+        &self,
+        client: Option<&ClientId>,
+    ) -> Result<BTreeMap<JobStatus, u64>, RuntimeError> {
+        Ok(self.inner.ports.jobs.counts(client).await?)
+    }
+
+    /// Says why a job stands where it stands; nothing when there is no such job.
+    pub async fn explain(&self, id: JobId) -> Result<Option<Explanation>, RuntimeError> {
+        let Some(job) = self.inner.ports.jobs.load(id).await? else {
+            return Ok(None);
+        };
+        let tasks = self
+            .inner
+            .ports
+            .jobs
+            .open_tasks(id, EXPLAINED_TASKS_MAX)
+            .await?;
+        let known: Vec<Arc<Known>> = self.inner.registry.read().values().cloned().collect();
+        let workers: Vec<Worker> = known.iter().map(|k| Worker::clone(&k.worker)).collect();
+        // One worker's schema answers for every worker that declares the same skill: the callback
+        // does not say whose skill it asks about, but hands the declaration itself.
+        let params_ok = |skill: &SkillInfo, params: &Object| {
+            let declared = known
+                .iter()
+                .find(|k| k.worker.skill(&skill.name) == Some(skill));
+            declared.is_none_or(|k| k.params_ok(skill, params))
+        };
+        Ok(Some(explain(&Facts {
+            job: &job,
+            tasks: &tasks,
+            workers: &workers,
+            now: self.inner.ports.clock.now(),
+            reputation_min: self.inner.settings.reputation_min,
+            params_ok: &params_ok,
+        })))
+    }
+
+    /// Tells whether work can be accepted.
+    pub async fn readiness(&self) -> Readiness {
+        let mut checks = BTreeMap::new();
+        let store = self.inner.ports.jobs.health().await;
+        checks.insert(
+            "store",
+            store.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
+        );
+        let stopping = self.inner.stop.is_cancelled();
+        let accepting = if stopping { "shutting down" } else { "ok" };
+        checks.insert("accepting", accepting.to_owned());
+        // The loops end only with the shell; one that died by a panic is missing here.
+        let loops = self.inner.tasks.len();
+        let alive = if loops >= super::loops::COUNT || stopping {
+            "ok".to_owned()
+        } else {
+            format!("only {loops} of {} loops run", super::loops::COUNT)
+        };
+        checks.insert("loops", alive);
+        let ready = checks.values().all(|check| check == "ok");
+        Readiness {
+            ready,
+            durability: self.inner.ports.jobs.durability(),
+            checks,
+        }
+    }
+}
