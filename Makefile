@@ -1,0 +1,58 @@
+# What a person types. Needs the Rust toolchain; anything else is installed when it is missing.
+
+CARGO ?= cargo
+# Optimised like a release but quick to build.
+FAST := --profile fast --locked
+
+.PHONY: help showcase test lint fmt docs bench sim tools
+
+help:
+	@echo 'make showcase   build, run every demonstration scenario, print expected and actual'
+	@echo 'make test       format check, clippy, all tests'
+	@echo 'make lint       format check and clippy only'
+	@echo 'make fmt        format the sources'
+	@echo 'make docs       draw the blueprint graphs in docs/ and build the API documentation'
+	@echo 'make bench      measure the engine and the stores'
+	@echo 'make sim        replay or extend the simulation: SEEDS=100000 SEED_START=1'
+
+showcase: tools
+	$(CARGO) run $(FAST) -- showcase
+
+test: tools lint
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  $(CARGO) nextest run --locked; \
+	else \
+	  $(CARGO) test --locked; \
+	fi
+
+lint: tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+fmt:
+	$(CARGO) fmt --all
+
+docs: tools
+	for name in full_showcase metadata_enrichment periodic_maintenance; do \
+	  $(CARGO) run --locked --quiet -- blueprints graph $$name --format svg > docs/$$name.svg || exit 1; \
+	done
+	$(CARGO) doc --locked --no-deps
+
+bench: tools
+	$(CARGO) bench --locked
+
+SEEDS ?= 100000
+SEED_START ?= 1
+sim: tools
+	SIM_SEEDS=$(SEEDS) SIM_SEED_START=$(SEED_START) \
+	  $(CARGO) test $(FAST) --test sim -- --nocapture seeds
+
+# A C compiler builds SQLite; everything else is Rust.
+tools:
+	@command -v $(CARGO) >/dev/null || { \
+	  echo 'make: cargo is missing: install the Rust toolchain first' >&2; exit 1; }
+	@command -v cc >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then apt=apt-get; \
+	  elif command -v sudo >/dev/null; then apt='sudo apt-get'; \
+	  else echo 'make: cc is missing, and it takes root to install it: apt-get install gcc libc6-dev' >&2; exit 1; fi; \
+	  $$apt update -q && $$apt install -qy gcc libc6-dev; }
