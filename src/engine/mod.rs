@@ -5,10 +5,26 @@
 //! I/O, logs nothing and never waits; `now` and entropy are data. Nothing from outside can make it
 //! fail: what no longer counts is [`Ignored`], what goes wrong in a blueprint ends the job.
 
+mod advance;
+mod approval;
+pub mod child;
+pub mod codes;
+mod dispatch;
+mod ending;
 pub mod explain;
+mod failure;
+mod fanout;
+pub mod invariants;
+mod lifecycle;
+mod passage;
+mod report;
 pub mod select;
+mod size;
 pub mod step;
 pub mod submission;
+mod wait;
+mod webhook;
+mod worker_event;
 
 use std::collections::BTreeMap;
 
@@ -97,6 +113,7 @@ pub struct World<'a> {
 
 /// Something that has happened and that a job may care about.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one input lives at a time")]
 pub enum Input {
     /// A worker has ended a task. The task is its record as the store has it now.
     TaskReported {
@@ -223,6 +240,7 @@ pub enum Signal {
 
 /// What a step wants done, all of it in the same transaction as the job.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a step ends few tasks; what it makes many of is boxed")]
 pub enum Effect {
     /// Store a new attempt: queued, or held back by a fan-out's `limit`.
     PutTask(Box<Task>),
