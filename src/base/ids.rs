@@ -156,7 +156,8 @@ text_id! {
 impl TaskId {
     /// Derives the id of an attempt from where it stands: job, state visit, branch and attempt.
     ///
-    /// A single task is `task-<uuid>`, a branch a bare UUID, as the original has them.
+    /// A single task is `task-<uuid>`, a branch a bare UUID, as the original has them. The UUID
+    /// starts with the job's time, so that tasks of one age lie together in a store's index.
     /// Shape: unique for each (job, visit, branch, attempt). Source: wire-protocol §11.
     #[must_use]
     pub fn derive(job: JobId, visit: u64, branch: Option<u32>, attempt: u32) -> Self {
@@ -170,7 +171,10 @@ impl TaskId {
         ]);
         let mut bytes = [0_u8; 16];
         bytes.copy_from_slice(&digest[..16]);
-        let uuid = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        bytes[..6].copy_from_slice(&job.0.as_bytes()[..6]);
+        let uuid = uuid::Builder::from_random_bytes(bytes)
+            .with_version(uuid::Version::SortRand)
+            .into_uuid();
         match branch {
             Some(_) => Self(uuid.to_string().into()),
             None => Self(format!("task-{uuid}").into()),

@@ -4,6 +4,11 @@
 //! [`JobStore::commit`] is the only way a job changes. One conformance suite
 //! (`tests/store_suite.rs`) runs against every adapter.
 
+pub mod blob_port;
+pub mod memory;
+pub mod rules;
+pub mod worker_port;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -11,8 +16,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
-use crate::domain::{Event, Job, JobStatus, Lease, Task, Webhook, Worker};
+use crate::domain::{Event, Job, JobStatus, Lease, Task, Webhook};
 use crate::engine::{DataStores, Effect, Guard, Signal};
+
+pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobStore};
+pub use memory::MemoryStore;
+pub use worker_port::{RefreshOutcome, TokenKind, TokenRecord, WorkerStore};
 
 /// What went wrong with a store. Ask of each: retry, tell the user, or bug?
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +106,10 @@ pub struct Due {
 /// What the outbox carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few at a time, and moved once or twice"
+)]
 pub enum Message {
     /// For another job.
     Signal(Signal),
@@ -222,7 +235,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Stores a step's fruit, all of it or nothing; checks the revision, then the guards.
     ///
     /// Invariants: I1, I7, I12. `EndTask` keeps the record (status `ended`, lease holder, answer
-    /// and, for branches, the report) and drops its parameters.
+    /// and, for branches, the report) and drops its parameters. What an effect does to a task is
+    /// written once for all adapters, in [`rules`].
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
 
     /// Gives a queued task to a worker; nothing when it is no longer queued.
@@ -300,7 +314,8 @@ pub trait JobStore: Send + Sync + 'static {
     ) -> Result<BTreeMap<JobStatus, u64>, StoreError>;
 
     /// Deletes ended jobs whose time (`Job::keep_until`) has passed, with their tasks, history and
-    /// deliveries, and forgotten keys; at most `limit` jobs; returns which.
+    /// deliveries, and forgotten keys; at most `limit` jobs; returns which. A job with messages
+    /// that are still to be delivered stays until they are settled.
     async fn purge(&self, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError>;
 
     /// Keeps a revision's source, so that its jobs can go on after the file has changed.
@@ -328,88 +343,6 @@ pub trait JobStore: Send + Sync + 'static {
     async fn close(&self);
 }
 
-/// The kind of a short-lived worker token. Source: wire-protocol §3.3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenKind {
-    /// Authenticates requests.
-    Access,
-    /// Buys a new pair, once.
-    Refresh,
-}
-
-/// A short-lived worker token, by the hash of its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenRecord {
-    /// SHA-256 of the token as hex.
-    pub hash: String,
-    /// Which kind.
-    pub kind: TokenKind,
-    /// Whose.
-    pub worker: WorkerId,
-    /// The pairs that stem from one issue; a reused refresh token revokes them all.
-    pub family: Uuid,
-    /// When it ends.
-    pub expires_at: Timestamp,
-}
-
-/// What became of a refresh token that was presented.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RefreshOutcome {
-    /// It was good, and is used up now.
-    Taken(TokenRecord),
-    /// It was used before: its whole family is revoked now.
-    Reused,
-    /// Unknown or past its time.
-    Unknown,
-}
-
-/// Workers, their reputation, their short-lived tokens and the nonces of their messages.
-#[async_trait]
-pub trait WorkerStore: Send + Sync + 'static {
-    /// Stores a registration; keeps the reputation that an earlier one has earned. Returns the
-    /// record as stored.
-    async fn put_worker(&self, worker: Worker) -> Result<Worker, StoreError>;
-
-    /// Stores what a heartbeat changes: everything but registration time and reputation.
-    async fn beat(&self, worker: Worker) -> Result<(), StoreError>;
-
-    /// Returns every worker, by id, the expired ones included.
-    async fn list_workers(&self) -> Result<Vec<Worker>, StoreError>;
-
-    /// Forgets workers that expired before the time; their reputation is kept for their return.
-    async fn forget_workers(&self, expired_before: Timestamp) -> Result<Vec<WorkerId>, StoreError>;
-
-    /// Changes a worker's reputation within 0 to 1; returns the new one.
-    async fn adjust_reputation(&self, worker: &WorkerId, delta: f64) -> Result<f64, StoreError>;
-
-    /// Stores short-lived tokens.
-    async fn put_tokens(&self, tokens: Vec<TokenRecord>) -> Result<(), StoreError>;
-
-    /// Returns the access token's record, expired ones included: their holder is told to refresh.
-    async fn find_access_token(&self, hash: &str) -> Result<Option<TokenRecord>, StoreError>;
-
-    /// Uses up a refresh token of the worker's.
-    async fn take_refresh_token(
-        &self,
-        hash: &str,
-        worker: &WorkerId,
-        now: Timestamp,
-    ) -> Result<RefreshOutcome, StoreError>;
-
-    /// Remembers a nonce until the time; false when it is known already.
-    async fn remember_nonce(
-        &self,
-        worker: &WorkerId,
-        nonce: &str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<bool, StoreError>;
-
-    /// Forgets tokens and nonces that are past their time.
-    async fn purge_secrets(&self, now: Timestamp) -> Result<(), StoreError>;
-}
-
 /// History. Losing it never blocks a job.
 #[async_trait]
 pub trait HistoryStore: Send + Sync + 'static {
@@ -423,57 +356,4 @@ pub trait HistoryStore: Send + Sync + 'static {
         after: Option<(u64, u32)>,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError>;
-}
-
-/// What went wrong with a blob.
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    /// The key leaves its prefix, is empty or too long.
-    #[error("`{0}` is not a file name that can be stored")]
-    InvalidKey(String),
-    /// The body is larger than allowed; nothing was stored.
-    #[error("the file is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit, in bytes.
-        limit: u64,
-    },
-    /// The body broke off; nothing was stored.
-    #[error("the upload broke off: {0}")]
-    Interrupted(String),
-    /// The store cannot be reached just now.
-    #[error("the blob store is unavailable: {0}")]
-    Unavailable(String),
-}
-
-/// A stored blob.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlobInfo {
-    /// `jobs/<job id>/<file name>`.
-    pub key: String,
-    /// Its size.
-    pub bytes: u64,
-    /// SHA-256 of the content as lower-case hex, when known.
-    pub sha256: Option<String>,
-}
-
-/// A blob's content, in pieces.
-pub type BlobBody = futures::stream::BoxStream<'static, Result<bytes::Bytes, BlobError>>;
-
-/// Heavy payloads and job files. Keys are `/`-separated; no part is empty, `.` or `..`.
-#[async_trait]
-pub trait BlobStore: Send + Sync + 'static {
-    /// Stores a body under the key, replacing what was there only once all of it has come.
-    async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError>;
-
-    /// Opens a blob.
-    async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError>;
-
-    /// Lists the blobs whose key starts with the prefix, in key order.
-    async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError>;
-
-    /// Deletes every blob whose key starts with the prefix.
-    async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError>;
-
-    /// Returns the URI under which workers know the blob.
-    fn uri(&self, key: &str) -> String;
 }

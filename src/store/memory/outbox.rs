@@ -1,0 +1,152 @@
+//! The outbox in memory: messages in the order in which they were written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use crate::base::{JobId, Timestamp};
+use crate::store::rules::{self, Standing};
+use crate::store::{Delivery, DeliveryRecord, Message, OutboxItem};
+
+#[derive(Debug)]
+struct Row {
+    job: JobId,
+    item: OutboxItem,
+    /// When it may be claimed; none once it is settled for good.
+    due_at: Option<Timestamp>,
+    status: &'static str,
+    last_error: Option<String>,
+    updated_at: Timestamp,
+}
+
+/// Messages by number. The other fields are indexes.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    written: u64,
+    rows: BTreeMap<u64, Row>,
+    numbers: BTreeMap<Uuid, u64>,
+    due: BTreeSet<(Timestamp, u64)>,
+}
+
+impl Outbox {
+    /// Adds a message; one whose id is known is left as it is.
+    pub fn add(&mut self, job: JobId, item: OutboxItem, due_at: Timestamp) {
+        if self.numbers.contains_key(&item.id) {
+            return;
+        }
+        self.written += 1;
+        self.numbers.insert(item.id, self.written);
+        self.due.insert((due_at, self.written));
+        let row = Row {
+            job,
+            updated_at: item.created_at,
+            item,
+            due_at: Some(due_at),
+            status: "pending",
+            last_error: None,
+        };
+        self.rows.insert(self.written, row);
+    }
+
+    pub fn take(&mut self, now: Timestamp, until: Timestamp, limit: u32) -> Vec<OutboxItem> {
+        let due: Vec<(Timestamp, u64)> = self
+            .due
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .take(limit as usize)
+            .copied()
+            .collect();
+        let mut items = Vec::with_capacity(due.len());
+        for (at, number) in due {
+            let Some(row) = self.rows.get_mut(&number) else {
+                continue;
+            };
+            row.due_at = Some(until);
+            items.push(row.item.clone());
+            self.due.remove(&(at, number));
+            self.due.insert((until, number));
+        }
+        items
+    }
+
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Records how a try ended; nothing happens to a message that is unknown or settled for good.
+    pub fn settle(&mut self, id: Uuid, delivery: Delivery, now: Timestamp) {
+        let Some(&number) = self.numbers.get(&id) else {
+            return;
+        };
+        let Some(row) = self.rows.get_mut(&number) else {
+            return;
+        };
+        let Some(due_at) = row.due_at else { return };
+        self.due.remove(&(due_at, number));
+        row.item.attempts += 1;
+        row.updated_at = now;
+        match delivery {
+            Delivery::Retry { at, reason } => {
+                row.due_at = Some(at);
+                row.last_error = Some(reason);
+                self.due.insert((at, number));
+            }
+            Delivery::Dead { reason } => {
+                row.due_at = None;
+                row.status = "dead";
+                row.last_error = Some(reason);
+            }
+            Delivery::Delivered => {
+                row.due_at = None;
+                row.status = "delivered";
+                if matches!(row.item.message, Message::Signal(_)) {
+                    self.rows.remove(&number);
+                    self.numbers.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Tells whether the job has messages that are still to be delivered.
+    pub fn is_pending_for(&self, job: JobId) -> bool {
+        self.due
+            .iter()
+            .any(|(_, number)| self.rows.get(number).is_some_and(|row| row.job == job))
+    }
+
+    pub fn deliveries(&self, job: JobId, limit: u32) -> Vec<DeliveryRecord> {
+        self.rows
+            .values()
+            .filter(|row| row.job == job)
+            .filter_map(|row| {
+                let Message::Webhook(webhook) = &row.item.message else {
+                    return None;
+                };
+                let standing = Standing {
+                    status: row.status,
+                    attempts: row.item.attempts,
+                    last_error: row.last_error.clone(),
+                    updated_at: row.due_at.unwrap_or(row.updated_at),
+                };
+                Some(rules::delivery_record(job, webhook, standing))
+            })
+            .take(limit as usize)
+            .collect()
+    }
+
+    pub fn forget_job(&mut self, job: JobId) {
+        let Self {
+            rows, numbers, due, ..
+        } = self;
+        rows.retain(|number, row| {
+            if row.job != job {
+                return true;
+            }
+            numbers.remove(&row.item.id);
+            if let Some(at) = row.due_at {
+                due.remove(&(at, *number));
+            }
+            false
+        });
+    }
+}
