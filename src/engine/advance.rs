@@ -18,7 +18,11 @@ impl<'w> Passage<'w> {
     pub fn follow(&mut self, mut next: Next, event: Option<&Value>) {
         while let Next::State(state) = next {
             next = if self.enter(state) {
-                self.run_state(View { event, attempt: 1, locals: &[] })
+                self.run_state(View {
+                    event,
+                    attempt: 1,
+                    locals: &[],
+                })
             } else {
                 Next::Rest
             };
@@ -41,8 +45,10 @@ impl<'w> Passage<'w> {
     /// Enters a state, unless the job has entered as many as it may.
     fn enter(&mut self, state: String) -> bool {
         if self.job.step >= self.job.max_transitions {
-            let message =
-                format!("entering state `{state}` would exceed {} transitions", self.job.max_transitions);
+            let message = format!(
+                "entering state `{state}` would exceed {} transitions",
+                self.job.max_transitions
+            );
             self.fail(codes::MAX_TRANSITIONS_EXCEEDED, message);
             self.job.failed_state = Some(state);
             return false;
@@ -76,12 +82,19 @@ impl<'w> Passage<'w> {
         let blueprint = self.world.blueprint;
         let Some(state) = blueprint.state(&self.job.state) else {
             let message = format!("the blueprint has no state `{}`", self.job.state);
-            return Err(Trouble { code: codes::BLUEPRINT_MISMATCH, message });
+            return Err(Trouble {
+                code: codes::BLUEPRINT_MISMATCH,
+                message,
+            });
         };
         let mut body = &state.body;
         loop {
             self.side_lines(body, view)?;
-            let Action::Choose { branches, otherwise } = &body.action else {
+            let Action::Choose {
+                branches,
+                otherwise,
+            } = &body.action
+            else {
                 return self.act(&body.action, view);
             };
             body = self.choose(branches, otherwise.as_deref(), view)?;
@@ -111,13 +124,21 @@ impl<'w> Passage<'w> {
         let compiled = &self.world.blueprint.compiled;
         for (index, branch) in branches.iter().enumerate() {
             if compiled.test(branch.when, &self.scope(view))? {
-                self.job.path.push(u16::try_from(index).unwrap_or(OTHERWISE));
+                self.job
+                    .path
+                    .push(u16::try_from(index).unwrap_or(OTHERWISE));
                 return Ok(&branch.body);
             }
         }
         let Some(body) = otherwise else {
-            let message = format!("state `{}`: no condition holds and there is no else", self.job.state);
-            return Err(Trouble { code: codes::NO_BRANCH_TAKEN, message });
+            let message = format!(
+                "state `{}`: no condition holds and there is no else",
+                self.job.state
+            );
+            return Err(Trouble {
+                code: codes::NO_BRANCH_TAKEN,
+                message,
+            });
         };
         self.job.path.push(OTHERWISE);
         Ok(body)
@@ -137,16 +158,23 @@ impl<'w> Passage<'w> {
         }
         if let Some(log) = &body.log {
             let text = compiled.text(log, &self.scope(view))?;
-            self.record(EventKind::Log).details.insert("message".to_owned(), Value::String(text));
+            self.record(EventKind::Log)
+                .details
+                .insert("message".to_owned(), Value::String(text));
         }
         for emit in &body.emit {
             let payload = compiled.render(&emit.payload, &self.scope(view))?;
             if let Err(reason) = self.world.blueprint.check_event(&emit.event_type, &payload) {
                 let message = format!("event `{}`: {reason}", emit.event_type);
-                return Err(Trouble { code: codes::EVENT_CONTRACT_VIOLATION, message });
+                return Err(Trouble {
+                    code: codes::EVENT_CONTRACT_VIOLATION,
+                    message,
+                });
             }
             let event = self.record(EventKind::Emitted);
-            event.details.insert("type".to_owned(), json!(emit.event_type));
+            event
+                .details
+                .insert("type".to_owned(), json!(emit.event_type));
             let id = event.event_id;
             webhook::emitted(self, id, &emit.event_type, payload);
         }
@@ -159,7 +187,9 @@ impl<'w> Passage<'w> {
         let event = self.record(EventKind::StateFailed);
         event.attempt = Some(attempt);
         event.details.insert("code".to_owned(), json!(trouble.code));
-        event.details.insert("message".to_owned(), json!(trouble.message));
+        event
+            .details
+            .insert("message".to_owned(), json!(trouble.message));
         let policy = self.evaluation_retry().filter(|policy| {
             trouble.code == codes::EVALUATION_FAILED && attempt < policy.max_attempts
         });
@@ -168,14 +198,22 @@ impl<'w> Passage<'w> {
         };
         self.job.path.clear();
         let seed = format!("{}:{}:{attempt}", self.job.id, self.job.visit);
-        self.job.wake_at =
-            Some(self.world.now.after(failure::delay(&policy.backoff, attempt, &seed)));
+        self.job.wake_at = Some(self.world.now.after(failure::delay(
+            &policy.backoff,
+            attempt,
+            &seed,
+        )));
         self.rest(Waiting::Retry { failures: attempt })
     }
 
     /// Returns the retry policy of the task whose making failed, if it names one.
     fn evaluation_retry(&self) -> Option<RetryPolicy> {
-        match &self.world.blueprint.body(&self.job.state, &self.job.path)?.action {
+        match &self
+            .world
+            .blueprint
+            .body(&self.job.state, &self.job.path)?
+            .action
+        {
             Action::Dispatch(dispatch) => dispatch.retry,
             _ => None,
         }
@@ -185,7 +223,11 @@ impl<'w> Passage<'w> {
     pub fn evaluate_again(&mut self, failures: u32) {
         self.settle();
         let attempt = failures.saturating_add(1);
-        let next = self.run_state(View { event: None, attempt, locals: &[] });
+        let next = self.run_state(View {
+            event: None,
+            attempt,
+            locals: &[],
+        });
         self.follow(next, None);
     }
 }

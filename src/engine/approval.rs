@@ -15,14 +15,22 @@ const TIMEOUT: &str = "timeout";
 impl Passage<'_> {
     /// Asks for a decision and waits for it. The token is single-use: leaving the state forgets it.
     pub fn ask(&mut self, approve: &Approve, view: View<'_>) -> Result<Next, Trouble> {
-        let message = self.world.blueprint.compiled.text(&approve.message, &self.scope(view))?;
+        let message = self
+            .world
+            .blueprint
+            .compiled
+            .text(&approve.message, &self.scope(view))?;
         let token = crypto::base64url(&self.world.seed);
         let decisions: Vec<&String> = approve.on.keys().filter(|key| *key != TIMEOUT).collect();
         let wake_at = approve.timeout.map(|timeout| self.world.now.after(timeout));
         let event = self.record(EventKind::ApprovalRequired);
-        event.details.insert("integration".to_owned(), json!(approve.integration));
+        event
+            .details
+            .insert("integration".to_owned(), json!(approve.integration));
         event.details.insert("message".to_owned(), json!(message));
-        event.details.insert("decisions".to_owned(), json!(decisions));
+        event
+            .details
+            .insert("decisions".to_owned(), json!(decisions));
         let id = event.event_id;
         let waiting = Waiting::Human {
             token: token.clone(),
@@ -79,7 +87,9 @@ pub(super) fn decided(
         Some(Waiting::Human { .. }) => approve_of(world, &job),
         _ => None,
     };
-    let Some(approve) = approve else { return Outcome::Ignored(Ignored::NotWaiting) };
+    let Some(approve) = approve else {
+        return Outcome::Ignored(Ignored::NotWaiting);
+    };
     let Some(to) = approve.on.get(decision).filter(|_| decision != TIMEOUT) else {
         return Outcome::Ignored(Ignored::UnknownDecision);
     };
@@ -96,7 +106,11 @@ pub(super) fn decided(
     passage.job.failed_state = None;
     if let Some(metadata) = metadata {
         // Merged into an empty object when the job has none (fixes HQ3).
-        passage.job.metadata.get_or_insert_default().extend(metadata);
+        passage
+            .job
+            .metadata
+            .get_or_insert_default()
+            .extend(metadata);
     }
     if security.is_some() {
         passage.job.security = security;

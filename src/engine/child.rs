@@ -34,7 +34,10 @@ pub fn submission(parent: &Job, start: &ChildStart, limits: &Limits) -> Submissi
         labels: std::collections::BTreeMap::new(),
         tracing_context: parent.tracing_context.clone(),
         depth: parent.depth.saturating_add(1),
-        parent: Some(ParentLink { job_id: start.parent, visit: start.visit }),
+        parent: Some(ParentLink {
+            job_id: start.parent,
+            visit: start.visit,
+        }),
         idempotency: None,
         quota: None,
     }
@@ -66,12 +69,19 @@ impl Passage<'_> {
         if depth > limits.max_depth {
             return Ok(self.too_deep(run, depth));
         }
-        let input = self.world.blueprint.compiled.render(&run.input, &self.scope(view))?;
+        let input = self
+            .world
+            .blueprint
+            .compiled
+            .render(&run.input, &self.scope(view))?;
         let bytes = super::size::json_bytes(&input);
         if bytes > limits.payload_bytes_max {
             let limit = limits.payload_bytes_max;
             let message = format!("the child's input is {bytes} bytes, the limit is {limit}");
-            return Err(Trouble { code: codes::PAYLOAD_TOO_LARGE, message });
+            return Err(Trouble {
+                code: codes::PAYLOAD_TOO_LARGE,
+                message,
+            });
         }
         let now = self.world.now;
         let child = self.job.id.child(self.job.visit, now);
@@ -84,7 +94,9 @@ impl Passage<'_> {
         };
         let event = self.record(EventKind::ChildStarted);
         event.details.insert("child".to_owned(), json!(child));
-        event.details.insert("blueprint".to_owned(), json!(run.blueprint));
+        event
+            .details
+            .insert("blueprint".to_owned(), json!(run.blueprint));
         self.effects.push(Effect::Signal(Signal::StartChild(start)));
         self.job.child_job_id = Some(child);
         self.job.wake_at = run.timeout.map(|timeout| now.after(timeout));
@@ -107,10 +119,14 @@ impl Passage<'_> {
         let event = self.record(EventKind::ChildFinished);
         event.details.insert("child".to_owned(), json!(end.child));
         event.details.insert("outcome".to_owned(), json!(outcome));
-        event.details.insert("final_state".to_owned(), json!(end.final_state));
+        event
+            .details
+            .insert("final_state".to_owned(), json!(end.final_state));
         if let Some(error) = &end.error {
             event.details.insert("code".to_owned(), json!(error.code));
-            event.details.insert("message".to_owned(), json!(error.message));
+            event
+                .details
+                .insert("message".to_owned(), json!(error.message));
         }
         self.settle();
         let to = match &self.waiting_run() {
@@ -148,8 +164,14 @@ impl Passage<'_> {
             let message = format!("state `{}` has no way out for `success`", self.job.state);
             return self.fail(codes::UNHANDLED_STATUS, message);
         }
-        let reason = end.error.as_ref().map_or("it did not finish", |error| error.message.as_str());
-        self.fail(codes::CHILD_FAILED, format!("child job {} failed: {reason}", end.child))
+        let reason = end
+            .error
+            .as_ref()
+            .map_or("it did not finish", |error| error.message.as_str());
+        self.fail(
+            codes::CHILD_FAILED,
+            format!("child job {} failed: {reason}", end.child),
+        )
     }
 
     /// Gives the child up: its time is over.
@@ -172,7 +194,12 @@ impl Passage<'_> {
     }
 
     fn waiting_run(&self) -> Option<&Run> {
-        match &self.world.blueprint.body(&self.job.state, &self.job.path)?.action {
+        match &self
+            .world
+            .blueprint
+            .body(&self.job.state, &self.job.path)?
+            .action
+        {
             Action::Run(run) => Some(run),
             _ => None,
         }

@@ -82,6 +82,13 @@ pub const TASK_TIMEOUT: &str = "TIMEOUT_ERROR";
 /// Tells whether a job that ended with this code ended because time ran out.
 #[must_use]
 pub fn is_deadline(code: &str) -> bool {
-    [APPROVAL_TIMEOUT, CHILD_TIMEOUT, DISPATCH_TIMEOUT, RESULT_TIMEOUT, WAIT_TIMEOUT, TASK_TIMEOUT]
-        .contains(&code)
+    [
+        APPROVAL_TIMEOUT,
+        CHILD_TIMEOUT,
+        DISPATCH_TIMEOUT,
+        RESULT_TIMEOUT,
+        WAIT_TIMEOUT,
+        TASK_TIMEOUT,
+    ]
+    .contains(&code)
 }

@@ -23,7 +23,9 @@ impl Passage<'_> {
         let event = self.record(EventKind::TaskDispatched);
         event.task_id = Some(task.id.clone());
         event.attempt = Some(1);
-        event.details.insert("skill".to_owned(), json!(task.spec.skill));
+        event
+            .details
+            .insert("skill".to_owned(), json!(task.spec.skill));
         let task_id = task.id.clone();
         self.effects.push(Effect::PutTask(Box::new(task)));
         Ok(self.rest(Waiting::Task { task_id }))
@@ -40,7 +42,9 @@ impl Passage<'_> {
             skill,
             params,
             strategy: self.strategy(&dispatch.strategy, view)?,
-            priority: self.number("priority", &dispatch.priority, view)?.unwrap_or(0.0),
+            priority: self
+                .number("priority", &dispatch.priority, view)?
+                .unwrap_or(0.0),
             max_cost: self.number("max_cost", &dispatch.max_cost, view)?,
             requires: dispatch.requires.clone(),
             custom_statuses: dispatch.custom_statuses().map(str::to_owned).collect(),
@@ -93,40 +97,75 @@ impl Passage<'_> {
     }
 
     fn place(&self, field: &str) -> String {
-        format!("{}: states.{}.dispatch.{field}", self.job.blueprint, self.job.state)
+        format!(
+            "{}: states.{}.dispatch.{field}",
+            self.job.blueprint, self.job.state
+        )
     }
 
     fn skill(&self, dispatch: &Dispatch, view: View<'_>) -> Result<String, Trouble> {
-        let skill = self.world.blueprint.compiled.text(&dispatch.skill, &self.scope(view))?;
+        let skill = self
+            .world
+            .blueprint
+            .compiled
+            .text(&dispatch.skill, &self.scope(view))?;
         if !is_identifier(&skill) {
-            return Err(Trouble::unusable(&self.place("skill"), "a skill's name", &json!(skill)));
+            return Err(Trouble::unusable(
+                &self.place("skill"),
+                "a skill's name",
+                &json!(skill),
+            ));
         }
         if let Some(allowed) = self.job.allowed_skills()
             && !allowed.contains(&skill.as_str())
         {
             let message = format!("the job's policy does not allow skill `{skill}`");
-            return Err(Trouble { code: codes::SKILL_NOT_ALLOWED, message });
+            return Err(Trouble {
+                code: codes::SKILL_NOT_ALLOWED,
+                message,
+            });
         }
         Ok(skill)
     }
 
     fn params(&self, dispatch: &Dispatch, view: View<'_>) -> Result<Object, Trouble> {
-        let params = match self.world.blueprint.compiled.render(&dispatch.params, &self.scope(view))? {
+        let params = match self
+            .world
+            .blueprint
+            .compiled
+            .render(&dispatch.params, &self.scope(view))?
+        {
             Value::Object(params) => params,
             Value::Null => Object::new(),
-            other => return Err(Trouble::unusable(&self.place("params"), "an object", &other)),
+            other => {
+                return Err(Trouble::unusable(
+                    &self.place("params"),
+                    "an object",
+                    &other,
+                ));
+            }
         };
         let (bytes, limit) = (json_bytes(&params), self.world.limits.payload_bytes_max);
         if bytes > limit {
-            let message = format!("{} are {bytes} bytes, the limit is {limit}", self.place("params"));
-            return Err(Trouble { code: codes::PAYLOAD_TOO_LARGE, message });
+            let message = format!(
+                "{} are {bytes} bytes, the limit is {limit}",
+                self.place("params")
+            );
+            return Err(Trouble {
+                code: codes::PAYLOAD_TOO_LARGE,
+                message,
+            });
         }
         Ok(params)
     }
 
     /// An unknown strategy is the default one, as the original has it.
     fn strategy(&self, template: &Template, view: View<'_>) -> Result<Strategy, Trouble> {
-        let value = self.world.blueprint.compiled.render(template, &self.scope(view))?;
+        let value = self
+            .world
+            .blueprint
+            .compiled
+            .render(template, &self.scope(view))?;
         Ok(serde_json::from_value(value).unwrap_or_default())
     }
 
@@ -136,12 +175,18 @@ impl Passage<'_> {
         template: &Template,
         view: View<'_>,
     ) -> Result<Option<f64>, Trouble> {
-        let value = self.world.blueprint.compiled.render(template, &self.scope(view))?;
+        let value = self
+            .world
+            .blueprint
+            .compiled
+            .render(template, &self.scope(view))?;
         if value.is_null() {
             return Ok(None);
         }
         let number = value.as_f64().filter(|number| number.is_finite());
-        number.map(Some).ok_or_else(|| Trouble::unusable(&self.place(field), "a number", &value))
+        number
+            .map(Some)
+            .ok_or_else(|| Trouble::unusable(&self.place(field), "a number", &value))
     }
 }
 

@@ -37,12 +37,19 @@ impl Passage<'_> {
             Some(template) => Some(compiled.render(template, &scope)?),
             None => self.gathered_result(),
         };
-        let reason = end.error.as_ref().map(|text| compiled.text(text, &scope)).transpose()?;
+        let reason = end
+            .error
+            .as_ref()
+            .map(|text| compiled.text(text, &scope))
+            .transpose()?;
         let limit = self.world.limits.payload_bytes_max;
         let bytes = result.as_ref().map_or(0, json_bytes);
         if bytes > limit {
             let message = format!("the result is {bytes} bytes, the limit is {limit}");
-            return Err(Trouble { code: codes::PAYLOAD_TOO_LARGE, message });
+            return Err(Trouble {
+                code: codes::PAYLOAD_TOO_LARGE,
+                message,
+            });
         }
         self.job.result = result;
         Ok(match end.outcome {
@@ -53,10 +60,16 @@ impl Passage<'_> {
                 // A retry from here would only say the same again: it goes on from the state whose
                 // work failed, or else from the one that led here.
                 if self.job.failed_state.is_none() {
-                    self.job.failed_state =
-                        Some(self.previous.clone().unwrap_or_else(|| self.job.state.clone()));
+                    self.job.failed_state = Some(
+                        self.previous
+                            .clone()
+                            .unwrap_or_else(|| self.job.state.clone()),
+                    );
                 }
-                self.end(JobStatus::Failed, Some(self.error(codes::ENDED_FAILED, reason)))
+                self.end(
+                    JobStatus::Failed,
+                    Some(self.error(codes::ENDED_FAILED, reason)),
+                )
             }
         })
     }
@@ -82,7 +95,10 @@ impl Passage<'_> {
     /// Source: engine-semantics §6.
     fn gathered_result(&self) -> Option<serde_json::Value> {
         let history = &self.job.state_history;
-        history.get(&self.job.state).or_else(|| history.values().next_back()).cloned()
+        history
+            .get(&self.job.state)
+            .or_else(|| history.values().next_back())
+            .cloned()
     }
 
     fn error(&self, code: &str, message: impl Into<String>) -> JobError {
@@ -102,7 +118,10 @@ impl Passage<'_> {
             }
             Some(Waiting::Child { job_id }) => {
                 let reason = format!("the parent has ended in state `{}`", self.job.state);
-                let signal = Signal::CancelChild { child: job_id, reason };
+                let signal = Signal::CancelChild {
+                    child: job_id,
+                    reason,
+                };
                 self.effects.push(Effect::Signal(signal));
             }
             _ => {}
@@ -112,10 +131,13 @@ impl Passage<'_> {
     fn end(&mut self, status: JobStatus, error: Option<JobError>) -> Next {
         self.stop_waiting();
         let now = self.world.now;
-        let retention_ms = self.world.blueprint.retention.map_or(
-            self.world.limits.retention_ms,
-            |keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX),
-        );
+        let retention_ms = self
+            .world
+            .blueprint
+            .retention
+            .map_or(self.world.limits.retention_ms, |keep| {
+                u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)
+            });
         self.job.status = status;
         self.job.error = error;
         self.job.wake_at = None;
@@ -131,7 +153,10 @@ impl Passage<'_> {
             _ => EventKind::JobFailed,
         };
         let details = self.job.error.as_ref().map(|error| {
-            [("code", json!(error.code)), ("message", json!(error.message))]
+            [
+                ("code", json!(error.code)),
+                ("message", json!(error.message)),
+            ]
         });
         let duration = now.since(self.job.created_at);
         let event = self.record(kind);
@@ -158,7 +183,10 @@ impl Passage<'_> {
             result: self.job.result.clone(),
             error: self.job.error.clone(),
         };
-        let signal = Signal::ChildEnded { parent: parent.job_id, end };
+        let signal = Signal::ChildEnded {
+            parent: parent.job_id,
+            end,
+        };
         self.effects.push(Effect::Signal(signal));
     }
 }

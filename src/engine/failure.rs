@@ -70,16 +70,30 @@ pub(super) fn judge(task: &Task, report: &TaskReport, now: Timestamp) -> Verdict
     match TaskErrorCode::class_of(&code) {
         FailureClass::Transient if failures < task.spec.retry.max_attempts => {
             let delay = delay(&task.spec.retry.backoff, failures, task.id.as_str());
-            Verdict::Again(Again { failures, losses: task.losses, at: now.after(delay) })
+            Verdict::Again(Again {
+                failures,
+                losses: task.losses,
+                at: now.after(delay),
+            })
         }
         FailureClass::Transient => {
             let message = format!("attempt {failures} of {failures} failed: {message}");
-            Verdict::Over(Over { code, message, quarantines: true })
+            Verdict::Over(Over {
+                code,
+                message,
+                quarantines: true,
+            })
         }
-        FailureClass::Permanent | FailureClass::Contract => {
-            Verdict::Over(Over { code, message, quarantines: true })
-        }
-        FailureClass::Input => Verdict::Over(Over { code, message, quarantines: false }),
+        FailureClass::Permanent | FailureClass::Contract => Verdict::Over(Over {
+            code,
+            message,
+            quarantines: true,
+        }),
+        FailureClass::Input => Verdict::Over(Over {
+            code,
+            message,
+            quarantines: false,
+        }),
     }
 }
 
@@ -90,12 +104,17 @@ pub(super) fn expiry(task: &Task, now: Timestamp) -> Option<Expiry> {
         return Some(Expiry::Result);
     }
     match (task.status, &task.lease) {
-        (TaskStatus::Queued, _) => {
-            task.dispatch_deadline.filter(|at| *at <= now).map(|_| Expiry::Dispatch)
-        }
+        (TaskStatus::Queued, _) => task
+            .dispatch_deadline
+            .filter(|at| *at <= now)
+            .map(|_| Expiry::Dispatch),
         // Both may have passed when nobody looked in time: what came first counts.
         (TaskStatus::Leased, Some(lease)) if lease.until.min(lease.deadline) <= now => {
-            Some(if lease.deadline <= lease.until { Expiry::Execution } else { Expiry::Lost })
+            Some(if lease.deadline <= lease.until {
+                Expiry::Execution
+            } else {
+                Expiry::Lost
+            })
         }
         _ => None,
     }
@@ -115,28 +134,42 @@ pub(super) fn judge_expiry(
             codes::DISPATCH_TIMEOUT,
             format!("no worker took task `{}` in time", task.spec.skill),
         ),
-        Expiry::Result => {
-            (codes::RESULT_TIMEOUT, format!("task `{}` had no result in time", task.spec.skill))
-        }
+        Expiry::Result => (
+            codes::RESULT_TIMEOUT,
+            format!("task `{}` had no result in time", task.spec.skill),
+        ),
         Expiry::Execution => (
             codes::TASK_TIMEOUT,
-            format!("task `{}` ran for more than {} ms", task.spec.skill, task.spec.execution_timeout_ms),
+            format!(
+                "task `{}` ran for more than {} ms",
+                task.spec.skill, task.spec.execution_timeout_ms
+            ),
         ),
         Expiry::Lost => (codes::WORKER_LOST, lost_message(task, lost)),
     };
     let mut report = TaskReport::failure(code, message.clone());
     report.worker_id = task.lease.as_ref().map(|lease| lease.worker.clone());
     let verdict = match expiry {
-        Expiry::Dispatch | Expiry::Result => {
-            Verdict::Over(Over { code: code.to_owned(), message, quarantines: false })
-        }
+        Expiry::Dispatch | Expiry::Result => Verdict::Over(Over {
+            code: code.to_owned(),
+            message,
+            quarantines: false,
+        }),
         Expiry::Execution => judge(task, &report, now),
         Expiry::Lost => {
             let losses = task.losses.saturating_add(1);
             if losses >= task.spec.max_deliveries {
-                Verdict::Over(Over { code: code.to_owned(), message, quarantines: true })
+                Verdict::Over(Over {
+                    code: code.to_owned(),
+                    message,
+                    quarantines: true,
+                })
             } else {
-                Verdict::Again(Again { failures: task.failures, losses, at: now })
+                Verdict::Again(Again {
+                    failures: task.failures,
+                    losses,
+                    at: now,
+                })
             }
         }
     };
@@ -146,14 +179,20 @@ pub(super) fn judge_expiry(
 fn lost_message(task: &Task, lost: &[WorkerId]) -> String {
     let names: Vec<&str> = lost.iter().map(WorkerId::as_str).collect();
     let losses = task.losses.saturating_add(1);
-    format!("{losses} deliveries of task `{}` ended with the worker's death: {}", task.spec.skill, names.join(", "))
+    format!(
+        "{losses} deliveries of task `{}` ended with the worker's death: {}",
+        task.spec.skill,
+        names.join(", ")
+    )
 }
 
 /// Makes the next attempt of a task. What counts for all attempts together stays: the
 /// specification, the time of the first queueing, the deadline of the result.
 pub(super) fn next_attempt(task: &Task, again: &Again) -> Task {
     let ordinal = task.ordinal.saturating_add(1);
-    let wait = task.dispatch_deadline.map(|deadline| deadline.since(task.available_at));
+    let wait = task
+        .dispatch_deadline
+        .map(|deadline| deadline.since(task.available_at));
     Task {
         id: TaskId::derive(task.job_id, task.visit, task.branch, ordinal),
         ordinal,
@@ -187,10 +226,18 @@ mod tests {
 
     #[test]
     fn delays_grow_to_their_limit_and_spread_within_their_share() {
-        let plain = Backoff { initial_ms: 1000, factor: 2.0, max_ms: 5000, jitter: 0.0 };
+        let plain = Backoff {
+            initial_ms: 1000,
+            factor: 2.0,
+            max_ms: 5000,
+            jitter: 0.0,
+        };
         let seconds: Vec<u64> = (1..=5).map(|n| delay(&plain, n, "t").as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 5, 5]);
-        let spread = Backoff { jitter: 0.5, ..plain };
+        let spread = Backoff {
+            jitter: 0.5,
+            ..plain
+        };
         for seed in ["a", "b", "c", "d"] {
             let ms = delay(&spread, 1, seed).as_millis();
             assert!((500..=1500).contains(&ms), "{ms}");
@@ -202,7 +249,12 @@ mod tests {
     #[test]
     fn absurd_policies_do_not_panic() {
         for factor in [f64::NAN, f64::INFINITY, -3.0, 1e300] {
-            let backoff = Backoff { initial_ms: u64::MAX, factor, max_ms: u64::MAX, jitter: 9.0 };
+            let backoff = Backoff {
+                initial_ms: u64::MAX,
+                factor,
+                max_ms: u64::MAX,
+                jitter: 9.0,
+            };
             for failures in [0, 1, u32::MAX] {
                 let _: Duration = delay(&backoff, failures, "t");
             }

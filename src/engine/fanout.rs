@@ -32,7 +32,11 @@ pub(super) enum Standing {
 pub(super) fn standing(until: Until, counts: &BranchCounts) -> Standing {
     let failed = counts.ended - counts.succeeded.min(counts.ended);
     let open = counts.total - counts.ended.min(counts.total);
-    let all_ended = if open == 0 { Standing::Met } else { Standing::Open };
+    let all_ended = if open == 0 {
+        Standing::Met
+    } else {
+        Standing::Open
+    };
     let at_least = |wanted: u32| {
         if counts.succeeded >= wanted {
             Standing::Met
@@ -59,10 +63,18 @@ pub(super) fn standing(until: Until, counts: &BranchCounts) -> Standing {
 
 /// Tells whether this input would end the job's fan-out.
 pub(super) fn would_end(world: &World<'_>, job: &Job, input: &Input) -> bool {
-    let Some(Waiting::Branches(counts)) = &job.waiting else { return false };
-    let Some(parallel) = parallel_of(world, job) else { return false };
+    let Some(Waiting::Branches(counts)) = &job.waiting else {
+        return false;
+    };
+    let Some(parallel) = parallel_of(world, job) else {
+        return false;
+    };
     let (verdict, report) = match input {
-        Input::TaskReported { task, worker, report } => {
+        Input::TaskReported {
+            task,
+            worker,
+            report,
+        } => {
             if refusal(job, task, worker).is_some() {
                 return false;
             }
@@ -105,12 +117,23 @@ impl Passage<'_> {
         // The results of an earlier fan-out would be carried through every branch's commit.
         self.job.aggregation_results = None;
         let total = u32::try_from(branches.len()).unwrap_or(u32::MAX);
-        let released = parallel.limit.unwrap_or(total).clamp(1, total.max(1)).min(total);
-        let counts = BranchCounts { total, released, ended: 0, succeeded: 0 };
+        let released = parallel
+            .limit
+            .unwrap_or(total)
+            .clamp(1, total.max(1))
+            .min(total);
+        let counts = BranchCounts {
+            total,
+            released,
+            ended: 0,
+            succeeded: 0,
+        };
         let event = self.record(EventKind::TaskDispatched);
         event.details.insert("branches".to_owned(), json!(total));
         event.details.insert("released".to_owned(), json!(released));
-        event.details.insert("into".to_owned(), json!(parallel.into));
+        event
+            .details
+            .insert("into".to_owned(), json!(parallel.into));
         if total == 0 {
             self.set_aggregation(Object::new());
             return Ok(self.go(&parallel.into));
@@ -139,16 +162,26 @@ impl Passage<'_> {
         let too_many = |count: usize| {
             let limit = self.world.limits.branches_max;
             let message = format!("the fan-out has {count} branches, the limit is {limit}");
-            (u32::try_from(count).unwrap_or(u32::MAX) > limit)
-                .then_some(Trouble { code: codes::TOO_MANY_BRANCHES, message })
+            (u32::try_from(count).unwrap_or(u32::MAX) > limit).then_some(Trouble {
+                code: codes::TOO_MANY_BRANCHES,
+                message,
+            })
         };
         match &parallel.tasks {
             ParallelTasks::Listed(tasks) => {
                 too_many(tasks.len()).map_or(Ok(()), Err)?;
-                tasks.iter().map(|task| Ok((task, self.spec(task, view)?))).collect()
+                tasks
+                    .iter()
+                    .map(|task| Ok((task, self.spec(task, view)?)))
+                    .collect()
             }
             ParallelTasks::ForEach { items, name, task } => {
-                let items = match self.world.blueprint.compiled.render(items, &self.scope(view))? {
+                let items = match self
+                    .world
+                    .blueprint
+                    .compiled
+                    .render(items, &self.scope(view))?
+                {
                     Value::Array(items) => items,
                     other => {
                         let place = format!(
@@ -163,7 +196,16 @@ impl Passage<'_> {
                     .iter()
                     .map(|item| {
                         let locals = [(name.as_str(), item)];
-                        Ok((task, self.spec(task, View { locals: &locals, ..view })?))
+                        Ok((
+                            task,
+                            self.spec(
+                                task,
+                                View {
+                                    locals: &locals,
+                                    ..view
+                                },
+                            )?,
+                        ))
                     })
                     .collect()
             }
@@ -177,13 +219,19 @@ impl Passage<'_> {
             self.quarantine(codes::BLUEPRINT_MISMATCH, message);
             return;
         };
-        let Some(Waiting::Branches(counts)) = &self.job.waiting else { return };
+        let Some(Waiting::Branches(counts)) = &self.job.waiting else {
+            return;
+        };
         let counts = match verdict {
             Verdict::Again(_) => counts.clone(),
             Verdict::Done | Verdict::Over(_) => counted(counts, report),
         };
         let kept = (!matches!(verdict, Verdict::Again(_))).then(|| report.clone());
-        let end = Effect::EndTask { id: task.id.clone(), answer: self.answer, report: kept };
+        let end = Effect::EndTask {
+            id: task.id.clone(),
+            answer: self.answer,
+            report: kept,
+        };
         self.effects.push(end);
         if let Verdict::Again(again) = verdict {
             self.try_again(task, again);
@@ -200,8 +248,11 @@ impl Passage<'_> {
         if counts.released < counts.total {
             let from = counts.released;
             counts.released += 1;
-            let release =
-                Effect::ReleaseBranches { visit: self.job.visit, from, to: counts.released };
+            let release = Effect::ReleaseBranches {
+                visit: self.job.visit,
+                from,
+                to: counts.released,
+            };
             self.effects.push(release);
         }
         self.job.progress = Some(f64::from(counts.ended) / f64::from(counts.total.max(1)));
@@ -217,7 +268,9 @@ impl Passage<'_> {
         last: (&Task, &TaskReport),
     ) {
         if counts.ended < counts.total {
-            self.effects.push(Effect::EndTasks { visit: self.job.visit });
+            self.effects.push(Effect::EndTasks {
+                visit: self.job.visit,
+            });
         }
         self.settle();
         let results = match aggregate(&self.world, last) {
@@ -274,7 +327,10 @@ fn aggregate(world: &World<'_>, last: (&Task, &TaskReport)) -> Result<Object, Tr
     }
     if bytes > limit {
         let message = format!("the results of the fan-out are {bytes} bytes, the limit is {limit}");
-        return Err(Trouble { code: codes::PAYLOAD_TOO_LARGE, message });
+        return Err(Trouble {
+            code: codes::PAYLOAD_TOO_LARGE,
+            message,
+        });
     }
     Ok(results)
 }

@@ -20,12 +20,19 @@ pub(super) fn assert(before: Option<&Job>, advance: &Advance) {
     if cfg!(debug_assertions)
         && let Err(broken) = check(before, advance)
     {
-        panic!("{broken} in job {:?}, effects {:?}", advance.job, advance.effects);
+        panic!(
+            "{broken} in job {:?}, effects {:?}",
+            advance.job, advance.effects
+        );
     }
 }
 
 fn require(holds: bool, broken: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(broken.to_owned()) }
+    if holds {
+        Ok(())
+    } else {
+        Err(broken.to_owned())
+    }
 }
 
 fn records(advance: &Advance) -> impl Iterator<Item = &EventKind> {
@@ -37,7 +44,10 @@ fn records(advance: &Advance) -> impl Iterator<Item = &EventKind> {
 
 fn revision_rises(before: Option<&Job>, advance: &Advance) -> Result<(), String> {
     let expected = before.map_or(1, |job| job.revision + 1);
-    require(advance.job.revision == expected, "I1: the revision does not rise by one")?;
+    require(
+        advance.job.revision == expected,
+        "I1: the revision does not rise by one",
+    )?;
     let same = before.is_none_or(|job| job.id == advance.job.id && job.step <= advance.job.step);
     require(same, "I1: the job is another, or its steps go backwards")
 }
@@ -45,7 +55,10 @@ fn revision_rises(before: Option<&Job>, advance: &Advance) -> Result<(), String>
 fn terminal_stays(before: Option<&Job>, advance: &Advance) -> Result<(), String> {
     let was_terminal = before.is_some_and(|job| job.status.is_terminal());
     let retried = records(advance).any(|kind| *kind == EventKind::JobRetried);
-    require(was_terminal == retried, "I2: a terminal job changes other than by a retry")
+    require(
+        was_terminal == retried,
+        "I2: a terminal job changes other than by a retry",
+    )
 }
 
 fn something_wakes(before: Option<&Job>, advance: &Advance) -> Result<(), String> {
@@ -61,21 +74,31 @@ fn something_wakes(before: Option<&Job>, advance: &Advance) -> Result<(), String
     let Some(waiting) = &job.waiting else {
         return Err("I3: a job waits for nothing".to_owned());
     };
-    require(job.status == status_of(waiting), "I3: the status is not that of the wait")?;
-    require(job.ended_at.is_none(), "I3: a waiting job has a time of its end")?;
+    require(
+        job.status == status_of(waiting),
+        "I3: the status is not that of the wait",
+    )?;
+    require(
+        job.ended_at.is_none(),
+        "I3: a waiting job has a time of its end",
+    )?;
     let as_before = before.is_some_and(|before| before.visit == job.visit);
     let wakes = match waiting {
         Waiting::Task { task_id } => {
-            let put = advance.effects.iter().any(
-                |effect| matches!(effect, Effect::PutTask(task) if task.id == *task_id),
-            );
+            let put = advance
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::PutTask(task) if task.id == *task_id));
             put || before.is_some_and(|before| before.waiting.as_ref() == Some(waiting))
         }
         Waiting::Branches(counts) => {
             let ordered = counts.succeeded <= counts.ended
                 && counts.ended < counts.released.max(1)
                 && counts.released <= counts.total;
-            let put = advance.effects.iter().any(|effect| matches!(effect, Effect::PutTask(_)));
+            let put = advance
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::PutTask(_)));
             ordered && (put || as_before)
         }
         Waiting::Child { job_id } => {
@@ -93,13 +116,18 @@ fn something_wakes(before: Option<&Job>, advance: &Advance) -> Result<(), String
 
 fn reports_are_guarded(advance: &Advance) -> Result<(), String> {
     for effect in &advance.effects {
-        let Effect::EndTask { id, answer, .. } = effect else { continue };
+        let Effect::EndTask { id, answer, .. } = effect else {
+            continue;
+        };
         let guarded = advance.guards.iter().any(|guard| match guard {
             Guard::TaskHeldBy { id: held, .. } => held == id,
             Guard::TaskDue { id: due, .. } => due == id && *answer == Answer::None,
             _ => false,
         });
-        require(guarded, "I4: a task ends without a guard on its holder or its time")?;
+        require(
+            guarded,
+            "I4: a task ends without a guard on its holder or its time",
+        )?;
     }
     Ok(())
 }
@@ -115,7 +143,10 @@ fn one_end(before: Option<&Job>, advance: &Advance) -> Result<(), String> {
         .filter(|effect| matches!(effect, Effect::Signal(Signal::ChildEnded { .. })))
         .count();
     let has_parent = job.parent.is_some() && job.retries == 0;
-    require(told == usize::from(has_parent && job.status.is_terminal()), "I11: the parent is not told once")?;
+    require(
+        told == usize::from(has_parent && job.status.is_terminal()),
+        "I11: the parent is not told once",
+    )?;
     let visits = before.map_or(0, |job| job.visit);
     require(job.visit >= visits, "I6: a visit's number comes again")
 }

@@ -2,9 +2,7 @@
 
 use super::passage::Passage;
 use super::size::json_bytes;
-use super::{
-    Advance, Guard, Ignored, Outcome, Submission, SubmitError, World, codes,
-};
+use super::{Advance, Guard, Ignored, Outcome, Submission, SubmitError, World, codes};
 use crate::domain::{EventKind, Job, JobStatus, Object};
 
 /// Returns what a passage came to.
@@ -31,8 +29,12 @@ pub(super) fn create(world: &World<'_>, submission: Submission) -> Result<Advanc
     passage.guards = guards;
     let blueprint = passage.world.blueprint;
     let event = passage.record(EventKind::JobCreated);
-    event.details.insert("blueprint".to_owned(), serde_json::json!(blueprint.name));
-    event.details.insert("revision".to_owned(), serde_json::json!(blueprint.revision));
+    event
+        .details
+        .insert("blueprint".to_owned(), serde_json::json!(blueprint.name));
+    event
+        .details
+        .insert("revision".to_owned(), serde_json::json!(blueprint.revision));
     passage.follow(super::passage::Next::State(blueprint.start.clone()), None);
     Ok(passage.done())
 }
@@ -46,27 +48,40 @@ fn check_submission(world: &World<'_>, submission: &Submission) -> Result<(), Su
     if let Some(seen) = submission.max_transitions
         && !(1..=limits.max_transitions).contains(&seen)
     {
-        return Err(SubmitError::MaxTransitions { seen, limit: limits.max_transitions });
+        return Err(SubmitError::MaxTransitions {
+            seen,
+            limit: limits.max_transitions,
+        });
     }
-    let (seen, limit) = (json_bytes(&submission.initial_data), limits.payload_bytes_max);
+    let (seen, limit) = (
+        json_bytes(&submission.initial_data),
+        limits.payload_bytes_max,
+    );
     if seen > limit {
         return Err(SubmitError::TooLarge { seen, limit });
     }
-    world.blueprint.check_input(&submission.initial_data).map_err(|reason| {
-        SubmitError::InvalidInput { blueprint: world.blueprint.name.clone(), reason }
-    })
+    world
+        .blueprint
+        .check_input(&submission.initial_data)
+        .map_err(|reason| SubmitError::InvalidInput {
+            blueprint: world.blueprint.name.clone(),
+            reason,
+        })
 }
 
 fn guards(submission: &Submission) -> Vec<Guard> {
     let client = &submission.client.id;
-    let key = submission.idempotency.as_ref().map(|key| Guard::Idempotency {
-        client: client.clone(),
-        key: key.clone(),
-    });
-    let quota = submission
-        .quota
+    let key = submission
+        .idempotency
         .as_ref()
-        .map(|quota| Guard::Quota { client: client.clone(), quota: quota.clone() });
+        .map(|key| Guard::Idempotency {
+            client: client.clone(),
+            key: key.clone(),
+        });
+    let quota = submission.quota.as_ref().map(|quota| Guard::Quota {
+        client: client.clone(),
+        quota: quota.clone(),
+    });
     key.into_iter().chain(quota).collect()
 }
 
@@ -141,7 +156,11 @@ pub(super) fn retried(world: &World<'_>, job: Job) -> Outcome {
         return Outcome::Ignored(Ignored::NotRetryable);
     }
     let mut passage = Passage::new(world, job);
-    let from = passage.job.failed_state.take().unwrap_or_else(|| passage.job.state.clone());
+    let from = passage
+        .job
+        .failed_state
+        .take()
+        .unwrap_or_else(|| passage.job.state.clone());
     let ended_in = passage.job.state.clone();
     let event = passage.record(EventKind::JobRetried);
     event.previous_state = Some(ended_in.clone());

@@ -16,6 +16,7 @@ mod failure;
 mod fanout;
 pub mod invariants;
 mod lifecycle;
+mod matching;
 mod passage;
 mod report;
 pub mod select;

@@ -35,13 +35,19 @@ impl Trouble {
     pub fn unusable(place: &str, wanted: &str, seen: &Value) -> Self {
         let seen = seen.to_string();
         let message = format!("{place}: expected {wanted}, got {}", shortened(&seen, 80));
-        Self { code: codes::EVALUATION_FAILED, message }
+        Self {
+            code: codes::EVALUATION_FAILED,
+            message,
+        }
     }
 }
 
 impl From<EvalError> for Trouble {
     fn from(error: EvalError) -> Self {
-        Self { code: codes::EVALUATION_FAILED, message: error.to_string() }
+        Self {
+            code: codes::EVALUATION_FAILED,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -156,7 +162,10 @@ impl<'w> Passage<'w> {
     /// Remembers this point.
     pub fn mark(&mut self) -> Mark {
         self.undo.clear();
-        Mark { effects: self.effects.len(), events: self.event_count }
+        Mark {
+            effects: self.effects.len(),
+            events: self.event_count,
+        }
     }
 
     /// Takes everything back that was done since the last [`Passage::mark`].
@@ -168,7 +177,8 @@ impl<'w> Passage<'w> {
             match undo {
                 Undo::History(key, old) => restore(&mut self.job.state_history, key, old),
                 Undo::Data(store, key, old) => {
-                    if let Some(content) = self.data.as_mut().and_then(|data| data.get_mut(&store)) {
+                    if let Some(content) = self.data.as_mut().and_then(|data| data.get_mut(&store))
+                    {
                         restore(content, key, old);
                     }
                 }
@@ -184,8 +194,12 @@ impl<'w> Passage<'w> {
         let replaced = history.get(key).map_or(0, |old| entry_bytes(key, old));
         let after = (before - replaced.min(before)).saturating_add(entry_bytes(key, &value));
         if after > limit {
-            let message = format!("state_history would be {after} bytes with `{key}`, the limit is {limit}");
-            return Err(Trouble { code: codes::PAYLOAD_TOO_LARGE, message });
+            let message =
+                format!("state_history would be {after} bytes with `{key}`, the limit is {limit}");
+            return Err(Trouble {
+                code: codes::PAYLOAD_TOO_LARGE,
+                message,
+            });
         }
         self.history_bytes = Some(after);
         let old = history.insert(key.to_owned(), value);
@@ -204,9 +218,17 @@ impl<'w> Passage<'w> {
     /// Writes to a data store; later expressions of this step see it.
     pub fn put_data(&mut self, store: &str, key: String, value: Value) {
         let data = self.data.get_or_insert_with(|| self.world.data.clone());
-        let old = data.entry(store.to_owned()).or_default().insert(key.clone(), value.clone());
-        self.undo.push(Undo::Data(store.to_owned(), key.clone(), old));
-        self.effects.push(Effect::PutData { store: store.to_owned(), key, value });
+        let old = data
+            .entry(store.to_owned())
+            .or_default()
+            .insert(key.clone(), value.clone());
+        self.undo
+            .push(Undo::Data(store.to_owned(), key.clone(), old));
+        self.effects.push(Effect::PutData {
+            store: store.to_owned(),
+            key,
+            value,
+        });
     }
 
     /// Keeps a fan-out's results for the state that is entered next.
@@ -294,7 +316,9 @@ fn restore(object: &mut Object, key: String, old: Option<Value>) {
 
 /// Returns the size of one member as JSON, in bytes: quotes, colon and comma included.
 fn entry_bytes(key: &str, value: &Value) -> usize {
-    json_bytes(key).saturating_add(json_bytes(value)).saturating_add(2)
+    json_bytes(key)
+        .saturating_add(json_bytes(value))
+        .saturating_add(2)
 }
 
 /// Keeps an event's details within their limit: long texts are cut, and when that is not enough

@@ -24,7 +24,10 @@ pub(super) fn reported(
         return Outcome::Ignored(reason);
     }
     let mut passage = Passage::new(world, job);
-    passage.guards.push(Guard::TaskHeldBy { id: task.id.clone(), worker: worker.clone() });
+    passage.guards.push(Guard::TaskHeldBy {
+        id: task.id.clone(),
+        worker: worker.clone(),
+    });
     let report = checked(world, &passage.job, task, worker, report);
     let verdict = failure::judge(task, &report, world.now);
     passage.finished(task, &report);
@@ -50,9 +53,15 @@ pub(super) fn expired(world: &World<'_>, job: Job, task: &Task) -> Outcome {
         return Outcome::Ignored(Ignored::NotDue);
     };
     let mut passage = Passage::new(world, job);
-    passage.guards.push(Guard::TaskDue { id: task.id.clone(), now: world.now });
+    passage.guards.push(Guard::TaskDue {
+        id: task.id.clone(),
+        now: world.now,
+    });
     if expiry == Expiry::Lost && task.branch.is_none() {
-        passage.job.lost_workers.extend(task.lease.iter().map(|lease| lease.worker.clone()));
+        passage
+            .job
+            .lost_workers
+            .extend(task.lease.iter().map(|lease| lease.worker.clone()));
     }
     let (report, verdict) = judged_expiry(&passage.job, task, expiry, world);
     passage.finished(task, &report);
@@ -74,7 +83,11 @@ pub(super) fn judged_expiry(
     if task.branch.is_none() {
         return failure::judge_expiry(task, expiry, &job.lost_workers, world.now);
     }
-    let lost: Vec<WorkerId> = task.lease.iter().map(|lease| lease.worker.clone()).collect();
+    let lost: Vec<WorkerId> = task
+        .lease
+        .iter()
+        .map(|lease| lease.worker.clone())
+        .collect();
     failure::judge_expiry(task, expiry, &lost, world.now)
 }
 
@@ -112,7 +125,10 @@ pub(super) fn is_current(job: &Job, task: &Task) -> bool {
 
 /// Returns the part of the blueprint that the task was made from.
 pub(super) fn dispatch_of<'w>(world: &World<'w>, job: &Job, task: &Task) -> Option<&'w Dispatch> {
-    match (&world.blueprint.body(&job.state, &job.path)?.action, task.branch) {
+    match (
+        &world.blueprint.body(&job.state, &job.path)?.action,
+        task.branch,
+    ) {
         (Action::Dispatch(dispatch), None) => Some(dispatch),
         (Action::Parallel(parallel), Some(branch)) => match &parallel.tasks {
             ParallelTasks::Listed(tasks) => tasks.get(usize::try_from(branch).ok()?),
@@ -145,7 +161,10 @@ pub(super) fn checked(
         Ok(()) => report,
         Err(reason) => {
             let code = TaskErrorCode::ContractViolationError.as_str();
-            let message = format!("the data of task `{}` do not match: {reason}", task.spec.skill);
+            let message = format!(
+                "the data of task `{}` do not match: {reason}",
+                task.spec.skill
+            );
             TaskReport {
                 worker_id: report.worker_id,
                 costs: report.costs,
@@ -178,14 +197,20 @@ impl Passage<'_> {
             .lease
             .as_ref()
             .and_then(|lease| u64::try_from(now.since(lease.since).as_millis()).ok());
-        event.details.insert("skill".to_owned(), json!(task.spec.skill));
-        event.details.insert("status".to_owned(), json!(report.status));
+        event
+            .details
+            .insert("skill".to_owned(), json!(task.spec.skill));
+        event
+            .details
+            .insert("status".to_owned(), json!(report.status));
         if let Some(branch) = task.branch {
             event.details.insert("branch".to_owned(), json!(branch));
         }
         if let Some(error) = &report.error {
             event.details.insert("code".to_owned(), json!(error.code));
-            event.details.insert("message".to_owned(), json!(error.message));
+            event
+                .details
+                .insert("message".to_owned(), json!(error.message));
         }
     }
 
@@ -195,7 +220,10 @@ impl Passage<'_> {
         let delta = match report.status.as_str() {
             status::SUCCESS => limits.reward_success,
             status::FAILURE => {
-                let code = report.error.as_ref().map_or("", |error| error.code.as_str());
+                let code = report
+                    .error
+                    .as_ref()
+                    .map_or("", |error| error.code.as_str());
                 match TaskErrorCode::class_of(code) {
                     FailureClass::Permanent => -limits.penalty_failure,
                     FailureClass::Contract => -limits.penalty_contract,
@@ -216,9 +244,15 @@ impl Passage<'_> {
         let event = self.record(EventKind::TaskRetried);
         event.task_id = Some(next.id.clone());
         event.attempt = Some(next.ordinal);
-        event.details.insert("failures".to_owned(), json!(next.failures));
-        event.details.insert("losses".to_owned(), json!(next.losses));
-        event.details.insert("delay_ms".to_owned(), json!(super::dispatch::millis(delay)));
+        event
+            .details
+            .insert("failures".to_owned(), json!(next.failures));
+        event
+            .details
+            .insert("losses".to_owned(), json!(next.losses));
+        event
+            .details
+            .insert("delay_ms".to_owned(), json!(super::dispatch::millis(delay)));
         self.effects.push(Effect::PutTask(Box::new(next.clone())));
         next
     }
@@ -242,7 +276,11 @@ impl Passage<'_> {
                 self.rate(worker, report, has_way_out);
             }
         }
-        let end = Effect::EndTask { id: task.id.clone(), answer: self.answer, report: None };
+        let end = Effect::EndTask {
+            id: task.id.clone(),
+            answer: self.answer,
+            report: None,
+        };
         self.effects.push(end);
         match verdict {
             Verdict::Again(again) => {
@@ -308,10 +346,16 @@ impl Passage<'_> {
             }
         }
         if let Some(files) = &report.data_metadata {
-            self.job.data_metadata.get_or_insert_default().extend(files.clone());
+            self.job
+                .data_metadata
+                .get_or_insert_default()
+                .extend(files.clone());
         }
         if let Some(metadata) = &report.metadata {
-            self.job.metadata.get_or_insert_default().extend(metadata.clone());
+            self.job
+                .metadata
+                .get_or_insert_default()
+                .extend(metadata.clone());
         }
         if let Some(security) = &report.security {
             self.job.security = Some(security.clone());

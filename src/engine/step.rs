@@ -26,16 +26,20 @@ pub fn step(world: &World<'_>, job: Job, input: Input) -> Outcome {
 
 fn dispatch(world: &World<'_>, job: Job, input: Input) -> Outcome {
     match input {
-        Input::TaskReported { task, worker, report } => {
-            report::reported(world, job, &task, &worker, &report)
-        }
+        Input::TaskReported {
+            task,
+            worker,
+            report,
+        } => report::reported(world, job, &task, &worker, &report),
         Input::TaskExpired { task } => report::expired(world, job, &task),
         Input::WorkerEvent { task, event } => {
             worker_event::received(world, job, task.as_deref(), &event)
         }
-        Input::Decided { decision, metadata, security } => {
-            approval::decided(world, job, &decision, metadata, security)
-        }
+        Input::Decided {
+            decision,
+            metadata,
+            security,
+        } => approval::decided(world, job, &decision, metadata, security),
         Input::EventReceived { name, payload } => wait::event_received(world, job, &name, &payload),
         Input::ChildEnded(end) => {
             let awaited = matches!(

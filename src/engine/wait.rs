@@ -23,10 +23,16 @@ impl Passage<'_> {
         let (waiting, wake_at) = match &wait.wait_for {
             WaitFor::Duration(duration) => (Waiting::Timer, Some(now.after(*duration))),
             WaitFor::Until(template) => {
-                let value = self.world.blueprint.compiled.render(template, &self.scope(view))?;
+                let value = self
+                    .world
+                    .blueprint
+                    .compiled
+                    .render(template, &self.scope(view))?;
                 let at = time(&value).ok_or_else(|| {
-                    let place =
-                        format!("{}: states.{}.wait.until", self.job.blueprint, self.job.state);
+                    let place = format!(
+                        "{}: states.{}.wait.until",
+                        self.job.blueprint, self.job.state
+                    );
                     Trouble::unusable(&place, "RFC 3339 text or ms since the Unix epoch", &value)
                 })?;
                 (Waiting::Timer, Some(at))

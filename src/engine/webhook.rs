@@ -16,7 +16,11 @@ pub(super) fn job_ended(passage: &mut Passage<'_>, id: Uuid) {
         JobStatus::Cancelled => "job_cancelled",
         _ => "job_failed",
     };
-    let body = body(passage, event, passage.job.result.clone().unwrap_or_default());
+    let body = body(
+        passage,
+        event,
+        passage.job.result.clone().unwrap_or_default(),
+    );
     send(passage, id, event, body);
 }
 
@@ -53,16 +57,24 @@ fn body(passage: &Passage<'_>, event: &str, result: Value) -> Object {
         ("job_id", json!(job.id)),
         ("status", json!(job.status)),
         ("result", result),
-        ("error", json!(job.error.as_ref().map(|error| &error.message))),
+        (
+            "error",
+            json!(job.error.as_ref().map(|error| &error.message)),
+        ),
         ("security", Value::Null),
         ("metadata", json!(job.metadata)),
         ("timestamp", json!(passage.world.now.as_secs())),
     ];
-    members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    members
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn send(passage: &mut Passage<'_>, id: Uuid, event: &str, body: Object) {
-    let Some(url) = passage.job.webhook_url.clone() else { return };
+    let Some(url) = passage.job.webhook_url.clone() else {
+        return;
+    };
     let webhook = Webhook {
         id,
         job_id: passage.job.id,

@@ -23,14 +23,21 @@ pub(super) fn received(
         return Outcome::Ignored(lifecycle::ended_reason(&job));
     }
     let held = task.filter(|task| {
-        task.lease.as_ref().is_some_and(|lease| lease.worker == event.worker)
+        task.lease
+            .as_ref()
+            .is_some_and(|lease| lease.worker == event.worker)
     });
-    let Some(task) = held else { return Outcome::Ignored(Ignored::WorkerMismatch) };
+    let Some(task) = held else {
+        return Outcome::Ignored(Ignored::WorkerMismatch);
+    };
     if !is_current(&job, task) {
         return Outcome::Ignored(Ignored::StaleTask);
     }
     let mut passage = Passage::new(world, job);
-    let guard = Guard::TaskHeldBy { id: task.id.clone(), worker: event.worker.clone() };
+    let guard = Guard::TaskHeldBy {
+        id: task.id.clone(),
+        worker: event.worker.clone(),
+    };
     passage.guards.push(guard);
     passage.hear(task, event);
     if event.event_type == PROGRESS && task.branch.is_none() {
@@ -48,14 +55,20 @@ impl Passage<'_> {
         record.worker_id = Some(event.worker.clone());
         record.task_id = Some(task.id.clone());
         record.attempt = Some(task.ordinal);
-        record.details.insert("type".to_owned(), json!(event.event_type));
-        record.details.insert("event_id".to_owned(), json!(event.id));
+        record
+            .details
+            .insert("type".to_owned(), json!(event.event_type));
+        record
+            .details
+            .insert("event_id".to_owned(), json!(event.id));
         if let Some(branch) = task.branch {
             record.details.insert("branch".to_owned(), json!(branch));
         }
         if event.event_type == PROGRESS {
             if let Some(fraction) = fraction(event) {
-                record.details.insert("progress".to_owned(), json!(fraction));
+                record
+                    .details
+                    .insert("progress".to_owned(), json!(fraction));
             }
             if let Some(text) = text(event) {
                 record.details.insert("message".to_owned(), json!(text));
@@ -68,9 +81,15 @@ impl Passage<'_> {
     /// Goes on at once when the dispatch has a way out for the event: the task is not waited for
     /// any longer, and its worker is told.
     fn follow_event(&mut self, task: &Task, event: &WorkerEvent) {
-        let Some(dispatch) = dispatch_of(&self.world, &self.job, task) else { return };
-        let Some(to) = dispatch.on_event.get(&event.event_type) else { return };
-        self.effects.push(Effect::EndTasks { visit: self.job.visit });
+        let Some(dispatch) = dispatch_of(&self.world, &self.job, task) else {
+            return;
+        };
+        let Some(to) = dispatch.on_event.get(&event.event_type) else {
+            return;
+        };
+        self.effects.push(Effect::EndTasks {
+            visit: self.job.visit,
+        });
         self.settle();
         let mark = self.mark();
         if let Err(trouble) = self.merge_history(event.payload.clone()) {

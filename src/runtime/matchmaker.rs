@@ -38,7 +38,6 @@ struct State {
     leases: HashMap<TaskId, WorkerId>,
     loads: HashMap<WorkerId, u32>,
     polls_opened: u64,
-    turn: u64,
 }
 
 /// The matchmaker.
@@ -167,8 +166,7 @@ impl State {
                 load: self.load(known),
             })
             .collect();
-        self.turn += 1;
-        let chosen = select::choose(spec, &candidates, self.turn, settings.soft_limit)?;
+        let chosen = select::choose(spec, &candidates, settings.soft_limit)?;
         let worker = candidates[chosen].worker.id.clone();
         self.asked_last.insert(spec.skill.clone(), worker.clone());
         let poll = self.polls.get_mut(&worker)?.pop_front()?;
