@@ -9,6 +9,7 @@ pub mod expr;
 pub mod load;
 pub mod model;
 pub mod schema;
+pub mod suggest;
 
 pub use catalog::Catalog;
 pub use expr::{Compiled, EvalError, Scope};
