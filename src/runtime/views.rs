@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::registry::Known;
 use super::{Readiness, Runtime, RuntimeError};
-use crate::base::{ClientId, JobId};
+use crate::base::{ClientId, JobId, TaskId};
 use crate::domain::worker::SkillInfo;
-use crate::domain::{Event, Job, JobStatus, Object, Worker};
+use crate::domain::{Event, Job, JobStatus, Object, Task, Worker};
 use crate::engine::explain::{Explanation, Facts, explain};
 use crate::store::{DeliveryRecord, JobQuery};
 
@@ -18,6 +18,17 @@ impl Runtime {
     /// Returns a job.
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, RuntimeError> {
         Ok(self.inner.ports.jobs.load(id).await?)
+    }
+
+    /// Returns a task, in whatever status.
+    pub async fn task(&self, id: &TaskId) -> Result<Option<Task>, RuntimeError> {
+        Ok(self.inner.ports.jobs.load_task(id).await?)
+    }
+
+    /// Tells whether the process is on its way out: watches end and take nothing more.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stop.is_cancelled()
     }
 
     /// Returns a job's events in order, after a place in it, at most `limit`.
