@@ -1,1 +1,130 @@
-//! Floor 6: HTTP.
+//! Floor 6: HTTP. Routes, authentication, limits, and the one form of errors.
+//!
+//! Everything here turns requests into calls of the [`Runtime`] and its answers into responses;
+//! it touches no store and decides nothing about a job. [`router`] is the whole API over one
+//! [`ApiState`]; [`server::serve`] runs any router.
+//!
+//! Groups: `/_worker` ([`worker`], [`socket`]), `/_public` ([`public`], [`links`]), and the client
+//! routes ([`client`] and its resources), which are mounted per request from the catalog as it is,
+//! so that a reloaded blueprint has its endpoint at once.
+
+pub mod approval;
+pub mod auth;
+pub mod blueprints;
+pub mod client;
+pub mod contracts;
+pub mod create;
+pub mod envelope;
+pub mod error;
+pub mod events;
+pub mod files;
+pub mod job_view;
+pub mod jobs;
+pub mod json;
+pub mod limits;
+pub mod links;
+pub mod listing;
+pub mod openapi;
+pub mod public;
+pub mod server;
+pub mod settings;
+pub mod socket;
+pub mod verify;
+pub mod worker;
+pub mod workers;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use auth::{ClientBook, WorkerTokens};
+pub use error::{ApiError, CODES, Code};
+pub use limits::{Rate, RateLimits};
+pub use server::{ServerSettings, serve};
+pub use settings::ApiSettings;
+
+use crate::base::Timestamp;
+use crate::runtime::Runtime;
+
+/// What all handlers share.
+pub struct ApiState {
+    /// The shell.
+    pub runtime: Runtime,
+    /// The clients; store a new book to reload them.
+    pub clients: ArcSwap<ClientBook>,
+    /// The settings.
+    pub settings: ApiSettings,
+    worker_tokens: Arc<dyn WorkerTokens>,
+    buckets: limits::Buckets,
+    contracts: contracts::Contracts,
+}
+
+impl ApiState {
+    /// Puts the parts together.
+    pub fn new(
+        runtime: Runtime,
+        clients: ClientBook,
+        worker_tokens: Arc<dyn WorkerTokens>,
+        settings: ApiSettings,
+    ) -> Self {
+        Self {
+            runtime,
+            clients: ArcSwap::from_pointee(clients),
+            settings,
+            worker_tokens,
+            buckets: limits::Buckets::default(),
+            contracts: contracts::Contracts::default(),
+        }
+    }
+
+    /// Returns the workers' tokens.
+    pub fn tokens(&self) -> &dyn WorkerTokens {
+        self.worker_tokens.as_ref()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.runtime.clock().now()
+    }
+}
+
+/// The routes whose paths never change, with their descriptions.
+fn fixed_routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::default()
+        .routes(routes!(public::index))
+        .routes(routes!(public::status))
+        .routes(routes!(public::ready))
+        .routes(routes!(openapi::document))
+        .routes(routes!(approval::by_token))
+        .routes(routes!(links::download, links::upload))
+        .routes(routes!(worker::register))
+        .routes(routes!(worker::heartbeat))
+        .routes(routes!(worker::next_task))
+        .routes(routes!(worker::result))
+        .routes(routes!(worker::event::event))
+        .routes(routes!(worker::tokens::issue_token))
+        .routes(routes!(worker::tokens::refresh_token))
+        .routes(routes!(socket::socket))
+}
+
+/// Returns the whole API.
+///
+/// Layers, outermost first: envelope (request id, version, panics, error form), compression,
+/// request decompression, routes.
+pub fn router(state: Arc<ApiState>) -> Router {
+    let client = client::routes()
+        .split_for_parts()
+        .0
+        .with_state(Arc::clone(&state));
+    let dispatch = client::Dispatch::new(Arc::clone(&state), client);
+    let (fixed, _) = fixed_routes().split_for_parts();
+    fixed
+        .fallback(move |request| dispatch.clone().answer(request))
+        .layer(limits::decompression())
+        .layer(limits::compression())
+        .layer(from_fn_with_state(Arc::clone(&state), envelope::envelope))
+        .with_state(state)
+}

@@ -1,0 +1,193 @@
+//! A person's decision: by the job's owner, or by whoever was given its single-use token.
+//!
+//! Source: http-api §2. Only a job that waits for a person can be decided (HQ2), and the token
+//! comes in the body or a header, never in the URL, where logs would keep it (HQ5).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::auth::{CLIENT_TOKEN, Caller, client_of};
+use super::error::{ApiError, Code};
+use super::jobs::{Answer, owned};
+use super::limits::too_many;
+use super::{ApiState, json as answers};
+use crate::base::{JobId, crypto};
+use crate::domain::{Job, Object, Waiting};
+use crate::engine::{Ignored, Input};
+use crate::runtime::Applied;
+
+/// The header that may carry an approval's token.
+pub const APPROVAL_TOKEN: &str = "x-approval-token";
+
+/// Longest decision, in bytes.
+const DECISION_BYTES_MAX: usize = 128;
+
+/// What was decided.
+struct Decision {
+    choice: String,
+    metadata: Option<Object>,
+    security: Option<Value>,
+}
+
+fn decision_of(body: &Object) -> Result<Decision, ApiError> {
+    let decision = body
+        .get("decision")
+        .and_then(Value::as_str)
+        .filter(|text| (1..=DECISION_BYTES_MAX).contains(&text.len()))
+        .ok_or_else(|| ApiError::invalid("decision must be a non-empty string"))?;
+    let metadata = match body.get("metadata") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(metadata)) => Some(metadata.clone()),
+        Some(_) => return Err(ApiError::invalid("metadata must be an object")),
+    };
+    let security = body
+        .get("security")
+        .filter(|value| !value.is_null())
+        .cloned();
+    Ok(Decision {
+        choice: decision.to_owned(),
+        metadata,
+        security,
+    })
+}
+
+async fn decide(state: &ApiState, job: &Job, decision: Decision) -> Answer {
+    let Decision {
+        choice,
+        metadata,
+        security,
+    } = decision;
+    let input = Input::Decided {
+        decision: choice.clone(),
+        metadata,
+        security,
+    };
+    match state.runtime.apply(job.id, input).await? {
+        Applied::Advanced { .. } => Ok(answers::ok(
+            &json!({"job_id": job.id, "status": "approval_received"}),
+        )),
+        Applied::Ignored(Ignored::UnknownDecision) => Err(ApiError::new(
+            Code::InvalidDecision,
+            format!("decision `{choice}` is none that this approval knows"),
+        )),
+        Applied::Ignored(Ignored::InvalidForm) => Err(ApiError::new(
+            Code::InvalidDecision,
+            "metadata does not match the approval's form",
+        )),
+        Applied::Ignored(_) => Err(not_waiting()),
+    }
+}
+
+fn not_waiting() -> ApiError {
+    ApiError::new(Code::NotWaiting, "the job does not wait for a decision")
+}
+
+/// Decides for whoever holds the job's approval token, or for its owner.
+#[utoipa::path(
+    post, path = "/_public/webhooks/approval/{job_id}", tag = "public",
+    params(
+        ("job_id" = String, Path, description = "the job"),
+        ("X-Approval-Token" = Option<String>, Header, description = "the token, unless it is in the body"),
+        ("X-Client-Token" = Option<String>, Header, description = "the owner's token instead"),
+    ),
+    request_body(content = Object, description = "`decision`, and optionally `token`, `metadata`, `security`"),
+    responses(
+        (status = 200, description = "`job_id` and `status`: `approval_received`", body = Object),
+        (status = 400, description = "invalid_json, invalid_request, invalid_decision", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "job_not_found, for a client", body = Object),
+        (status = 409, description = "not_waiting", body = Object),
+        (status = 429, description = "rate_limited", body = Object),
+    ),
+)]
+pub async fn by_token(
+    State(state): State<Arc<ApiState>>,
+    Path(job_id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let body = answers::read_object(body, state.settings.body()).await?;
+    let decision = decision_of(&body)?;
+    let header = headers
+        .get(APPROVAL_TOKEN)
+        .and_then(|value| value.to_str().ok());
+    let token = body
+        .get("token")
+        .and_then(Value::as_str)
+        .or(header)
+        .unwrap_or_default();
+    if let Some(job) = job_of_token(&state, &job_id, token).await? {
+        return decide(&state, &job, decision).await;
+    }
+    if headers.contains_key(CLIENT_TOKEN) {
+        let caller = Caller(client_of(&state, &headers)?);
+        let job = owned(&state, &caller, &job_id).await?;
+        return decide(&state, &job, decision).await;
+    }
+    // Unknown job, used token and wrong token look the same to a stranger.
+    Err(ApiError::new(
+        Code::Unauthorized,
+        "Unauthorized: Invalid approval token",
+    ))
+}
+
+/// Returns the job if this is the token of its present approval. Wrong tokens are counted by job.
+async fn job_of_token(
+    state: &ApiState,
+    job_id: &str,
+    token: &str,
+) -> Result<Option<Job>, ApiError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let Ok(id) = job_id.parse::<JobId>() else {
+        return Ok(None);
+    };
+    let job = state.runtime.job(id).await?;
+    let is_its_token = |job: &Job| match &job.waiting {
+        Some(Waiting::Human {
+            token: expected, ..
+        }) => crypto::constant_time_eq(expected.as_bytes(), token.as_bytes()),
+        _ => false,
+    };
+    if let Some(job) = job.filter(is_its_token) {
+        return Ok(Some(job));
+    }
+    if let Some(limits) = &state.settings.rate_limits {
+        let key = state.buckets.key(&["approval", &id.to_string()]);
+        state
+            .buckets
+            .take(key, limits.approval, state.now())
+            .map_err(|wait_ms| too_many(Code::RateLimited, wait_ms))?;
+    }
+    Ok(None)
+}
+
+/// Decides for the job's owner.
+#[utoipa::path(
+    post, path = "/jobs/{job_id}/approve", tag = "jobs",
+    params(("job_id" = String, Path, description = "the job")),
+    request_body(content = Object, description = "`decision`, and optionally `metadata`, `security`"),
+    responses(
+        (status = 200, description = "`job_id` and `status`: `approval_received`", body = Object),
+        (status = 400, description = "invalid_json, invalid_request, invalid_decision", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "job_not_found", body = Object),
+        (status = 409, description = "not_waiting", body = Object),
+    ),
+)]
+pub async fn by_owner(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
+    body: Body,
+) -> Answer {
+    let body = answers::read_object(body, state.settings.body()).await?;
+    let decision = decision_of(&body)?;
+    let job = owned(&state, &caller, &job_id).await?;
+    decide(&state, &job, decision).await
+}

@@ -1,0 +1,103 @@
+//! The blueprints in use: what there is, what it takes, how it goes.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::client::endpoint_path;
+use super::error::{ApiError, Code};
+use super::jobs::Answer;
+use super::{ApiState, json as answers};
+use crate::blueprint::Blueprint;
+
+fn found(state: &ApiState, name: &str) -> Result<Arc<Blueprint>, ApiError> {
+    state
+        .runtime
+        .blueprints()
+        .get(name)
+        .cloned()
+        .ok_or_else(|| ApiError::new(Code::BlueprintNotFound, "Blueprint not found"))
+}
+
+fn summary(state: &ApiState, blueprint: &Blueprint) -> Value {
+    json!({
+        "name": blueprint.name,
+        "version": blueprint.version,
+        "endpoint": blueprint.endpoint,
+        "path": endpoint_path(state, blueprint),
+        "description": blueprint.description,
+        "revision": blueprint.revision,
+    })
+}
+
+/// Lists the blueprints, by name.
+#[utoipa::path(
+    get, path = "/blueprints", tag = "blueprints",
+    responses(
+        (status = 200, description = "`name`, `version`, `path` of the endpoint, `description`, `revision`", body = Vec<Object>),
+        (status = 401, description = "unauthorized", body = Object),
+    ),
+)]
+pub async fn list(State(state): State<Arc<ApiState>>, _caller: Caller) -> Answer {
+    let catalog = state.runtime.blueprints();
+    Ok(answers::ok(
+        &catalog
+            .iter()
+            .map(|blueprint| summary(&state, blueprint))
+            .collect(),
+    ))
+}
+
+/// Shows a blueprint with its states and its text.
+#[utoipa::path(
+    get, path = "/blueprints/{name}", tag = "blueprints",
+    params(("name" = String, Path, description = "the blueprint")),
+    responses(
+        (status = 200, description = "as in the list, with `start`, `states` and `source`", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "blueprint_not_found", body = Object),
+    ),
+)]
+pub async fn show(
+    State(state): State<Arc<ApiState>>,
+    _caller: Caller,
+    Path(name): Path<String>,
+) -> Answer {
+    let blueprint = found(&state, &name)?;
+    let mut view = summary(&state, &blueprint);
+    view["start"] = json!(blueprint.start);
+    view["states"] = blueprint
+        .states
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    view["source"] = json!(blueprint.source);
+    Ok(answers::ok(&view))
+}
+
+/// Shows what a blueprint takes and gives, as JSON Schemas.
+#[utoipa::path(
+    get, path = "/blueprints/{name}/schema", tag = "blueprints",
+    params(("name" = String, Path, description = "the blueprint")),
+    responses(
+        (status = 200, description = "`input`, `output` and `events`; absent where anything goes", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "blueprint_not_found", body = Object),
+    ),
+)]
+pub async fn schema(
+    State(state): State<Arc<ApiState>>,
+    _caller: Caller,
+    Path(name): Path<String>,
+) -> Answer {
+    let blueprint = found(&state, &name)?;
+    Ok(answers::ok(&json!({
+        "name": blueprint.name,
+        "revision": blueprint.revision,
+        "input": blueprint.input,
+        "output": blueprint.output,
+        "events": blueprint.events,
+    })))
+}

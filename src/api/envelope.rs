@@ -1,0 +1,152 @@
+//! What every answer has in common: a request id, the protocol version, and the one error form,
+//! also when a handler panics or no route matches.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures::FutureExt as _;
+
+use super::ApiState;
+use super::error::{ApiError, Code};
+use crate::protocol::headers::{PROTOCOL_VERSION, RXON_VERSION};
+
+/// The header by which a request is found in the log.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest request id that is taken over from a caller.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// A request's id, among its extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub Arc<str>);
+
+/// Runs the rest of the request and gives its answer the common form.
+pub async fn envelope(
+    State(state): State<Arc<ApiState>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let id = request_id(&state, &request);
+    request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+    let method = request.method().clone();
+    // The path without its query, which may hold what no log should.
+    let path = request.uri().path().to_owned();
+    let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = if let Ok(response) = outcome {
+        uniform(response, &id)
+    } else {
+        tracing::error!(request.id = %id, %method, path, "a handler panicked");
+        ApiError::new(Code::InternalError, "Internal server error").render(Some(&id))
+    };
+    let status = response.status();
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        tracing::error!(request.id = %id, %method, path, status = status.as_u16(), "request failed");
+    } else {
+        tracing::debug!(request.id = %id, %method, path, status = status.as_u16(), "request");
+    }
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(
+        HeaderName::from_static(RXON_VERSION),
+        HeaderValue::from_static(PROTOCOL_VERSION),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+/// Takes over the caller's id when it is short and printable, else mints one.
+fn request_id(state: &ApiState, request: &Request) -> Arc<str> {
+    let given = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
+    match given {
+        Some(id)
+            if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            id.into()
+        }
+        _ => state.runtime.entropy().uuid().to_string().into(),
+    }
+}
+
+/// Writes errors in the one form: ours again with the request id, the framework's anew.
+fn uniform(mut response: Response, id: &str) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let error = match response.extensions_mut().remove::<ApiError>() {
+        Some(error) => error,
+        None if is_json(&response) => return response,
+        None => foreign(status),
+    };
+    let mut uniform = error.render(Some(id));
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            uniform.headers_mut().append(name, value.clone());
+        }
+    }
+    if uniform
+        .headers()
+        .get_all(header::RETRY_AFTER)
+        .iter()
+        .count()
+        > 1
+    {
+        let last = response.headers().get(header::RETRY_AFTER).cloned();
+        if let Some(last) = last {
+            uniform.headers_mut().insert(header::RETRY_AFTER, last);
+        }
+    }
+    uniform
+}
+
+fn is_json(response: &Response) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+/// Words for an answer that the framework made by itself.
+fn foreign(status: StatusCode) -> ApiError {
+    match status {
+        StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, "Not Found"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ApiError::new(Code::MethodNotAllowed, "Method Not Allowed")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::new(Code::BodyTooLarge, "the body is larger than allowed")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::new(
+            Code::UnsupportedEncoding,
+            "the body's encoding is not supported",
+        ),
+        StatusCode::UPGRADE_REQUIRED | StatusCode::BAD_REQUEST => {
+            ApiError::invalid("the request cannot be understood")
+        }
+        status if status.is_client_error() => ApiError::invalid(
+            status
+                .canonical_reason()
+                .unwrap_or("the request cannot be understood"),
+        ),
+        status => ApiError::internal(&status),
+    }
+}
+
+/// Answers for paths that no route matches.
+pub async fn no_such_route() -> ApiError {
+    ApiError::new(Code::NotFound, "Not Found")
+}

@@ -1,0 +1,312 @@
+//! A job's life as it happens: server-sent events, first what was, then what comes.
+//!
+//! Nothing is missed between the two: the watch is opened first, then the history is read, and
+//! what comes twice is dropped by its place. A reader that falls behind is served from the history
+//! again, and one that comes back names its last place in `Last-Event-ID`.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::sse::{Event as Line, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use futures::Stream;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::auth::Caller;
+use super::error::{ApiError, Code};
+use super::jobs::{Answer, event_row, owned, place, place_of};
+use super::server::Draining;
+use super::{ApiState, json as answers};
+use crate::base::JobId;
+use crate::domain::{Event, EventKind, Job};
+use crate::engine::Input;
+use crate::protocol::to_wire_bytes;
+use crate::protocol::wire::PROGRESS;
+use crate::runtime::{Applied, RuntimeError, Watch};
+
+/// Time between two comments that keep the connection open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Events that are read from the history at once.
+const PAGE: u32 = 200;
+/// Longest name of an event, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Where a stream begins, for readers that cannot set headers.
+#[derive(Debug, Deserialize)]
+struct StreamQuery {
+    last_event_id: Option<String>,
+}
+
+/// The last event that the reader has seen: from the header, else from the query.
+pub struct After(Option<(u64, u32)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for After {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let refused =
+            || ApiError::new(Code::InvalidQuery, "Last-Event-ID is no place in a history");
+        let header = match parts.headers.get("last-event-id") {
+            Some(value) => Some(value.to_str().map_err(|_| refused())?.to_owned()),
+            None => None,
+        };
+        let Query(query) = Query::<StreamQuery>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| refused())?;
+        match header
+            .or(query.last_event_id)
+            .filter(|text| !text.is_empty())
+        {
+            None => Ok(Self(None)),
+            Some(text) => place_of(&text)
+                .map(|place| Self(Some(place)))
+                .ok_or_else(refused),
+        }
+    }
+}
+
+/// Streams a job's events: `state`, `task`, `progress`, and `end` as the last one.
+#[utoipa::path(
+    get, path = "/jobs/{job_id}/events", tag = "jobs",
+    params(
+        ("job_id" = String, Path, description = "the job"),
+        ("Last-Event-ID" = Option<String>, Header, description = "go on after this event"),
+        ("last_event_id" = Option<String>, Query, description = "the same, for readers that cannot set headers"),
+    ),
+    responses(
+        (status = 200, description = "data of each event: a line of the history; of `end` also `status`, `result`, `error`", content_type = "text/event-stream", body = String),
+        (status = 400, description = "invalid_query", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "job_not_found", body = Object),
+    ),
+)]
+pub async fn stream(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
+    After(after): After,
+    Draining(drained): Draining,
+) -> Answer {
+    let job = owned(&state, &caller, &job_id).await?;
+    let feed = Feed {
+        watch: state.runtime.watch(job.id),
+        state,
+        job: job.id,
+        after,
+        pending: VecDeque::new(),
+        phase: Phase::Replaying,
+        drained,
+    };
+    let mut response = Sse::new(feed.lines())
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response();
+    // Proxies that gather answers would hold the events back.
+    response.headers_mut().insert(
+        "x-accel-buffering",
+        axum::http::HeaderValue::from_static("no"),
+    );
+    Ok(response)
+}
+
+/// Where a feed is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Reading the history; the watch is open already.
+    Replaying,
+    /// Waiting for what comes.
+    Live,
+    /// Nothing more will come.
+    Over,
+}
+
+/// One reader's stream.
+struct Feed {
+    state: Arc<ApiState>,
+    job: JobId,
+    watch: Watch,
+    after: Option<(u64, u32)>,
+    pending: VecDeque<Event>,
+    phase: Phase,
+    drained: CancellationToken,
+}
+
+impl Feed {
+    fn lines(self) -> impl Stream<Item = Result<Line, Infallible>> {
+        futures::stream::unfold(self, |mut feed| async move {
+            match feed.next().await {
+                Ok(line) => line.map(|line| (Ok(line), feed)),
+                Err(error) => {
+                    // The reader comes back by itself and names where it was.
+                    tracing::warn!(job.id = %feed.job, error = error.message(), "event stream broken off");
+                    None
+                }
+            }
+        })
+    }
+
+    /// Returns the next line; nothing when the stream is over.
+    async fn next(&mut self) -> Result<Option<Line>, ApiError> {
+        loop {
+            while let Some(event) = self.pending.pop_front() {
+                let at = (event.revision, event.index);
+                if self.after.is_none_or(|after| at > after) {
+                    self.after = Some(at);
+                    return self.line(&event).await.map(Some);
+                }
+            }
+            match self.phase {
+                Phase::Over => return Ok(None),
+                Phase::Replaying => {
+                    let page = self
+                        .state
+                        .runtime
+                        .history(self.job, self.after, PAGE)
+                        .await?;
+                    if page.is_empty() {
+                        if let Some(end) = self.ended_unseen().await? {
+                            return Ok(Some(end));
+                        }
+                        self.phase = Phase::Live;
+                    }
+                    self.pending.extend(page);
+                }
+                Phase::Live => {
+                    let next = tokio::select! {
+                        biased;
+                        () = self.drained.cancelled() => return Ok(None),
+                        next = self.watch.next() => next,
+                    };
+                    match next {
+                        Some(event) => self.pending.push_back(Event::clone(&event)),
+                        None if self.state.runtime.is_stopping() => return Ok(None),
+                        None => {
+                            // Too far behind: the history has what was missed.
+                            self.watch = self.state.runtime.watch(self.job);
+                            self.phase = Phase::Replaying;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes an event; the job's end carries its outcome and is the last line.
+    async fn line(&mut self, event: &Event) -> Result<Line, ApiError> {
+        let mut data = event_row(event);
+        let mut name = name_of(event);
+        if event.kind.is_terminal() {
+            let job = self.state.runtime.job(self.job).await?;
+            // A job that was retried since has not ended here.
+            if let Some(job) = job.filter(|job| job.ended_at == Some(event.at)) {
+                name = "end";
+                add_outcome(&mut data, &job);
+                self.phase = Phase::Over;
+                self.pending.clear();
+            }
+        }
+        Ok(written(name, &data).id(place(event)))
+    }
+
+    /// Returns the last line of a job that has ended and whose end the history does not show.
+    async fn ended_unseen(&mut self) -> Result<Option<Line>, ApiError> {
+        let job = self.state.runtime.job(self.job).await?;
+        let Some(job) = job.filter(|job| job.status.is_terminal()) else {
+            return Ok(None);
+        };
+        self.phase = Phase::Over;
+        let mut data = json!({"job_id": job.id, "state": job.state});
+        add_outcome(&mut data, &job);
+        Ok(Some(written("end", &data)))
+    }
+}
+
+fn add_outcome(data: &mut Value, job: &Job) {
+    data["status"] = json!(job.status);
+    data["result"] = job.result.clone().unwrap_or(Value::Null);
+    data["error"] = json!(job.error);
+}
+
+fn written(name: &str, data: &Value) -> Line {
+    let text = String::from_utf8_lossy(&to_wire_bytes(data)).into_owned();
+    Line::default().event(name).data(text)
+}
+
+/// Sorts an event into what a reader tells apart.
+fn name_of(event: &Event) -> &'static str {
+    match event.kind {
+        EventKind::WorkerEvent if event.details.get("type") == Some(&json!(PROGRESS)) => "progress",
+        EventKind::WorkerEvent
+        | EventKind::TaskDispatched
+        | EventKind::TaskFinished
+        | EventKind::TaskRetried
+        | EventKind::TaskIgnored
+        | EventKind::ChildStarted
+        | EventKind::ChildFinished => "task",
+        EventKind::JobCreated
+        | EventKind::StateStarted
+        | EventKind::StateFinished
+        | EventKind::StateFailed
+        | EventKind::ApprovalRequired
+        | EventKind::ApprovalReceived
+        | EventKind::Log
+        | EventKind::Emitted
+        | EventKind::JobFinished
+        | EventKind::JobFailed
+        | EventKind::JobQuarantined
+        | EventKind::JobCancelled
+        | EventKind::JobRetried => "state",
+    }
+}
+
+/// Gives a waiting job the event that it waits for.
+#[utoipa::path(
+    post, path = "/jobs/{job_id}/events", tag = "jobs",
+    params(("job_id" = String, Path, description = "the job")),
+    request_body(content = Object, description = "`name` and `payload`"),
+    responses(
+        (status = 202, description = "`job_id` and `status`: `event_accepted`", body = Object),
+        (status = 400, description = "invalid_json, invalid_request", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "job_not_found", body = Object),
+        (status = 409, description = "not_waiting: for no such event", body = Object),
+    ),
+)]
+pub async fn publish(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = answers::read_object(body, state.settings.body()).await?;
+    let name = body
+        .get("name")
+        .and_then(Value::as_str)
+        .filter(|name| (1..=NAME_BYTES_MAX).contains(&name.len()))
+        .ok_or_else(|| ApiError::invalid("name must be a non-empty string"))?;
+    let job = owned(&state, &caller, &job_id).await?;
+    let payload = body.get("payload").cloned().unwrap_or(Value::Null);
+    let input = Input::EventReceived {
+        name: name.to_owned(),
+        payload,
+    };
+    match state.runtime.apply(job.id, input).await {
+        Ok(Applied::Advanced { .. }) => Ok(answers::reply(
+            StatusCode::ACCEPTED,
+            &json!({"job_id": job.id, "status": "event_accepted"}),
+        )),
+        Ok(Applied::Ignored(_)) => Err(ApiError::new(
+            Code::NotWaiting,
+            format!("the job does not wait for event `{name}`"),
+        )),
+        Err(RuntimeError::JobNotFound) => Err(ApiError::job_not_found()),
+        Err(error) => Err(error.into()),
+    }
+}

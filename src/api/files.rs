@@ -1,0 +1,278 @@
+//! A job's files: streamed in, streamed out, linked. Source: http-api §3.7, with HQ10 fixed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures::StreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::error::{ApiError, Code};
+use super::jobs::{Answer, owned};
+use super::links::{Right, link};
+use super::{ApiState, json as answers};
+use crate::base::JobId;
+use crate::domain::Job;
+use crate::store::{BlobBody, BlobError};
+
+/// Longest file name, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+/// Lifetime of a link unless asked for, in seconds.
+const LINK_S: i64 = 3600;
+/// Longest lifetime of a link, in seconds: a week.
+const LINK_S_MAX: i64 = 604_800;
+/// Lifetime of the link that a download is redirected to, in seconds.
+const REDIRECT_S: i64 = 60;
+
+/// Returns the blob's key, or refuses the name: one segment that stays in its folder.
+fn key_of(job: JobId, name: &str) -> Result<String, ApiError> {
+    let is_good = (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && !name
+            .chars()
+            .any(|c| c == '/' || c == '\\' || c.is_control());
+    if is_good {
+        Ok(format!("jobs/{job}/{name}"))
+    } else {
+        Err(ApiError::new(
+            Code::InvalidFileName,
+            format!(
+                "a file name has 1 to {NAME_BYTES_MAX} bytes and no slash or control character"
+            ),
+        ))
+    }
+}
+
+/// Stores a body as the job's file.
+pub(super) async fn receive(state: &ApiState, job: &Job, name: &str, body: Body) -> Answer {
+    let key = key_of(job.id, name)?;
+    if job.status.is_terminal() {
+        return Err(ApiError::new(Code::JobEnded, "the job has ended"));
+    }
+    let blobs = state.runtime.blobs();
+    let bytes_max = state.settings.upload_bytes_max;
+    let body = timed(body, state.settings.upload_timeout);
+    let info = blobs.put(&key, body, bytes_max).await?;
+    let uri = blobs.uri(&key);
+    Ok(answers::ok(&json!({
+        "status": "uploaded",
+        "uri": uri,
+        // The original's name for it, whatever the store.
+        "s3_uri": uri,
+        "size": info.bytes,
+        "sha256": info.sha256,
+    })))
+}
+
+/// Turns a request's body into a blob's, which breaks off when the next piece takes too long.
+fn timed(body: Body, pause_max: Duration) -> BlobBody {
+    let pieces = futures::stream::unfold(Some(body.into_data_stream()), move |pieces| async move {
+        let mut pieces = pieces?;
+        match tokio::time::timeout(pause_max, pieces.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(pieces))),
+            Ok(Some(Err(error))) => Some((Err(BlobError::Interrupted(error.to_string())), None)),
+            Err(_) => Some((Err(BlobError::Interrupted("too slow".to_owned())), None)),
+        }
+    });
+    pieces.boxed()
+}
+
+/// Sends a job's file.
+pub(super) async fn send(state: &ApiState, job: JobId, name: &str) -> Answer {
+    let key = key_of(job, name)?;
+    let Some((info, body)) = state.runtime.blobs().get(&key).await? else {
+        return Err(ApiError::new(Code::FileNotFound, "File not found"));
+    };
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    // Never guessed from the name: a browser must not run what a job has made.
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(info.bytes));
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment"),
+    );
+    Ok(response)
+}
+
+/// Lists a job's files.
+#[utoipa::path(
+    get, path = "/jobs/{job_id}/files", tag = "files",
+    params(("job_id" = String, Path, description = "the job")),
+    responses(
+        (status = 200, description = "`filename`, `uri`, `size`, `sha256`", body = Vec<Object>),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "job_not_found", body = Object),
+    ),
+)]
+pub async fn list(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
+) -> Answer {
+    let job = owned(&state, &caller, &job_id).await?;
+    let prefix = format!("jobs/{}/", job.id);
+    let blobs = state.runtime.blobs();
+    let row = |info: &crate::store::BlobInfo| {
+        json!({
+            "filename": info.key.strip_prefix(&prefix),
+            "uri": blobs.uri(&info.key),
+            "size": info.bytes,
+            "sha256": info.sha256,
+        })
+    };
+    let rows: Vec<Value> = blobs.list(&prefix).await?.iter().map(row).collect();
+    Ok(answers::ok(&Value::Array(rows)))
+}
+
+/// What a link is for.
+#[derive(Debug, Deserialize)]
+pub struct UploadQuery {
+    filename: Option<String>,
+    expires_in: Option<String>,
+}
+
+/// Makes a link by which anybody may upload one file of the job, for a while.
+#[utoipa::path(
+    get, path = "/jobs/{job_id}/files/upload", tag = "files",
+    params(
+        ("job_id" = String, Path, description = "the job"),
+        ("filename" = String, Query, description = "the file"),
+        ("expires_in" = Option<i64>, Query, description = "1 to 604800 seconds, by default 3600"),
+    ),
+    responses(
+        (status = 200, description = "`url`, `method`, `expires_in`", body = Object),
+        (status = 400, description = "invalid_query, invalid_file_name", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "job_not_found", body = Object),
+    ),
+)]
+pub async fn upload_link(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
+    Query(query): Query<UploadQuery>,
+    headers: HeaderMap,
+) -> Answer {
+    let refused = |message: String| ApiError::new(Code::InvalidQuery, message);
+    let name = query
+        .filename
+        .ok_or_else(|| refused("Missing filename parameter".to_owned()))?;
+    let name = name.trim_start_matches('/');
+    let expires_in = match query.expires_in {
+        None => LINK_S,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|seconds| (1..=LINK_S_MAX).contains(seconds))
+            .ok_or_else(|| refused(format!("expires_in must be 1 to {LINK_S_MAX} seconds")))?,
+    };
+    let job = owned(&state, &caller, &job_id).await?;
+    key_of(job.id, name)?;
+    let url = link(&state, &headers, Right::Put, (job.id, name), expires_in);
+    Ok(answers::ok(
+        &json!({"url": url, "method": "PUT", "expires_in": expires_in}),
+    ))
+}
+
+/// Uploads a file of the job.
+#[utoipa::path(
+    put, path = "/jobs/{job_id}/files/content/{filename}", tag = "files",
+    params(
+        ("job_id" = String, Path, description = "the job"),
+        ("filename" = String, Path, description = "the file"),
+    ),
+    request_body(content = String, content_type = "application/octet-stream", description = "the content"),
+    responses(
+        (status = 200, description = "`status`: `uploaded`, `uri`, `size`, `sha256`", body = Object),
+        (status = 400, description = "invalid_file_name, upload_interrupted", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "job_not_found", body = Object),
+        (status = 409, description = "job_ended", body = Object),
+        (status = 413, description = "body_too_large", body = Object),
+    ),
+)]
+pub async fn upload(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Path((job_id, filename)): Path<(String, String)>,
+    body: Body,
+) -> Answer {
+    let job = owned(&state, &caller, &job_id).await?;
+    receive(&state, &job, &filename, body).await
+}
+
+/// Leads to a file of the job, by a link that is good for a minute.
+#[utoipa::path(
+    get, path = "/jobs/{job_id}/files/download/{filename}", tag = "files",
+    params(
+        ("job_id" = String, Path, description = "the job"),
+        ("filename" = String, Path, description = "the file"),
+    ),
+    responses(
+        (status = 302, description = "`Location` is the link"),
+        (status = 400, description = "invalid_file_name", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "job_not_found, file_not_found", body = Object),
+    ),
+)]
+pub async fn download(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Path((job_id, filename)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let job = owned(&state, &caller, &job_id).await?;
+    let key = key_of(job.id, &filename)?;
+    if state.runtime.blobs().get(&key).await?.is_none() {
+        return Err(ApiError::new(Code::FileNotFound, "File not found"));
+    }
+    let url = link(
+        &state,
+        &headers,
+        Right::Get,
+        (job.id, &filename),
+        REDIRECT_S,
+    );
+    let location = HeaderValue::from_str(&url).map_err(|error| ApiError::internal(&error))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::FOUND;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        let job = JobId(uuid::Uuid::nil());
+        for good in ["a.txt", "ä", "..a", "a..", "x y", &"n".repeat(255)] {
+            assert!(key_of(job, good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "../b",
+            "a\\b",
+            "a\nb",
+            "a\0",
+            &"n".repeat(256),
+        ] {
+            assert!(key_of(job, bad).is_err(), "{bad}");
+        }
+    }
+}

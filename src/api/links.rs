@@ -1,0 +1,177 @@
+//! Links to job files that work without a token, for a while: signed by this server and checked by
+//! it, so that they need no other storage than the blob store.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+use serde::Deserialize;
+
+use super::ApiState;
+use super::error::{ApiError, Code};
+use super::files;
+use super::jobs::Answer;
+use crate::base::{JobId, Timestamp, crypto};
+
+/// What a link allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// To read the file.
+    Get,
+    /// To write it.
+    Put,
+}
+
+impl Right {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+/// What makes a link good.
+#[derive(Debug, Deserialize)]
+pub struct LinkQuery {
+    expires: Option<i64>,
+    signature: Option<String>,
+}
+
+fn signature(state: &ApiState, right: Right, job: JobId, file: &str, expires: i64) -> String {
+    let text = format!("{}\n{job}\n{expires}\n{file}", right.as_str());
+    crypto::base64url(&crypto::hmac_sha256(
+        &state.settings.link_key(),
+        text.as_bytes(),
+    ))
+}
+
+/// Returns a link to a job's file that is good for so long.
+pub(super) fn link(
+    state: &ApiState,
+    headers: &HeaderMap,
+    right: Right,
+    (job, file): (JobId, &str),
+    expires_in_s: i64,
+) -> String {
+    let expires = state.now().as_secs().saturating_add(expires_in_s);
+    let signature = signature(state, right, job, file, expires);
+    let path = encoded(file);
+    let base = base_url(state, headers);
+    format!("{base}/_public/files/{job}/{path}?expires={expires}&signature={signature}")
+}
+
+/// Returns where clients reach this server: as configured, else as this client just did.
+fn base_url(state: &ApiState, headers: &HeaderMap) -> String {
+    if let Some(url) = &state.settings.public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .map_or_else(String::new, |host| format!("http://{host}"))
+}
+
+/// Percent-encodes all but the characters that a path segment may hold as they are.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&crypto::hex(&[byte]).to_ascii_uppercase());
+        }
+    }
+    out
+}
+
+/// Checks a link; returns the job whose file it names.
+fn check(
+    state: &ApiState,
+    right: Right,
+    (job, file): (&str, &str),
+    query: &LinkQuery,
+) -> Result<JobId, ApiError> {
+    let refused = || ApiError::new(Code::LinkInvalid, "the link is not valid or has expired");
+    let job: JobId = job.parse().map_err(|_| refused())?;
+    let (Some(expires), Some(given)) = (query.expires, &query.signature) else {
+        return Err(refused());
+    };
+    let expected = signature(state, right, job, file, expires);
+    let is_good = crypto::constant_time_eq(expected.as_bytes(), given.as_bytes());
+    if is_good && Timestamp(expires.saturating_mul(1000)) > state.now() {
+        Ok(job)
+    } else {
+        Err(refused())
+    }
+}
+
+/// Reads a job's file by a link.
+#[utoipa::path(
+    get, path = "/_public/files/{job_id}/{filename}", tag = "public",
+    params(
+        ("job_id" = String, Path, description = "the job"),
+        ("filename" = String, Path, description = "the file"),
+        ("expires" = i64, Query, description = "as the link has it"),
+        ("signature" = String, Query, description = "as the link has it"),
+    ),
+    responses(
+        (status = 200, description = "the content", content_type = "application/octet-stream", body = String),
+        (status = 403, description = "link_invalid", body = Object),
+        (status = 404, description = "file_not_found", body = Object),
+    ),
+)]
+pub async fn download(
+    State(state): State<Arc<ApiState>>,
+    Path((job_id, filename)): Path<(String, String)>,
+    Query(query): Query<LinkQuery>,
+) -> Answer {
+    let job = check(&state, Right::Get, (&job_id, &filename), &query)?;
+    files::send(&state, job, &filename).await
+}
+
+/// Writes a job's file by a link.
+#[utoipa::path(
+    put, path = "/_public/files/{job_id}/{filename}", tag = "public",
+    params(
+        ("job_id" = String, Path, description = "the job"),
+        ("filename" = String, Path, description = "the file"),
+        ("expires" = i64, Query, description = "as the link has it"),
+        ("signature" = String, Query, description = "as the link has it"),
+    ),
+    request_body(content = String, content_type = "application/octet-stream", description = "the content"),
+    responses(
+        (status = 200, description = "`status`: `uploaded`, `uri`, `size`", body = Object),
+        (status = 403, description = "link_invalid", body = Object),
+        (status = 409, description = "job_ended", body = Object),
+        (status = 413, description = "body_too_large", body = Object),
+    ),
+)]
+pub async fn upload(
+    State(state): State<Arc<ApiState>>,
+    Path((job_id, filename)): Path<(String, String)>,
+    Query(query): Query<LinkQuery>,
+    body: Body,
+) -> Answer {
+    let id = check(&state, Right::Put, (&job_id, &filename), &query)?;
+    let job = state
+        .runtime
+        .job(id)
+        .await?
+        .ok_or_else(ApiError::job_not_found)?;
+    files::receive(&state, &job, &filename, body).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_for_a_path() {
+        assert_eq!(encoded("a b/ä?.txt"), "a%20b%2F%C3%A4%3F.txt");
+        assert_eq!(encoded("plain-file_1~.tar.gz"), "plain-file_1~.tar.gz");
+    }
+}

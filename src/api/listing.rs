@@ -1,0 +1,227 @@
+//! Finding jobs again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::error::{ApiError, Code};
+use super::job_view::View;
+use super::jobs::{Answer, limit_of, with_cursor};
+use super::{ApiState, json as answers};
+use crate::base::Timestamp;
+use crate::domain::JobStatus;
+use crate::store::JobQuery;
+
+/// Jobs on a page when the request does not say.
+const PAGE: u32 = 100;
+/// Most jobs on a page.
+const PAGE_MAX: u32 = 500;
+/// Largest offset; beyond it a cursor has to be used.
+const OFFSET_MAX: u32 = 10_000;
+
+fn refused(message: &str) -> ApiError {
+    ApiError::new(Code::InvalidQuery, message)
+}
+
+/// A page of a client's jobs, and how many of it are skipped.
+#[derive(Debug, PartialEq)]
+struct Page {
+    query: JobQuery,
+    offset: u32,
+}
+
+/// Reads the query's parameters; `status` and `label` may come several times.
+fn page_of(parameters: Vec<(String, String)>) -> Result<Page, ApiError> {
+    let mut query = JobQuery {
+        limit: PAGE,
+        ..JobQuery::default()
+    };
+    let mut offset = 0;
+    for (name, value) in parameters {
+        match name.as_str() {
+            "limit" => query.limit = limit_of(Some(&value), PAGE, PAGE_MAX)?,
+            "offset" => {
+                offset = value.parse().ok().filter(|n| *n <= OFFSET_MAX).ok_or_else(|| {
+                    refused("Invalid limit/offset parameter: offset must be 0 to 10000, or use cursor")
+                })?;
+            }
+            "cursor" => {
+                query.after = Some(value.parse().map_err(|_| refused("Invalid cursor"))?);
+            }
+            "status" => {
+                for status in value.split(',') {
+                    let status = JobStatus::parse(status.trim())
+                        .ok_or_else(|| refused("status is none that a job can have"))?;
+                    query.statuses.push(status);
+                }
+            }
+            "blueprint" => query.blueprint = Some(value),
+            "created_from" => query.created_from = Some(time_of(&value)?),
+            "created_to" => query.created_to = Some(time_of(&value)?),
+            "label" => {
+                let (label, value) = value
+                    .split_once(':')
+                    .ok_or_else(|| refused("label must be name:value"))?;
+                query.labels.insert(label.to_owned(), value.to_owned());
+            }
+            // Unknown parameters are nobody's business, as in the original.
+            _ => {}
+        }
+    }
+    Ok(Page { query, offset })
+}
+
+/// Reads RFC 3339 text, or seconds since the epoch.
+fn time_of(text: &str) -> Result<Timestamp, ApiError> {
+    let seconds = || {
+        text.parse::<i64>()
+            .ok()
+            .map(|s| Timestamp(s.saturating_mul(1000)))
+    };
+    Timestamp::parse_rfc3339(text)
+        .or_else(seconds)
+        .ok_or_else(|| refused("times must be RFC 3339, or seconds since the epoch"))
+}
+
+/// Lists the client's jobs, newest first.
+#[utoipa::path(
+    get, path = "/jobs", tag = "jobs",
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 500, by default 100"),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before"),
+        ("offset" = Option<u32>, Query, description = "jobs to skip, at most 10000; a cursor is cheaper"),
+        ("status" = Option<String>, Query, description = "one or more, separated by commas or repeated"),
+        ("blueprint" = Option<String>, Query, description = "name"),
+        ("created_from" = Option<String>, Query, description = "RFC 3339, or seconds since the epoch; inclusive"),
+        ("created_to" = Option<String>, Query, description = "exclusive"),
+        ("label" = Option<String>, Query, description = "name:value; may be repeated, all have to fit"),
+    ),
+    responses(
+        (status = 200, description = "`job_id` and the job itself as `context_snapshot`; `X-Next-Cursor` when there are more", body = Vec<Object>),
+        (status = 400, description = "invalid_query", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+    ),
+)]
+pub async fn list(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Answer {
+    let Page { mut query, offset } = page_of(parameters)?;
+    let limit = query.limit;
+    query.client = Some(caller.0.id.clone());
+    query.limit = limit + offset;
+    let jobs = state.runtime.list(query).await?;
+    let more = jobs.len() == (limit + offset) as usize;
+    let view = View {
+        detailed: state.settings.detailed,
+        fields: None,
+    };
+    let rows: Vec<Value> = jobs
+        .iter()
+        .skip(offset as usize)
+        .map(|job| json!({"job_id": job.id, "context_snapshot": view.of(job)}))
+        .collect();
+    let next = jobs.last().filter(|_| more).map(|job| job.id.to_string());
+    Ok(with_cursor(answers::ok(&Value::Array(rows)), next))
+}
+
+/// Lists the client's quarantined jobs, newest first (fixes HQ9).
+#[utoipa::path(
+    get, path = "/jobs/quarantined", tag = "jobs",
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 500, by default 100"),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "the jobs", body = Vec<Object>),
+        (status = 400, description = "invalid_query", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+    ),
+)]
+pub async fn quarantined(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Query(parameters): Query<BTreeMap<String, String>>,
+) -> Answer {
+    let wanted = parameters
+        .into_iter()
+        .filter(|(name, _)| name == "limit" || name == "cursor");
+    let mut query = page_of(wanted.collect())?.query;
+    query.client = Some(caller.0.id.clone());
+    query.statuses = vec![JobStatus::Quarantined];
+    let limit = query.limit;
+    let jobs = state.runtime.list(query).await?;
+    let next = jobs
+        .last()
+        .filter(|_| jobs.len() == limit as usize)
+        .map(|job| job.id.to_string());
+    let view = View {
+        detailed: state.settings.detailed,
+        fields: None,
+    };
+    let rows = jobs.iter().map(|job| view.of(job)).collect();
+    Ok(with_cursor(answers::ok(&Value::Array(rows)), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(text: &[(&str, &str)]) -> Result<Page, ApiError> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        page_of(text.iter().map(own).collect())
+    }
+
+    #[test]
+    fn filters_are_read() {
+        let page = page(&[
+            ("status", "failed, quarantined"),
+            ("status", "finished"),
+            ("label", "team:a:b"),
+            ("label", "env:prod"),
+            ("created_from", "2026-11-23T08:00:00Z"),
+            ("created_to", "1795422154"),
+            ("blueprint", "full_showcase"),
+            ("limit", "7"),
+            ("offset", "3"),
+            ("never", "heard of"),
+        ])
+        .expect("good");
+        assert_eq!(page.offset, 3);
+        assert_eq!(page.query.limit, 7);
+        assert_eq!(page.query.statuses.len(), 3);
+        assert_eq!(page.query.labels["team"], "a:b");
+        assert_eq!(
+            page.query.created_from.map(Timestamp::as_secs),
+            Some(1_795_420_800)
+        );
+        assert_eq!(
+            page.query.created_to.map(Timestamp::as_secs),
+            Some(1_795_422_154)
+        );
+    }
+
+    #[test]
+    fn bad_parameters_are_refused() {
+        for parameter in [
+            ("limit", "0"),
+            ("limit", "501"),
+            ("limit", "-1"),
+            ("limit", "ten"),
+            ("offset", "-1"),
+            ("offset", "10001"),
+            ("cursor", "not-an-id"),
+            ("status", "error"),
+            ("status", ""),
+            ("label", "no-colon"),
+            ("created_from", "yesterday"),
+        ] {
+            let error = page(&[parameter]).expect_err(parameter.1);
+            assert_eq!(error.code(), Code::InvalidQuery, "{parameter:?}");
+        }
+    }
+}

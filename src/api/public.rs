@@ -1,0 +1,57 @@
+//! What anybody may ask: whether the server lives, and whether it can take work.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::{ApiState, json as answers};
+use crate::protocol::headers::PROTOCOL_VERSION;
+
+/// Says what this is and where to go on.
+#[utoipa::path(
+    get, path = "/", tag = "public",
+    responses((status = 200, description = "name, versions and links", body = Object)),
+)]
+pub async fn index() -> Response {
+    answers::ok(&json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "protocol": PROTOCOL_VERSION,
+        "links": {
+            "status": "/_public/status",
+            "ready": "/_public/ready",
+            "openapi": "/_public/openapi.json",
+        },
+    }))
+}
+
+/// Says that the process lives. Looks at nothing else, so that a restart is asked for only when
+/// one would help.
+#[utoipa::path(
+    get, path = "/_public/status", tag = "public",
+    responses((status = 200, description = "`status`: `ok`", body = Object)),
+)]
+pub async fn status() -> Response {
+    answers::ok(&json!({"status": "ok"}))
+}
+
+/// Says whether work can be accepted, and what stands in the way.
+#[utoipa::path(
+    get, path = "/_public/ready", tag = "public",
+    responses(
+        (status = 200, description = "`ready`, `durability`, `checks`", body = Object),
+        (status = 503, description = "the same; `checks` says what is wrong", body = Object),
+    ),
+)]
+pub async fn ready(State(state): State<Arc<ApiState>>) -> Result<Response, super::ApiError> {
+    let readiness = state.runtime.readiness().await;
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Ok(answers::reply(status, &answers::value_of(&readiness)?))
+}

@@ -1,0 +1,329 @@
+//! The worker side of the wire: registration, heartbeats, tasks, results, events, tokens.
+//!
+//! Source: wire-protocol §8, with its quirks fixed. The socket is in [`socket`](super::socket).
+
+pub mod event;
+mod handout;
+pub mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::auth::{WorkerCaller, claimed_id, worker_of};
+use super::error::{ApiError, Code};
+use super::limits::{Rate, RateLimits, too_many};
+use super::server::Draining;
+use super::{ApiState, contracts, json, verify};
+use crate::base::WorkerId;
+use crate::domain::TaskReport;
+use crate::engine::Ignored;
+use crate::protocol::errors::ignored;
+use crate::protocol::headers::RXON_VERSION;
+use crate::protocol::wire::{
+    Heartbeat, HeartbeatAnswer, RegisterAnswer, Registration, ResultAnswer, TaskResult,
+};
+use crate::protocol::{parse_json, task_message};
+use crate::runtime::{Beat, Reported};
+
+pub(super) use handout::HandoutBody;
+
+/// The answer of every handler here.
+type Answer = Result<Response, ApiError>;
+
+/// A message that was counted against its worker's rate.
+pub(super) struct Counted(Option<(u64, Rate)>);
+
+impl Counted {
+    /// Gives the count back: the message was useful work, which the rate is not for.
+    pub(super) fn refund(&self, state: &ApiState) {
+        if let Some((key, rate)) = self.0 {
+            state.buckets.refund(key, rate);
+        }
+    }
+}
+
+/// Counts a message of a kind; refuses it when there are too many. Source: wire-protocol §9.
+pub(super) fn count(
+    state: &ApiState,
+    worker: &WorkerId,
+    kind: &str,
+    rate: fn(&RateLimits) -> Rate,
+) -> Result<Counted, ApiError> {
+    let Some(limits) = &state.settings.rate_limits else {
+        return Ok(Counted(None));
+    };
+    let (key, rate) = (
+        state.buckets.key(&["worker", worker.as_str(), kind]),
+        rate(limits),
+    );
+    match state.buckets.take(key, rate, state.now()) {
+        Ok(()) => Ok(Counted(Some((key, rate)))),
+        Err(wait_ms) => Err(too_many(Code::LimitExceeded, wait_ms)),
+    }
+}
+
+fn not_yours() -> ApiError {
+    ApiError::new(
+        Code::Forbidden,
+        "Forbidden: the message is another worker's",
+    )
+}
+
+/// Authenticates a message whose id may be claimed by header or body, and reads it.
+async fn message_of(
+    state: &ApiState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(WorkerCaller, Value), ApiError> {
+    let limits = state.settings.body();
+    if let Some(id) = claimed_id(headers) {
+        let caller = worker_of(state, headers, Some(id)).await?;
+        let message = parse_json(&json::read(body, limits).await?)?;
+        return Ok((caller, message));
+    }
+    let message = parse_json(&json::read(body, limits).await?)?;
+    let hint = message.get("worker_id").and_then(Value::as_str);
+    let caller = worker_of(state, headers, hint).await?;
+    Ok((caller, message))
+}
+
+/// E1: a worker says who it is and what it can do.
+#[utoipa::path(
+    post, path = "/_worker/workers/register", tag = "worker",
+    request_body(content = Object, description = "WorkerRegistration, signed"),
+    responses(
+        (status = 200, description = "`status`, `version` and a `warning` when versions differ", body = Object),
+        (status = 400, description = "invalid_json, invalid_message", body = Object),
+        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden", body = Object),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+    ),
+)]
+pub async fn register(
+    State(state): State<Arc<ApiState>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let (caller, message) = message_of(&state, &headers, body).await?;
+    count(&state, &caller.id, "register", |rates| rates.worker)?;
+    verify::verify(&message, &caller, &[], state.now())?;
+    let registration = Registration::decode(&message)?;
+    if registration.worker_id != caller.id {
+        return Err(not_yours());
+    }
+    state.runtime.register(registration.into_worker()).await?;
+    let version = headers
+        .get(RXON_VERSION)
+        .and_then(|value| value.to_str().ok());
+    Ok(json::ok(&RegisterAnswer::to(version).encode()))
+}
+
+/// E2: a worker says that it lives, and how it stands.
+#[utoipa::path(
+    patch, path = "/_worker/workers/{worker_id}", tag = "worker",
+    params(("worker_id" = String, Path, description = "the worker")),
+    request_body(content = Option<Object>, description = "Heartbeat, signed; empty only keeps it alive"),
+    responses(
+        (status = 200, description = "`status`, `require_full_sync`, `cancel_task_ids`", body = Object),
+        (status = 400, description = "invalid_json, invalid_message", body = Object),
+        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden", body = Object),
+        (status = 404, description = "worker_not_found: register again", body = Object),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+    ),
+)]
+pub async fn heartbeat(
+    State(state): State<Arc<ApiState>>,
+    Path(worker_id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let caller = worker_of(&state, &headers, Some(&worker_id)).await?;
+    count(&state, &caller.id, "heartbeat", |rates| rates.heartbeat)?;
+    let bytes = json::read(body, state.settings.body()).await?;
+    let message = if bytes.is_empty() {
+        Value::Null
+    } else {
+        parse_json(&bytes)?
+    };
+    let is_empty = match &message {
+        Value::Null => bytes.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    let beat = if is_empty {
+        Beat {
+            empty: true,
+            ..Beat::default()
+        }
+    } else {
+        verify::verify(&message, &caller, &[], state.now())?;
+        let beat = Heartbeat::decode(&message)?;
+        if beat.worker_id != caller.id {
+            return Err(not_yours());
+        }
+        beat_of(beat)
+    };
+    let Some(answer) = state.runtime.heartbeat(&caller.id, beat).await? else {
+        return Err(ApiError::new(Code::WorkerNotFound, "Worker not found"));
+    };
+    let answer = HeartbeatAnswer {
+        ttl_refreshed: is_empty,
+        require_full_sync: answer.require_full_sync,
+        cancel_task_ids: answer.cancel_task_ids,
+        next_heartbeat_jitter_ms: None,
+    };
+    Ok(json::ok(&answer.encode()))
+}
+
+fn beat_of(beat: Heartbeat) -> Beat {
+    Beat {
+        empty: false,
+        status: Some(beat.status),
+        usage: beat
+            .usage
+            .as_ref()
+            .map(crate::protocol::wire::Usage::encode),
+        current_tasks: beat.current_tasks,
+        skills: beat.supported_skills,
+        available_skills: beat.available_skills,
+        hot_skills: beat.hot_skills,
+        skills_hash: beat.skills_hash,
+        metadata: beat.metadata,
+    }
+}
+
+/// What a poll asks for. The original's lists of skills come with the heartbeat already.
+#[derive(Debug, Deserialize)]
+pub struct PollQuery {
+    timeout: Option<String>,
+}
+
+impl PollQuery {
+    /// Returns how long the poll is kept open: as asked, within the server's window. What is no
+    /// number of seconds takes the window, as the original does.
+    fn wait(&self, window: Duration) -> Duration {
+        let asked = self
+            .timeout
+            .as_deref()
+            .and_then(|text| text.trim().parse::<f64>().ok());
+        match asked.map(Duration::try_from_secs_f64) {
+            Some(Ok(asked)) => asked.min(window),
+            _ => window,
+        }
+    }
+}
+
+/// E3: a worker asks for a task; the answer comes as soon as there is one.
+#[utoipa::path(
+    get, path = "/_worker/workers/{worker_id}/tasks/next", tag = "worker",
+    params(
+        ("worker_id" = String, Path, description = "the worker"),
+        ("timeout" = Option<f64>, Query, description = "seconds; at most the server's window"),
+    ),
+    responses(
+        (status = 200, description = "TaskPayload, signed; leased to the worker", body = Object),
+        (status = 204, description = "nothing to do"),
+        (status = 403, description = "worker_unauthorized", body = Object),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+    ),
+)]
+pub async fn next_task(
+    State(state): State<Arc<ApiState>>,
+    Path(worker_id): Path<String>,
+    Query(query): Query<PollQuery>,
+    Draining(drained): Draining,
+    headers: HeaderMap,
+) -> Answer {
+    let caller = worker_of(&state, &headers, Some(&worker_id)).await?;
+    let counted = count(&state, &caller.id, "poll", |rates| rates.poll)?;
+    let wait = query.wait(state.settings.poll_window);
+    let handout = tokio::select! {
+        biased;
+        () = drained.cancelled() => None,
+        handout = state.runtime.poll(&caller.id, wait) => handout?,
+    };
+    let Some(handout) = handout else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    counted.refund(&state);
+    match task_message(handout.task(), &state.settings.task_secret, state.now()) {
+        Ok(message) => Ok(HandoutBody::answer(&message, handout)),
+        Err(error) => {
+            // No worker could read it: that is the job's fault, and the job is told.
+            let (job, task) = (handout.task().job_id, handout.task().id.clone());
+            handout.delivered();
+            let report = TaskReport::failure("INVALID_INPUT_ERROR", error.to_string());
+            state.runtime.report(&caller.id, job, &task, report).await?;
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+    }
+}
+
+/// E4: a worker says how a task ended. Late and repeated results are answered, never refused.
+#[utoipa::path(
+    post, path = "/_worker/tasks/result", tag = "worker",
+    request_body(content = Object, description = "TaskResult, signed"),
+    responses(
+        (status = 200, description = "`accepted` with its `transition`, or `ignored` with a `reason`", body = Object),
+        (status = 400, description = "invalid_json, invalid_message", body = Object),
+        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden", body = Object),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+    ),
+)]
+pub async fn result(State(state): State<Arc<ApiState>>, headers: HeaderMap, body: Body) -> Answer {
+    let (caller, message) = message_of(&state, &headers, body).await?;
+    let counted = count(&state, &caller.id, "result", |rates| rates.worker)?;
+    verify::verify(&message, &caller, &[], state.now())?;
+    let result = TaskResult::decode(&message)?;
+    if result.worker_id.as_ref().is_some_and(|id| *id != caller.id) {
+        return Err(not_yours());
+    }
+    let Some(job) = result.job() else {
+        return Ok(job_unknown(&result.job_id));
+    };
+    let task = result.task_id.clone();
+    let mut report = result.into_report();
+    report.worker_id = Some(caller.id.clone());
+    let report = contracts::checked(&state, &caller.id, &task, report).await?;
+    let answer = match state.runtime.report(&caller.id, job, &task, report).await? {
+        Reported::Accepted(answer) => {
+            counted.refund(&state);
+            ResultAnswer::accepted(answer)
+        }
+        Reported::Ignored(reason) => {
+            let (reason, why) = ignored_reason(reason);
+            ResultAnswer::ignored(reason, format!("task {task} of job {job}: {why}"))
+        }
+        Reported::JobNotFound => return Ok(job_unknown(&job.to_string())),
+    };
+    Ok(json::ok(&answer.encode()))
+}
+
+fn job_unknown(job: &str) -> Response {
+    json::ok(
+        &ResultAnswer::ignored(ignored::JOB_NOT_FOUND, format!("Job {job} not found")).encode(),
+    )
+}
+
+/// Returns the wire's word for why a result does not count, and what it means.
+fn ignored_reason(reason: Ignored) -> (&'static str, &'static str) {
+    match reason {
+        Ignored::WorkerMismatch => (ignored::WORKER_MISMATCH, "it is with another worker"),
+        Ignored::JobCancelled => (ignored::JOB_CANCELLED, "the job was cancelled"),
+        Ignored::DeadlineExceeded => (ignored::DEADLINE_EXCEEDED, "its deadline has passed"),
+        Ignored::JobAlreadyTerminated => (ignored::JOB_ALREADY_TERMINATED, "the job has ended"),
+        Ignored::Repeated(_)
+        | Ignored::StaleTask
+        | Ignored::NotWaiting
+        | Ignored::UnknownDecision
+        | Ignored::InvalidForm
+        | Ignored::NotDue
+        | Ignored::NotRetryable => (ignored::STALE_TASK, "the job has moved on"),
+    }
+}
