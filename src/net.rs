@@ -1,1 +1,0 @@
-//! Outgoing HTTP: one client for all roles, rustls only, every call with a timeout.
