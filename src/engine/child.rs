@@ -15,8 +15,9 @@ const FAILURE: &str = "failure";
 
 /// Returns what the child is made from: the start's input, and what it inherits of its parent.
 ///
-/// Inherited: owner, policy, security, metadata, data_metadata, trace context, `max_transitions`.
-/// Not inherited: webhook, labels, time limits. Source: engine-semantics §11.
+/// Inherited: owner, policy, security, metadata, data_metadata, trace context, `max_transitions`,
+/// and, beyond the original, labels and the tasks' default time limits, which are meant for all of
+/// the client's work. Not inherited: the webhook. Source: engine-semantics §11.
 #[must_use]
 pub fn submission(parent: &Job, start: &ChildStart, limits: &Limits) -> Submission {
     Submission {
@@ -24,14 +25,14 @@ pub fn submission(parent: &Job, start: &ChildStart, limits: &Limits) -> Submissi
         client: parent.client.clone(),
         initial_data: start.input.clone(),
         webhook_url: None,
-        dispatch_timeout_ms: None,
-        result_timeout_ms: None,
+        dispatch_timeout_ms: parent.dispatch_timeout_ms,
+        result_timeout_ms: parent.result_timeout_ms,
         policy: parent.policy.clone(),
         security: parent.security.clone(),
         metadata: parent.metadata.clone(),
         data_metadata: parent.data_metadata.clone(),
         max_transitions: Some(parent.max_transitions.min(limits.max_transitions)),
-        labels: std::collections::BTreeMap::new(),
+        labels: parent.labels.clone(),
         tracing_context: parent.tracing_context.clone(),
         depth: parent.depth.saturating_add(1),
         parent: Some(ParentLink {

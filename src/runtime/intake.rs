@@ -5,10 +5,7 @@ use std::sync::Arc;
 use super::{Created, Inner, NewJob, Runtime, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::blueprint::Blueprint;
-use crate::domain::{Job, ParentLink};
-use crate::engine::{
-    self, Advance, ChildEnd, ChildStart, IdempotencyKey, Quota, Submission, World,
-};
+use crate::engine::{self, Advance, ChildStart, IdempotencyKey, Quota, Submission, World, child};
 use crate::store::{Commit, CommitError, StoreError};
 
 impl Runtime {
@@ -118,21 +115,23 @@ impl Inner {
             return Ok(());
         }
         let Some(blueprint) = self.blueprints.newest(&start.blueprint) else {
-            let message = format!("there is no blueprint `{}`", start.blueprint);
             return self
-                .child_not_started(start, "unknown_blueprint", message)
+                .child_not_started(start, "there is no such blueprint")
                 .await;
         };
         let now = self.ports.clock.now();
         match self
-            .create(&blueprint, child_submission(&parent, start), now)
+            .create(
+                &blueprint,
+                child::submission(&parent, start, &self.settings.limits),
+                now,
+            )
             .await
         {
             // A conflict means that an earlier delivery has created it.
             Ok(()) | Err(CreateError::Refused(CommitError::Conflict)) => Ok(()),
             Err(CreateError::Runtime(RuntimeError::Submit(error))) => {
-                self.child_not_started(start, "child_refused", error.to_string())
-                    .await
+                self.child_not_started(start, &error.to_string()).await
             }
             Err(CreateError::Refused(CommitError::Store(error))) => Err(error.into()),
             Err(CreateError::Refused(error)) => {
@@ -145,22 +144,9 @@ impl Inner {
     async fn child_not_started(
         self: &Arc<Self>,
         start: &ChildStart,
-        code: &str,
-        message: String,
+        reason: &str,
     ) -> Result<(), RuntimeError> {
-        let error = crate::domain::JobError {
-            code: code.to_owned(),
-            message,
-            state: None,
-        };
-        let end = ChildEnd {
-            child: start.child,
-            visit: start.visit,
-            finished: false,
-            final_state: String::new(),
-            result: None,
-            error: Some(error),
-        };
+        let end = child::refused(start, reason);
         match self
             .apply(start.parent, engine::Input::ChildEnded(end))
             .await
@@ -224,32 +210,5 @@ fn submission(id: JobId, now: Timestamp, new: NewJob, idempotency_ms: u64) -> Su
             month: now.to_rfc3339()[..7].to_owned(),
             limit,
         }),
-    }
-}
-
-/// What a child inherits: the owner, the policy and all that is handed on, but no webhook.
-/// Source: engine-semantics §11.
-fn child_submission(parent: &Job, start: &ChildStart) -> Submission {
-    Submission {
-        id: start.child,
-        client: parent.client.clone(),
-        initial_data: start.input.clone(),
-        webhook_url: None,
-        dispatch_timeout_ms: parent.dispatch_timeout_ms,
-        result_timeout_ms: parent.result_timeout_ms,
-        policy: parent.policy.clone(),
-        security: parent.security.clone(),
-        metadata: parent.metadata.clone(),
-        data_metadata: parent.data_metadata.clone(),
-        max_transitions: Some(parent.max_transitions),
-        labels: parent.labels.clone(),
-        tracing_context: parent.tracing_context.clone(),
-        depth: parent.depth + 1,
-        parent: Some(ParentLink {
-            job_id: parent.id,
-            visit: start.visit,
-        }),
-        idempotency: None,
-        quota: None,
     }
 }
