@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Blueprint, Problem, load};
+use super::{Blueprint, Problem, check_all, load};
 
 /// Immutable; a change makes a new one. A bad file never takes a good revision's place.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +65,47 @@ impl Catalog {
                 catalog.by_name.insert(name.clone(), entry.clone());
             }
         }
+        problems.extend(catalog.settle(previous));
         (catalog, problems)
+    }
+
+    /// Takes back what only all files together show to be wrong: a blueprint whose child does not
+    /// exist, or that can never end for its children, gives way to its good revision, if it had
+    /// one. Taking one back may leave another without its child, hence the repetition.
+    fn settle(&mut self, previous: &Self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        loop {
+            let all: Vec<&Blueprint> = self.iter().map(Arc::as_ref).collect();
+            let is_new = |problem: &Problem| {
+                self.by_name
+                    .values()
+                    .any(|entry| entry.file == problem.file && !previous.holds(&entry.blueprint))
+            };
+            let found: Vec<Problem> = check_all(&all).into_iter().filter(is_new).collect();
+            if found.is_empty() {
+                return problems;
+            }
+            let bad: BTreeSet<&str> = found.iter().map(|problem| problem.file.as_str()).collect();
+            let names: Vec<String> = self
+                .by_name
+                .iter()
+                .filter(|(_, entry)| bad.contains(entry.file.as_str()))
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in names {
+                match previous.by_name.get(&name) {
+                    Some(good) => self.by_name.insert(name, good.clone()),
+                    None => self.by_name.remove(&name),
+                };
+            }
+            problems.extend(found);
+        }
+    }
+
+    /// Tells whether exactly this revision is here.
+    fn holds(&self, blueprint: &Blueprint) -> bool {
+        self.get(&blueprint.name)
+            .is_some_and(|known| known.revision == blueprint.revision)
     }
 }
 

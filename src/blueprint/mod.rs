@@ -5,17 +5,29 @@
 //! Performs no I/O: files are read by whoever calls, and handed in as text.
 
 pub mod catalog;
+pub mod check;
+mod decode;
+mod decode_action;
+mod decode_task;
 pub mod expr;
+mod keys;
 pub mod load;
 pub mod model;
+mod reader;
 pub mod schema;
 pub mod suggest;
+#[cfg(test)]
+mod tests;
+mod tree;
+pub mod ways;
 
 pub use catalog::Catalog;
+pub use check::check_all;
 pub use expr::{Compiled, EvalError, Scope};
 pub use load::{Loaded, Problem, load};
 pub use model::{
-    Action, Approve, Blueprint, Body, Choice, ConditionId, Dispatch, Emit, End, Outcome, Parallel,
-    ParallelTasks, Put, Run, State, Template, TemplateId, Until, Wait, WaitFor,
+    Action, Approve, Blueprint, Body, ChildUse, Choice, ConditionId, Dispatch, Emit, End, Outcome,
+    Parallel, ParallelTasks, Put, Run, State, Template, TemplateId, Until, Wait, WaitFor,
 };
 pub use schema::Schema;
+pub use ways::Way;

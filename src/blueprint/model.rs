@@ -62,10 +62,27 @@ pub struct Blueprint {
     pub start: String,
     /// All states, by name, in the file's order.
     pub states: Vec<(String, State)>,
+    /// The children that it runs, in the file's order.
+    pub children: Vec<ChildUse>,
+    /// The name of the file that it was read from.
+    pub file: String,
     /// The text it was made from, for `blueprints` of the API and for pinning.
     pub source: String,
     /// Its compiled expressions and schemas.
     pub compiled: super::expr::Compiled,
+}
+
+/// A `run` that names a child, with its place in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildUse {
+    /// The child's blueprint.
+    pub blueprint: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1.
+    pub column: u32,
+    /// `states.enrich.run.blueprint`.
+    pub place: String,
 }
 
 /// One state.
@@ -274,7 +291,7 @@ pub enum WaitFor {
     Duration(Duration),
     /// Until a time that renders to RFC 3339 text or to ms since the epoch.
     Until(Template),
-    /// Until the event comes (`success`) or the time is over (`timeout`).
+    /// Until the event comes (`event`) or the time is over (`timeout`).
     Event {
         /// Its name.
         name: String,
@@ -288,7 +305,8 @@ pub enum WaitFor {
 pub struct Wait {
     /// What for.
     pub wait_for: WaitFor,
-    /// Next state by `done`, `event` or `timeout`; `go_to` is written here as `done` and `event`.
+    /// Next state: by `done` after a time, by `event` or `timeout` after an event. A `go_to` in the
+    /// file is written here as `done` or `event`.
     pub on: BTreeMap<String, String>,
 }
 

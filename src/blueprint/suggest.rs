@@ -2,12 +2,15 @@
 
 /// Returns the known name that the seen one was most likely meant to be; nothing when none is near.
 ///
-/// Near is: at most a third of its length in edits (a swap of neighbours is one), or the same
-/// letters in another case, or the start of the known name.
+/// Near is: at most a third of its length in edits (a swap of neighbours is one; none for words of
+/// one or two letters), or the same letters in another case, or the start of the known name.
 #[must_use]
 pub fn nearest<'a>(seen: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let seen_lower = seen.to_lowercase();
-    let limit = (seen.chars().count() / 3).max(1);
+    let limit = match seen.chars().count() {
+        0..3 => 0,
+        length => (length / 3).max(1),
+    };
     known
         .into_iter()
         .filter_map(|name| {
@@ -69,6 +72,8 @@ mod tests {
             ("ste", Some("set")),
             ("zebra", None),
             ("", None),
+            ("se", None),
+            ("SET", Some("set")),
         ] {
             assert_eq!(nearest(seen, known), expected, "{seen}");
         }

@@ -5,6 +5,7 @@
 //! does not hold. Values of different kinds are in no order: `"9" < 10` is false, and so is its
 //! converse. In a text anything that is not text stands as JSON.
 
+mod compile;
 mod filters;
 mod rewrite;
 mod scope;
@@ -14,18 +15,16 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use minijinja::machinery::ast::{BinOpKind, Expr, Stmt, UnaryOpKind};
-use minijinja::machinery::{parse, parse_expr};
 use minijinja::{ErrorKind, Expression};
 use serde_json::Value;
 
 use super::schema::Schemas;
 use super::{ConditionId, Template, TemplateId};
-use filters::ENVIRONMENT;
-use rewrite::{Binding, Mode, Rewriter, path_of};
+use rewrite::{Binding, Names};
 use scope::Path;
 
 pub use filters::OUTPUT_BYTES_MAX;
+pub(super) use scope::is_name;
 pub use scope::{ROOTS, Scope};
 
 /// The longest source of an expression or a template, in bytes.
@@ -37,8 +36,10 @@ pub struct Compiled {
     /// The blueprint's name, for errors.
     blueprint: String,
     programs: Vec<Program>,
-    conditions: Vec<(String, Condition)>,
+    conditions: Vec<Guarded>,
     pub(super) schemas: Schemas,
+    /// The names of the data stores, to check what expressions say against.
+    pub(super) stores: Option<Vec<String>>,
 }
 
 /// One template.
@@ -48,6 +49,15 @@ struct Program {
     /// What the author wrote.
     source: String,
     code: Code,
+}
+
+/// One condition.
+struct Guarded {
+    /// `states.decide.choose[0].when`.
+    place: String,
+    /// What the author wrote.
+    source: String,
+    condition: Condition,
 }
 
 /// How a value is got.
@@ -127,7 +137,7 @@ impl Compiled {
         if !["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) {
             return Ok(Template::Constant(Value::String(source.to_owned())));
         }
-        let code = compile_template(source, locals)?;
+        let code = compile::template(source, self.names(locals))?;
         self.programs.push(Program {
             place: place.to_owned(),
             source: source.trim().to_owned(),
@@ -144,10 +154,13 @@ impl Compiled {
         source: &str,
         locals: &[&str],
     ) -> Result<ConditionId, CompileError> {
-        check_length(source)?;
-        let expr = parse_expr(source).map_err(|error| syntax(&error, source))?;
-        let condition = compile_condition(&expr, source, locals, 0)?;
-        self.conditions.push((place.to_owned(), condition));
+        let condition = compile::condition(source, self.names(locals))?;
+        let source = source.trim().to_owned();
+        self.conditions.push(Guarded {
+            place: place.to_owned(),
+            source,
+            condition,
+        });
         let index =
             u32::try_from(self.conditions.len() - 1).expect("a file holds fewer conditions");
         Ok(ConditionId(index))
@@ -181,16 +194,39 @@ impl Compiled {
 
     /// Evaluates a condition; a missing value is false.
     pub fn test(&self, condition: ConditionId, scope: &Scope<'_>) -> Result<bool, EvalError> {
-        let (place, condition) = &self.conditions[condition.0 as usize];
+        let Guarded {
+            place,
+            source,
+            condition,
+        } = &self.conditions[condition.0 as usize];
         condition
             .holds(scope)
-            .map_err(|cause| self.error(place, cause))
+            .map_err(|cause| self.error(place, format!("{cause}, in `{source}`")))
     }
 
     /// Returns what the author wrote for a template, for people.
     #[must_use]
     pub fn source(&self, template: TemplateId) -> &str {
         &self.programs[template.0 as usize].source
+    }
+
+    /// Returns what the author wrote for a condition, for people.
+    #[must_use]
+    pub fn condition_source(&self, condition: ConditionId) -> &str {
+        &self.conditions[condition.0 as usize].source
+    }
+
+    /// Returns the names that a place may use.
+    fn names<'a>(&'a self, locals: &'a [&'a str]) -> Names<'a> {
+        Names {
+            locals,
+            stores: self.stores.as_deref(),
+        }
+    }
+
+    /// Names the blueprint, for errors.
+    pub(super) fn set_name(&mut self, blueprint: &str) {
+        blueprint.clone_into(&mut self.blueprint);
     }
 
     /// Runs one template.
@@ -277,164 +313,4 @@ fn evaluate(
         })
         .collect();
     expression.eval(minijinja::Value::from_object(Variables(values)))
-}
-
-/// Refuses a source that is too long.
-fn check_length(source: &str) -> Result<(), CompileError> {
-    if source.len() > SOURCE_BYTES_MAX {
-        let message = format!(
-            "the expression is {} bytes, the limit is {SOURCE_BYTES_MAX}",
-            source.len()
-        );
-        return Err(CompileError { offset: 0, message });
-    }
-    Ok(())
-}
-
-/// Turns the parser's error into ours.
-fn syntax(error: &minijinja::Error, source: &str) -> CompileError {
-    let detail = error.detail().unwrap_or("not an expression");
-    let offset = error
-        .range()
-        .map_or(0, |range| range.start)
-        .min(source.len());
-    CompileError {
-        offset,
-        message: format!("the expression does not compile: {detail}"),
-    }
-}
-
-/// Compiles a template.
-fn compile_template(source: &str, locals: &[&str]) -> Result<Code, CompileError> {
-    check_length(source)?;
-    let text = source.trim();
-    let start = source.len() - source.trim_start().len();
-    let shift = |error: CompileError| CompileError {
-        offset: error.offset + start,
-        ..error
-    };
-    let root = parse(text, "template", minijinja::syntax::SyntaxConfig::default())
-        .map_err(|error| shift(syntax(&error, text)))?;
-    let Stmt::Template(template) = &root else {
-        unreachable!("the root is a template")
-    };
-    if let [Stmt::EmitExpr(only)] = template.children.as_slice() {
-        if let Some(path) = path_of(&only.expr) {
-            // Written once for its check of the name.
-            Rewriter::new(text, locals)
-                .plain(&only.expr, Mode::Strict)
-                .map_err(shift)?;
-            return Ok(Code::Path(path));
-        }
-        let mut rewriter = Rewriter::new(text, locals);
-        rewriter.needed(&only.expr, Mode::Strict).map_err(shift)?;
-        return finish(rewriter);
-    }
-    // The text around expressions is kept as it is written, spaces at its ends included.
-    let root = parse(
-        source,
-        "template",
-        minijinja::syntax::SyntaxConfig::default(),
-    )
-    .map_err(|error| syntax(&error, source))?;
-    let Stmt::Template(template) = &root else {
-        unreachable!("the root is a template")
-    };
-    let mut rewriter = Rewriter::new(source, locals);
-    for child in &template.children {
-        rewriter
-            .out
-            .push_str(if rewriter.out.is_empty() { "" } else { "~" });
-        match child {
-            Stmt::EmitRaw(raw) => rewriter.literal(raw.raw),
-            Stmt::EmitExpr(emit) => {
-                rewriter.needed(&emit.expr, Mode::Strict)?;
-                rewriter.out.push_str("|_text");
-            }
-            _ => {
-                let message = "only `{{ … }}` is known in a template, not `{% … %}`: \
-                               use an inline `if … else`, or a filter"
-                    .to_owned();
-                return Err(CompileError {
-                    offset: source.find("{%").unwrap_or(0),
-                    message,
-                });
-            }
-        }
-    }
-    if rewriter.out.is_empty() {
-        rewriter.literal("");
-    }
-    finish(rewriter)
-}
-
-/// Compiles what has been rewritten.
-fn finish(rewriter: Rewriter<'_>) -> Result<Code, CompileError> {
-    match ENVIRONMENT.compile_expression_owned(rewriter.out) {
-        Ok(expression) => Ok(Code::Expression(expression, rewriter.bindings)),
-        Err(error) => {
-            let message = format!(
-                "the expression is too deep or too long: {}",
-                filters::describe(&error)
-            );
-            Err(CompileError { offset: 0, message })
-        }
-    }
-}
-
-/// Compiles a condition, or a part of one.
-fn compile_condition(
-    expr: &Expr<'_>,
-    source: &str,
-    locals: &[&str],
-    depth: u32,
-) -> Result<Condition, CompileError> {
-    if depth > 200 {
-        let message = "the condition has more than 200 parts in a row".to_owned();
-        return Err(CompileError { offset: 0, message });
-    }
-    let part = |expr: &Expr<'_>| compile_condition(expr, source, locals, depth + 1).map(Box::new);
-    match expr {
-        Expr::BinOp(binary) => match binary.op {
-            BinOpKind::ScAnd => {
-                return Ok(Condition::And(part(&binary.left)?, part(&binary.right)?));
-            }
-            BinOpKind::ScOr => return Ok(Condition::Or(part(&binary.left)?, part(&binary.right)?)),
-            _ => {}
-        },
-        Expr::UnaryOp(unary) if matches!(unary.op, UnaryOpKind::Not) => {
-            return Ok(Condition::Not(part(&unary.expr)?));
-        }
-        _ => {}
-    }
-    let mut rewriter = Rewriter::new(source, locals);
-    rewriter.plain(expr, Mode::Lenient)?;
-    if let Some(path) = path_of(expr) {
-        return Ok(Condition::Holds(path));
-    }
-    if let Some(simple) = text_comparison(expr) {
-        return Ok(simple);
-    }
-    finish(rewriter).map(Condition::Code)
-}
-
-/// Recognises `path == "text"` and `path != "text"`, the commonest conditions of all.
-fn text_comparison(expr: &Expr<'_>) -> Option<Condition> {
-    let Expr::BinOp(binary) = expr else {
-        return None;
-    };
-    let equal = match binary.op {
-        BinOpKind::Eq => true,
-        BinOpKind::Ne => false,
-        _ => return None,
-    };
-    let Expr::Const(constant) = &binary.right else {
-        return None;
-    };
-    let text = constant.value.as_str()?.to_owned();
-    Some(Condition::IsText {
-        path: path_of(&binary.left)?,
-        text,
-        equal,
-    })
 }

@@ -38,12 +38,21 @@ pub(super) enum Mode {
     Lenient,
 }
 
+/// The names that an expression may use besides the common ones.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// The place's own.
+    pub locals: &'a [&'a str],
+    /// The blueprint's data stores, where they are known.
+    pub stores: Option<&'a [String]>,
+}
+
 /// Writes one expression out again.
 pub(super) struct Rewriter<'a> {
     /// The text that the spans point into.
     text: &'a str,
-    /// The place's own names.
-    locals: &'a [&'a str],
+    /// The names that are known here.
+    names: Names<'a>,
     /// What has been written.
     pub out: String,
     /// Its variables, `v0` first.
@@ -55,10 +64,10 @@ type Done = Result<(), CompileError>;
 
 impl<'a> Rewriter<'a> {
     /// Starts with nothing written.
-    pub(super) fn new(text: &'a str, locals: &'a [&'a str]) -> Self {
+    pub(super) fn new(text: &'a str, names: Names<'a>) -> Self {
         Self {
             text,
-            locals,
+            names,
             out: String::new(),
             bindings: Vec::new(),
             depth: 0,
@@ -179,10 +188,21 @@ impl<'a> Rewriter<'a> {
 
     /// Writes a path as a variable, after checking its first name.
     fn path(&mut self, expr: &Expr<'_>, path: Path) -> Done {
-        let known = || self.locals.iter().copied().chain(ROOTS);
+        let known = || self.names.locals.iter().copied().chain(ROOTS);
         if !known().any(|name| name == path.root) {
             let hint = did_you_mean(&path.root, known());
             let message = format!("unknown name `{}`{hint}", path.root);
+            return Err(CompileError {
+                offset: offset(expr),
+                message,
+            });
+        }
+        if let (Some(stores), "data_stores", Some(Step::Key(store))) =
+            (self.names.stores, path.root.as_str(), path.steps.first())
+            && !stores.contains(store)
+        {
+            let hint = did_you_mean(store, stores.iter().map(String::as_str));
+            let message = format!("no store `{store}` in `data_stores`{hint}");
             return Err(CompileError {
                 offset: offset(expr),
                 message,
@@ -455,6 +475,8 @@ fn offset(expr: &Expr<'_>) -> usize {
             Expr::Call(call) => &call.expr,
             Expr::Test(test) => &test.expr,
             Expr::BinOp(binary) => &binary.left,
+            Expr::Compare(compare) => &compare.expr,
+            Expr::IfExpr(choice) => &choice.true_expr,
             Expr::Filter(filter) => match &filter.expr {
                 Some(subject) => subject,
                 None => break,
