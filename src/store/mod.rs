@@ -4,9 +4,11 @@
 //! [`JobStore::commit`] is the only way a job changes. One conformance suite
 //! (`tests/store_suite.rs`) runs against every adapter.
 
+pub mod blob_dir;
 pub mod blob_port;
 pub mod memory;
 pub mod rules;
+pub mod sqlite;
 pub mod worker_port;
 
 use std::collections::BTreeMap;
@@ -19,12 +21,14 @@ use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, Job, JobStatus, Lease, Task, Webhook};
 use crate::engine::{DataStores, Effect, Guard, Signal};
 
+pub use blob_dir::DirBlobStore;
 pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobStore};
 pub use memory::MemoryStore;
+pub use sqlite::{SqliteSettings, SqliteStore, Synchronous};
 pub use worker_port::{RefreshOutcome, TokenKind, TokenRecord, WorkerStore};
 
 /// What went wrong with a store. Ask of each: retry, tell the user, or bug?
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached or is too slow just now; the same call may go through later.
     #[error("the store is unavailable: {0}")]

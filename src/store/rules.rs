@@ -86,18 +86,6 @@ fn close_task(task: &mut Task) {
     spec.metadata = None;
 }
 
-/// Queues a branch that was held. Its waits begin now: what counted from the fan-out's start counts
-/// from here, or the branches at the end of a long line would be overdue before their turn.
-pub fn release_branch(task: &mut Task, now: Timestamp) {
-    let held_ms = now.0.saturating_sub(task.queued_at.0).max(0);
-    let later = |time: Timestamp| Timestamp(time.0.saturating_add(held_ms));
-    task.status = TaskStatus::Queued;
-    task.queued_at = later(task.queued_at);
-    task.available_at = later(task.available_at);
-    task.dispatch_deadline = task.dispatch_deadline.map(later);
-    task.result_deadline = task.result_deadline.map(later);
-}
-
 /// Gives a queued task to a worker; false when it is not queued.
 pub fn lease_task(task: &mut Task, lease: Lease) -> bool {
     if task.status != TaskStatus::Queued {

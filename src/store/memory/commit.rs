@@ -155,7 +155,7 @@ impl State {
             .cloned()
             .collect();
         for task in &mut held {
-            rules::release_branch(task, now);
+            task.release(now);
             self.tasks.put(task.clone());
         }
         held

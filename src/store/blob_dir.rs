@@ -1,0 +1,302 @@
+//! Blobs as files in a directory. A body is written beside the others under a name of its own,
+//! synced, and renamed: whoever reads sees the old blob or the new one, never a part.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
+use tokio::fs;
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::ReaderStream;
+
+use super::{BlobBody, BlobError, BlobInfo, BlobStore};
+use crate::base::crypto;
+
+/// The longest key, in bytes. Source: S3's limit, so that keys can move there.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// The longest part of a key, in bytes: a file name's limit.
+const PART_BYTES_MAX: usize = 255;
+
+/// Where bodies are while they come in; no key may begin with it.
+const INCOMING: &str = ".incoming";
+
+/// Tries at putting a file into place while somebody removes its folder because it is empty.
+const PLACE_TRIES: u32 = 5;
+
+/// Blobs in a directory that this process has to itself.
+#[derive(Debug)]
+pub struct DirBlobStore {
+    root: Arc<Path>,
+    bucket: String,
+    arrivals: AtomicU64,
+}
+
+impl DirBlobStore {
+    /// Opens the directory, making it as needed, and removes what a crash left half-written. Workers
+    /// know the blobs as `s3://<bucket>/<key>`.
+    pub async fn open(root: &Path, bucket: &str) -> Result<Self, BlobError> {
+        let incoming = root.join(INCOMING);
+        match fs::remove_dir_all(&incoming).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(unavailable(&error)),
+            _ => {}
+        }
+        fs::create_dir_all(&incoming)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(Self {
+            root: root.into(),
+            bucket: bucket.to_owned(),
+            arrivals: AtomicU64::new(0),
+        })
+    }
+
+    async fn place(&self, arrival: &Path, key: &str) -> Result<(), BlobError> {
+        let target = self.root.join(key);
+        let folder = target.parent().unwrap_or(&self.root);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let moved = async {
+                fs::create_dir_all(folder).await?;
+                fs::rename(arrival, &target).await
+            };
+            match moved.await {
+                Ok(()) => break,
+                Err(error) if error.kind() == ErrorKind::NotFound && tries < PLACE_TRIES => {}
+                Err(error) => return Err(misplaced(&error, key)),
+            }
+        }
+        // The name is on disk only when its folder is.
+        let folder = fs::File::open(folder)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        folder.sync_all().await.map_err(|error| unavailable(&error))
+    }
+}
+
+/// A file that is removed unless it has been put into place.
+struct Arrival {
+    path: PathBuf,
+    is_placed: bool,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if !self.is_placed {
+            // What stays because this fails is removed at the next start.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// Writes the body to the file; returns its size and digest.
+async fn receive(
+    path: &Path,
+    mut body: BlobBody,
+    bytes_max: u64,
+) -> Result<(u64, String), BlobError> {
+    let mut file = fs::File::create_new(path)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let mut hasher = Sha256::new();
+    let mut bytes = 0_u64;
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        bytes += piece.len() as u64;
+        if bytes > bytes_max {
+            return Err(BlobError::TooLarge { limit: bytes_max });
+        }
+        hasher.update(&piece);
+        file.write_all(&piece)
+            .await
+            .map_err(|error| unavailable(&error))?;
+    }
+    file.flush().await.map_err(|error| unavailable(&error))?;
+    file.sync_all().await.map_err(|error| unavailable(&error))?;
+    Ok((bytes, crypto::hex(&hasher.finalize())))
+}
+
+#[async_trait]
+impl BlobStore for DirBlobStore {
+    async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError> {
+        check_key(key)?;
+        let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join(INCOMING).join(number.to_string());
+        let mut arrival = Arrival {
+            path,
+            is_placed: false,
+        };
+        let (bytes, sha256) = receive(&arrival.path, body, bytes_max).await?;
+        self.place(&arrival.path, key).await?;
+        arrival.is_placed = true;
+        Ok(BlobInfo {
+            key: key.to_owned(),
+            bytes,
+            sha256: Some(sha256),
+        })
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {
+        check_key(key)?;
+        let file = match fs::File::open(self.root.join(key)).await {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(unavailable(&error)),
+        };
+        let facts = file.metadata().await.map_err(|error| unavailable(&error))?;
+        if !facts.is_file() {
+            return Ok(None);
+        }
+        let info = BlobInfo {
+            key: key.to_owned(),
+            bytes: facts.len(),
+            sha256: None,
+        };
+        let pieces =
+            ReaderStream::new(file).map_err(|error| BlobError::Interrupted(error.to_string()));
+        Ok(Some((info, pieces.boxed())))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
+        check_prefix(prefix)?;
+        let (root, prefix) = (Arc::clone(&self.root), prefix.to_owned());
+        blocking(move || find(&root, &prefix)).await
+    }
+
+    async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError> {
+        check_prefix(prefix)?;
+        let (root, prefix) = (Arc::clone(&self.root), prefix.to_owned());
+        blocking(move || {
+            for blob in find(&root, &prefix)? {
+                let path = root.join(&blob.key);
+                match std::fs::remove_file(&path) {
+                    Err(error) if !is_absent(&error) => return Err(unavailable(&error)),
+                    _ => remove_empty_folders(&root, &path),
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn uri(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| BlobError::Unavailable(error.to_string()))?
+}
+
+/// Returns the blobs whose key starts with the prefix, in key order.
+fn find(root: &Path, prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
+    let start = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut folders = vec![start.to_owned()];
+    let mut blobs = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let entries = match std::fs::read_dir(root.join(&folder)) {
+            Ok(entries) => entries,
+            Err(error) if is_absent(&error) => continue,
+            Err(error) => return Err(unavailable(&error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| unavailable(&error))?;
+            // A name that is not UTF-8 is no key's.
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let key = if folder.is_empty() {
+                name
+            } else {
+                format!("{folder}/{name}")
+            };
+            if key == INCOMING || !(key.starts_with(prefix) || prefix.starts_with(&key)) {
+                continue;
+            }
+            match entry.metadata() {
+                Ok(facts) if facts.is_dir() => folders.push(key),
+                Ok(facts) if key.starts_with(prefix) => {
+                    blobs.push(BlobInfo {
+                        key,
+                        bytes: facts.len(),
+                        sha256: None,
+                    });
+                }
+                // Gone meanwhile, or nothing that we wrote.
+                _ => {}
+            }
+        }
+    }
+    blobs.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    Ok(blobs)
+}
+
+fn remove_empty_folders(root: &Path, path: &Path) {
+    for folder in path
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| *folder != root)
+    {
+        // Fails when the folder is not empty: then those above are not either.
+        if std::fs::remove_dir(folder).is_err() {
+            break;
+        }
+    }
+}
+
+fn check_key(key: &str) -> Result<(), BlobError> {
+    let is_good = key.len() <= KEY_BYTES_MAX
+        && key.split('/').all(is_part)
+        && key.split('/').next() != Some(INCOMING);
+    if is_good {
+        Ok(())
+    } else {
+        Err(BlobError::InvalidKey(key.to_owned()))
+    }
+}
+
+/// A prefix is the beginning of a key: its last part may be cut off anywhere.
+fn check_prefix(prefix: &str) -> Result<(), BlobError> {
+    match prefix.rsplit_once('/') {
+        Some((folder, "")) => check_key(folder),
+        Some((folder, rest)) if !rest.contains('\0') => check_key(folder),
+        None if !prefix.contains('\0') => Ok(()),
+        _ => Err(BlobError::InvalidKey(prefix.to_owned())),
+    }
+}
+
+fn is_part(part: &str) -> bool {
+    !part.is_empty()
+        && part != "."
+        && part != ".."
+        && part.len() <= PART_BYTES_MAX
+        && !part.chars().any(char::is_control)
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn unavailable(error: &std::io::Error) -> BlobError {
+    BlobError::Unavailable(error.to_string())
+}
+
+/// A key that runs through another blob, or names what is a folder of others, cannot be a file.
+fn misplaced(error: &std::io::Error, key: &str) -> BlobError {
+    match error.kind() {
+        ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::AlreadyExists
+        | ErrorKind::DirectoryNotEmpty => BlobError::InvalidKey(key.to_owned()),
+        _ => unavailable(error),
+    }
+}

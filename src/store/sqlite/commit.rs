@@ -1,0 +1,260 @@
+//! The commit in SQLite: revision, guards, effects, in that order, in the writer's transaction.
+
+use rusqlite::{Connection, params};
+
+use super::rows::{self, first, int};
+use super::{outbox, queries, record_event, tasks};
+use crate::base::{TaskId, Timestamp, WorkerId};
+use crate::domain::Task;
+use crate::engine::{Effect, Guard};
+use crate::store::{Commit, CommitError, Committed, Message, StoreError, rules};
+
+/// A commit with its bodies already written out, which is the caller's time and not the writer's.
+pub(super) struct Prepared {
+    commit: Commit,
+    job_body: String,
+    /// One for each effect, empty for those that have none.
+    bodies: Vec<String>,
+}
+
+impl Prepared {
+    /// Writes out the bodies.
+    pub fn new(commit: Commit) -> Result<Self, StoreError> {
+        rules::assert_well_formed(&commit);
+        let job_body = rows::encode(&commit.job)?;
+        let bodies = commit.effects.iter().map(body).collect::<Result<_, _>>()?;
+        Ok(Self {
+            commit,
+            job_body,
+            bodies,
+        })
+    }
+
+    /// Stores all of the commit, or returns why it may not be stored, having written nothing.
+    pub fn apply(&self, db: &Connection) -> Result<Result<Committed, CommitError>, StoreError> {
+        if let Some(refusal) = self.refusal(db)? {
+            return Ok(Err(refusal));
+        }
+        for guard in &self.commit.guards {
+            self.take(db, guard)?;
+        }
+        self.put_job(db)?;
+        let mut committed = Committed::default();
+        for index in 0..self.commit.effects.len() {
+            self.perform(db, index, &mut committed)?;
+        }
+        Ok(Ok(committed))
+    }
+
+    fn refusal(&self, db: &Connection) -> Result<Option<CommitError>, StoreError> {
+        let id = self.commit.job.id.0.as_bytes();
+        let revision = first::<i64>(db, "SELECT revision FROM jobs WHERE id = ?1", [id])?;
+        if revision.unwrap_or(0) != int(self.commit.expected_revision) {
+            return Ok(Some(CommitError::Conflict));
+        }
+        for guard in &self.commit.guards {
+            let refusal = check(db, guard, self.commit.now)?;
+            if refusal.is_some() {
+                return Ok(refusal);
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&self, db: &Connection, guard: &Guard) -> Result<(), StoreError> {
+        match guard {
+            Guard::Idempotency { client, key } => {
+                let job = self.commit.job.id.0.as_bytes();
+                db.prepare_cached(
+                    "INSERT OR REPLACE INTO idempotency_keys (client, name, job, fingerprint, until)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![client.as_str(), key.key, job, key.fingerprint, key.until.0])?;
+            }
+            Guard::Quota { client, quota } => {
+                db.prepare_cached(
+                    "INSERT INTO quotas (client, month, taken) VALUES (?1, ?2, 1)
+                     ON CONFLICT DO UPDATE SET taken = taken + 1",
+                )?
+                .execute(params![client.as_str(), quota.month])?;
+            }
+            Guard::TaskHeldBy { .. } | Guard::TaskDue { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn put_job(&self, db: &Connection) -> Result<(), StoreError> {
+        let job = &self.commit.job;
+        let (id, revision) = (job.id.0.as_bytes(), int(job.revision));
+        let (wake_at, keep_until) = (job.wake_at.map(|at| at.0), job.keep_until.map(|at| at.0));
+        if self.commit.expected_revision > 0 {
+            db.prepare_cached(
+                "UPDATE jobs SET revision = ?2, status = ?3, wake_at = ?4, keep_until = ?5,
+                 body = ?6 WHERE id = ?1",
+            )?
+            .execute(params![
+                id,
+                revision,
+                job.status.as_str(),
+                wake_at,
+                keep_until,
+                self.job_body
+            ])?;
+            return Ok(());
+        }
+        db.prepare_cached(
+            "INSERT INTO jobs
+             (id, revision, status, blueprint, client, created_at, wake_at, keep_until, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            id,
+            revision,
+            job.status.as_str(),
+            job.blueprint,
+            job.client.id.as_str(),
+            job.created_at.0,
+            wake_at,
+            keep_until,
+            self.job_body,
+        ])?;
+        for (name, value) in &job.labels {
+            db.prepare_cached("INSERT INTO labels (name, value, job) VALUES (?1, ?2, ?3)")?
+                .execute(params![name, value, id])?;
+        }
+        Ok(())
+    }
+
+    fn perform(
+        &self,
+        db: &Connection,
+        index: usize,
+        committed: &mut Committed,
+    ) -> Result<(), StoreError> {
+        let (job, now) = (&self.commit.job, self.commit.now);
+        let body = self.bodies[index].as_str();
+        match &self.commit.effects[index] {
+            Effect::PutTask(task) => tasks::insert(db, task, body)?,
+            Effect::EndTask { id, answer, report } => {
+                tasks::change(db, id, |task| {
+                    rules::end_task(task, *answer, report.as_ref());
+                    true
+                })?;
+            }
+            Effect::ReleaseBranches { visit, from, to } => {
+                for mut task in tasks::held_branches(db, job.id, *visit, &(*from..*to))? {
+                    task.release(now);
+                    tasks::update(db, &task)?;
+                    committed.released.push(task);
+                }
+            }
+            Effect::EndTasks { visit } => {
+                let open = tasks::open_of_visit(db, job.id, *visit)?;
+                end_tasks(db, open, &mut committed.ended_leases)?;
+            }
+            Effect::Signal(signal) => {
+                let message = Message::Signal(signal.clone());
+                let id = rules::message_id(job, index, &message);
+                let kind = rules::message_kind(&message);
+                outbox::insert(
+                    db,
+                    &outbox::NewRow {
+                        id,
+                        kind,
+                        body,
+                        commit: &self.commit,
+                    },
+                )?;
+                committed.outbox.push(id);
+            }
+            Effect::SendWebhook(webhook) => {
+                let (id, kind) = (webhook.id, outbox::WEBHOOK);
+                outbox::insert(
+                    db,
+                    &outbox::NewRow {
+                        id,
+                        kind,
+                        body,
+                        commit: &self.commit,
+                    },
+                )?;
+                committed.outbox.push(id);
+            }
+            Effect::Record(event) => record_event(db, event, body)?,
+            Effect::PutData { store, key, .. } => {
+                db.prepare_cached(
+                    "INSERT OR REPLACE INTO data_stores (blueprint, store, name, value)
+                     VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![job.blueprint, store, key, body])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn body(effect: &Effect) -> Result<String, StoreError> {
+    match effect {
+        Effect::PutTask(task) => rows::encode(task),
+        Effect::Record(event) => rows::encode(event),
+        Effect::PutData { value, .. } => rows::encode(value),
+        Effect::Signal(signal) => rows::encode(&Message::Signal(signal.clone())),
+        Effect::SendWebhook(webhook) => rows::encode(&Message::Webhook(webhook.clone())),
+        Effect::EndTask { .. } | Effect::ReleaseBranches { .. } | Effect::EndTasks { .. } => {
+            Ok(String::new())
+        }
+    }
+}
+
+fn check(
+    db: &Connection,
+    guard: &Guard,
+    now: Timestamp,
+) -> Result<Option<CommitError>, StoreError> {
+    match guard {
+        Guard::Idempotency { client, key } => {
+            let known = queries::find_key(db, client.as_str(), &key.key, now)?;
+            Ok(known.map(|known| CommitError::KeyTaken {
+                job_id: known.job_id,
+                fingerprint: known.fingerprint,
+            }))
+        }
+        Guard::Quota { client, quota } => {
+            let taken: Option<i64> = first(
+                db,
+                "SELECT taken FROM quotas WHERE client = ?1 AND month = ?2",
+                params![client.as_str(), quota.month],
+            )?;
+            let is_left = taken.unwrap_or(0) < int(quota.limit);
+            Ok((!is_left).then_some(CommitError::QuotaExceeded { limit: quota.limit }))
+        }
+        Guard::TaskHeldBy { id, worker } => {
+            let holder: Option<Option<String>> =
+                first(db, "SELECT worker FROM tasks WHERE id = ?1", [id.as_str()])?;
+            let is_held = holder
+                .flatten()
+                .is_some_and(|holder| holder == worker.as_str());
+            Ok((!is_held).then(|| CommitError::TaskChanged(id.clone())))
+        }
+        Guard::TaskDue { id, now } => {
+            let due_at: Option<Option<i64>> =
+                first(db, "SELECT due_at FROM tasks WHERE id = ?1", [id.as_str()])?;
+            let is_due = due_at.flatten().is_some_and(|at| at <= now.0);
+            Ok((!is_due).then(|| CommitError::TaskChanged(id.clone())))
+        }
+    }
+}
+
+fn end_tasks(
+    db: &Connection,
+    open: Vec<Task>,
+    ended: &mut Vec<(WorkerId, TaskId)>,
+) -> Result<(), StoreError> {
+    for mut task in open {
+        if let Some(holder) = rules::end_open_task(&mut task) {
+            ended.push((holder, task.id.clone()));
+        }
+        tasks::update(db, &task)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! The embedded store: one SQLite file with jobs, workers, history and outbox, so that a step's
+//! fruit is one transaction.
+//!
+//! One thread owns the connection that writes and puts everything that is waiting into one
+//! transaction (group commit): one sync to disk pays for all of them. Reads have connections of
+//! their own, which WAL mode keeps out of the writer's way. Bodies are JSON text; the columns
+//! beside them are what is searched and ordered by. The file opens with the `sqlite3` tool.
+
+mod commit;
+mod jobs;
+mod lock;
+mod outbox;
+mod purge;
+mod queries;
+mod readers;
+mod rows;
+mod schema;
+mod tasks;
+mod workers;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use self::lock::FileLock;
+use self::readers::Readers;
+use self::rows::int;
+use self::writer::Writer;
+use super::{Durability, HistoryStore, StoreError};
+use crate::base::JobId;
+use crate::domain::Event;
+
+/// When SQLite syncs to disk. Source: <https://sqlite.org/pragma.html#pragma_synchronous>.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Synchronous {
+    /// With every transaction: what was answered survives a power loss.
+    #[default]
+    Full,
+    /// At checkpoints: a power loss may take the last moments, a crash of the process nothing.
+    Normal,
+    /// Never: a power loss may damage the file.
+    Off,
+}
+
+impl Synchronous {
+    const fn as_sql(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Normal => "NORMAL",
+            Self::Off => "OFF",
+        }
+    }
+}
+
+/// How the embedded store works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteSettings {
+    /// When to sync.
+    pub synchronous: Synchronous,
+    /// The longest that a call waits for its answer.
+    pub call_timeout: Duration,
+    /// Connections that read, at least 1.
+    pub readers: usize,
+    /// Writes that may wait for the writer, at least 1; more wait outside, within their timeout.
+    pub queue_max: usize,
+    /// Writes in one transaction, at least 1.
+    pub batch_max: usize,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self {
+            synchronous: Synchronous::Full,
+            call_timeout: Duration::from_secs(10),
+            readers: 4,
+            queue_max: 1024,
+            batch_max: 256,
+        }
+    }
+}
+
+/// Jobs, workers and history in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Dropped in this order: the lock goes last, when nobody writes any more.
+    writer: Writer,
+    readers: Readers,
+    synchronous: Synchronous,
+    path: PathBuf,
+    lock: Mutex<Option<FileLock>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, making or migrating it as needed. Blocks; called once, at the start.
+    ///
+    /// Errors: `Unavailable` when the file cannot be opened or another process has it open as its
+    /// store; `Corrupt` when it is no such file or a newer version's.
+    pub fn open(path: &Path, settings: &SqliteSettings) -> Result<Self, StoreError> {
+        let lock = FileLock::take(path)?;
+        let mut db = schema::connect(path, settings.synchronous)?;
+        schema::migrate(&mut db, path)?;
+        let readers = Readers::open(path, settings)?;
+        let writer = Writer::start(db, settings)?;
+        Ok(Self {
+            writer,
+            readers,
+            synchronous: settings.synchronous,
+            path: path.to_owned(),
+            lock: Mutex::new(Some(lock)),
+        })
+    }
+
+    /// Returns where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Does the work on a connection that reads.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.call(work).await
+    }
+
+    /// Does the work in the writer's next transaction and answers once that is on disk.
+    ///
+    /// The work may be run a second time, after all that the first run did has been undone; it
+    /// writes nothing when it refuses.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.call(work).await
+    }
+
+    const fn durability_now(&self) -> Durability {
+        match self.synchronous {
+            Synchronous::Full => Durability::Fsync,
+            Synchronous::Normal => Durability::Os,
+            Synchronous::Off => Durability::None,
+        }
+    }
+
+    async fn shut_down(&self) {
+        self.writer.stop().await;
+        self.readers.stop().await;
+        if let Ok(mut lock) = self.lock.lock() {
+            *lock = None;
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::{Error, ErrorCode};
+        match (&error, error.sqlite_error_code()) {
+            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            | (Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..), _) => {
+                Self::Corrupt(error.to_string())
+            }
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+#[async_trait]
+impl HistoryStore for SqliteStore {
+    async fn append(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        let rows = events
+            .into_iter()
+            .map(|event| Ok((rows::encode(&event)?, event)))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        self.write(move |db| {
+            rows.iter()
+                .try_for_each(|(body, event)| record_event(db, event, body))
+        })
+        .await
+    }
+
+    async fn by_job(
+        &self,
+        job: JobId,
+        after: Option<(u64, u32)>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.read(move |db| {
+            let (revision, index) = after.map_or((-1, -1), |(r, i)| (int(r), i64::from(i)));
+            let mut statement = db.prepare_cached(
+                "SELECT body FROM history WHERE job = ?1 AND (revision, place) > (?2, ?3)
+                 ORDER BY revision, place LIMIT ?4",
+            )?;
+            let mut found = statement.query(params![job.0.as_bytes(), revision, index, limit])?;
+            let mut events = Vec::new();
+            while let Some(row) = found.next()? {
+                events.push(rows::decode(row, 0, "event")?);
+            }
+            Ok(events)
+        })
+        .await
+    }
+}
+
+/// Writes a line of history; one whose place is known is left as it is.
+fn record_event(db: &Connection, event: &Event, body: &str) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO history (job, revision, place, body) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        event.job_id.0.as_bytes(),
+        int(event.revision),
+        event.index,
+        body
+    ])?;
+    Ok(())
+}

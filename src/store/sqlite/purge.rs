@@ -1,0 +1,108 @@
+//! Forgetting in small steps, so that a job with a long history does not keep the writer from
+//! everybody else.
+
+use rusqlite::{Connection, params};
+
+use super::{SqliteStore, rows};
+use crate::base::{JobId, Timestamp};
+use crate::domain::Job;
+use crate::store::{StoreError, rules};
+
+/// Rows that one transaction deletes at most, for each table.
+const ROWS_PER_STEP: u32 = 500;
+
+/// How far a step has come.
+enum Step {
+    /// There is more of the job.
+    More,
+    /// The job has gone.
+    Gone,
+    /// The job is not to be forgotten: someone has set it going again.
+    Kept,
+}
+
+impl SqliteStore {
+    /// Forgets jobs whose time is over, and keys.
+    pub(super) async fn purge_jobs(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let over = self.read(move |db| forgettable(db, now, limit)).await?;
+        let mut gone = Vec::with_capacity(over.len());
+        for id in over {
+            // Each step deletes or is the last, so this ends.
+            loop {
+                match self.write(move |db| forget_some(db, id, now)).await? {
+                    Step::More => {}
+                    Step::Gone => {
+                        gone.push(id);
+                        break;
+                    }
+                    Step::Kept => break,
+                }
+            }
+        }
+        while self.write(move |db| forget_keys(db, now)).await? {}
+        Ok(gone)
+    }
+}
+
+fn forgettable(db: &Connection, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT id FROM jobs
+         WHERE keep_until <= ?1 AND status IN ('finished', 'failed', 'quarantined', 'cancelled')
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE job = jobs.id AND status = 'pending')
+         ORDER BY keep_until, id LIMIT ?2",
+    )?;
+    let ids = statement.query_map(params![now.0, limit], |row| rows::job_id(row, 0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Deletes a part of what belongs to the job; the job itself goes last, so that what a crash
+/// interrupts is found again.
+fn forget_some(db: &Connection, id: JobId, now: Timestamp) -> Result<Step, StoreError> {
+    let key = id.0.as_bytes();
+    let job: Job = {
+        let mut statement = db.prepare_cached("SELECT body FROM jobs WHERE id = ?1")?;
+        let mut found = statement.query([key])?;
+        match found.next()? {
+            Some(row) => rows::decode(row, 0, "job")?,
+            None => return Ok(Step::Kept),
+        }
+    };
+    if !rules::is_forgettable(&job, now) {
+        return Ok(Step::Kept);
+    }
+    for sql in [
+        "DELETE FROM tasks WHERE rowid IN (SELECT rowid FROM tasks WHERE job = ?1 LIMIT ?2)",
+        "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE job = ?1 LIMIT ?2)",
+        "DELETE FROM history WHERE job = ?1 AND (revision, place) IN
+         (SELECT revision, place FROM history WHERE job = ?1 LIMIT ?2)",
+    ] {
+        let deleted = db
+            .prepare_cached(sql)?
+            .execute(params![key, ROWS_PER_STEP])?;
+        if deleted == ROWS_PER_STEP as usize {
+            return Ok(Step::More);
+        }
+    }
+    for (name, value) in &job.labels {
+        db.prepare_cached("DELETE FROM labels WHERE name = ?1 AND value = ?2 AND job = ?3")?
+            .execute(params![name, value, key])?;
+    }
+    db.prepare_cached("DELETE FROM jobs WHERE id = ?1")?
+        .execute([key])?;
+    Ok(Step::Gone)
+}
+
+/// Deletes keys past their time; tells whether there may be more.
+fn forget_keys(db: &Connection, now: Timestamp) -> Result<bool, StoreError> {
+    let deleted = db
+        .prepare_cached(
+            "DELETE FROM idempotency_keys WHERE (client, name) IN
+             (SELECT client, name FROM idempotency_keys WHERE until <= ?1 LIMIT ?2)",
+        )?
+        .execute(params![now.0, ROWS_PER_STEP])?;
+    Ok(deleted == ROWS_PER_STEP as usize)
+}

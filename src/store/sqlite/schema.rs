@@ -1,0 +1,86 @@
+//! The tables, how they came about, and how a connection is set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Synchronous;
+use super::rows::int;
+use crate::store::StoreError;
+
+/// What brings a file from one version to the next; the version is the count of those done. A
+/// migration that has been released is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// Marks the file as ours, `AVTO`, for `file` and the like.
+const APPLICATION_ID: i32 = 0x4156_544f;
+
+/// Other processes may hold the write lock for a moment, such as a `sqlite3` shell.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than there are different statements, so that each is compiled once per connection.
+const CACHED_STATEMENTS: usize = 128;
+
+/// Opens a connection that reads and writes.
+pub(super) fn connect(path: &Path, synchronous: Synchronous) -> Result<Connection, StoreError> {
+    let db = open(path)?;
+    // A file that is no database fails here first.
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .map_err(|error| refine(error, path))?;
+    db.pragma_update(None, "synchronous", synchronous.as_sql())?;
+    // The log shrinks again after a burst.
+    db.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    Ok(db)
+}
+
+/// Opens a connection that only reads.
+pub(super) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+    let db = open(path)?;
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
+}
+
+fn open(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(|error| refine(error, path))?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // 16 MiB of pages for each connection; negative is KiB.
+    db.pragma_update(None, "cache_size", -16_384)?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(db)
+}
+
+fn refine(error: rusqlite::Error, path: &Path) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Unavailable(text) => {
+            StoreError::Unavailable(format!("{}: {text}", path.display()))
+        }
+        StoreError::Corrupt(text) => StoreError::Corrupt(format!("{}: {text}", path.display())),
+    }
+}
+
+/// Brings the file to this version, each step in a transaction of its own.
+pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let known = MIGRATIONS.len();
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    if done > known {
+        return Err(StoreError::Corrupt(format!(
+            "{} has schema version {version}, written by a newer release; this one knows up to \
+             {known}",
+            path.display()
+        )));
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = db.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", int(index as u64 + 1))?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
