@@ -1,0 +1,354 @@
+//! What is stored together, and what keeps a commit from being stored.
+
+use avtomatika::base::Timestamp;
+use avtomatika::domain::EventKind;
+use avtomatika::domain::task::Answer;
+use avtomatika::engine::{Effect, Guard, Signal};
+use avtomatika::store::{CommitError, Committed, KnownKey};
+use futures::future::join_all;
+
+use crate::Store;
+use crate::fixtures::*;
+
+pub async fn stores_a_job_with_everything_that_goes_with_it(store: Store) {
+    let mut job = job(1);
+    job.labels.insert("team".to_owned(), "blue".to_owned());
+    job.wake_at = Some(at(5));
+    let task = task(&job, None, 1);
+    let hook = webhook(&job, 9);
+    let cancel = Signal::CancelChild {
+        child: job_id(2),
+        reason: "enough".to_owned(),
+    };
+    let line = event(&job, 0, EventKind::JobCreated);
+    let committed = store
+        .commit(commit(
+            job.clone(),
+            vec![
+                put(&task),
+                Effect::Record(Box::new(line.clone())),
+                Effect::Signal(cancel),
+                Effect::SendWebhook(Box::new(hook.clone())),
+            ],
+            vec![],
+        ))
+        .await
+        .expect("commits");
+    assert_eq!(committed.outbox.len(), 2);
+    assert_eq!(committed.outbox[1], hook.id);
+    assert_eq!(store.load(job.id).await.expect("loads"), Some(job.clone()));
+    assert_eq!(store.load_task(&task.id).await.expect("loads"), Some(task));
+    assert_eq!(
+        store.by_job(job.id, None, 10).await.expect("reads"),
+        vec![line]
+    );
+    assert_eq!(
+        store.deliveries(job.id, 10).await.expect("reads")[0].id,
+        hook.id
+    );
+}
+
+pub async fn refuses_another_revision(store: Store) {
+    let first = job(1);
+    store
+        .commit(commit(first.clone(), vec![], vec![]))
+        .await
+        .expect("commits");
+    let mut late = commit(next(&first), vec![put(&task(&first, None, 1))], vec![]);
+    late.job.revision = 3;
+    late.expected_revision = 2;
+    for refused in [commit(first.clone(), vec![], vec![]), late] {
+        let error = store.commit(refused).await.expect_err("is refused");
+        assert!(matches!(error, CommitError::Conflict), "{error}");
+    }
+    assert_eq!(
+        store.load(first.id).await.expect("loads"),
+        Some(first.clone())
+    );
+    assert_eq!(store.open_tasks(first.id, 9).await.expect("reads"), vec![]);
+    let mut unknown = commit(next(&job(2)), vec![], vec![]);
+    unknown.expected_revision = 1;
+    assert!(matches!(
+        store.commit(unknown).await,
+        Err(CommitError::Conflict)
+    ));
+}
+
+pub async fn lets_one_of_many_rivals_win(store: Store) {
+    let first = job(1);
+    store
+        .commit(commit(first.clone(), vec![], vec![]))
+        .await
+        .expect("commits");
+    let rivals = (0..50).map(|n| {
+        let mut rival = next(&first);
+        rival.state = format!("state-{n}");
+        let line = Effect::Record(Box::new(event(&rival, n, EventKind::StateStarted)));
+        store.commit(commit(rival, vec![line], vec![]))
+    });
+    let results = join_all(rivals).await;
+    let winners: Vec<usize> = (0..50).filter(|n| results[*n].is_ok()).collect();
+    assert_eq!(winners.len(), 1);
+    assert!(
+        results
+            .iter()
+            .all(|r| matches!(r, Ok(_) | Err(CommitError::Conflict)))
+    );
+    let stored = store
+        .load(first.id)
+        .await
+        .expect("loads")
+        .expect("is there");
+    assert_eq!(stored.state, format!("state-{}", winners[0]));
+    let lines = store.by_job(first.id, None, 100).await.expect("reads");
+    assert_eq!(lines.len(), 1, "the losers left nothing behind");
+}
+
+pub async fn refuses_a_second_job_under_one_key(store: Store) {
+    let first = commit(job(1), vec![], vec![key_guard("k", "f1")]);
+    store.commit(first).await.expect("commits");
+    let second = commit(
+        job(2),
+        vec![put(&task(&job(2), None, 1))],
+        vec![key_guard("k", "f2")],
+    );
+    match store.commit(second).await {
+        Err(CommitError::KeyTaken {
+            job_id: known,
+            fingerprint,
+        }) => {
+            assert_eq!((known, fingerprint.as_str()), (job_id(1), "f1"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.load(job_id(2)).await.expect("loads"), None);
+    assert_eq!(store.open_tasks(job_id(2), 9).await.expect("reads"), vec![]);
+    let known = KnownKey {
+        job_id: job_id(1),
+        fingerprint: "f1".to_owned(),
+    };
+    let acme = "acme".into();
+    assert_eq!(
+        store.find_by_key(&acme, "k", NOW).await.expect("reads"),
+        Some(known)
+    );
+    assert_eq!(
+        store
+            .find_by_key(&"other".into(), "k", NOW)
+            .await
+            .expect("reads"),
+        None
+    );
+    assert_eq!(
+        store.find_by_key(&acme, "k2", NOW).await.expect("reads"),
+        None
+    );
+}
+
+pub async fn makes_one_job_of_a_hundred_submissions_with_one_key(store: Store) {
+    let submissions = (0..100).map(|n| {
+        let guards = vec![key_guard("k", "f"), quota_guard("acme", "2026-11", 50)];
+        store.commit(commit(job(n), vec![], guards))
+    });
+    let results = join_all(submissions).await;
+    let made: Vec<u16> = (0..100)
+        .filter(|n| results[usize::from(*n)].is_ok())
+        .collect();
+    assert_eq!(made.len(), 1, "{made:?}");
+    for result in &results {
+        match result {
+            Ok(_) => {}
+            Err(CommitError::KeyTaken { job_id: known, .. }) => assert_eq!(*known, job_id(made[0])),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(
+        store
+            .counts(None)
+            .await
+            .expect("counts")
+            .values()
+            .sum::<u64>(),
+        1
+    );
+}
+
+pub async fn frees_a_key_when_its_time_is_over(store: Store) {
+    store
+        .commit(commit(job(1), vec![], vec![key_guard("k", "f")]))
+        .await
+        .expect("commits");
+    let over = at(86_400_000);
+    let acme = "acme".into();
+    assert_eq!(
+        store.find_by_key(&acme, "k", over).await.expect("reads"),
+        None
+    );
+    let mut again = commit(job(2), vec![], vec![key_guard("k", "f")]);
+    again.now = over;
+    if let Guard::Idempotency { key, .. } = &mut again.guards[0] {
+        key.until = over.after_ms(1000);
+    }
+    store.commit(again).await.expect("the key is free again");
+    let known = store
+        .find_by_key(&acme, "k", over)
+        .await
+        .expect("reads")
+        .expect("is known");
+    assert_eq!(known.job_id, job_id(2));
+}
+
+pub async fn counts_a_quota_exactly(store: Store) {
+    let submissions = (0..40).map(|n| {
+        let guards = vec![quota_guard("acme", "2026-11", 25)];
+        store.commit(commit(job(n), vec![], guards))
+    });
+    let results = join_all(submissions).await;
+    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 25);
+    let refused = |r: &&Result<Committed, CommitError>| {
+        matches!(r, Err(CommitError::QuotaExceeded { limit: 25 }))
+    };
+    assert_eq!(results.iter().filter(refused).count(), 15);
+    for (n, client, month) in [(100, "acme", "2026-12"), (101, "other", "2026-11")] {
+        let guards = vec![quota_guard(client, month, 1)];
+        store
+            .commit(commit(job(n), vec![], guards))
+            .await
+            .expect("is another quota");
+    }
+    let none = commit(job(102), vec![], vec![quota_guard("third", "2026-11", 0)]);
+    assert!(matches!(
+        store.commit(none).await,
+        Err(CommitError::QuotaExceeded { limit: 0 })
+    ));
+}
+
+pub async fn takes_no_quota_for_a_refused_commit(store: Store) {
+    let quota = || quota_guard("acme", "2026-11", 2);
+    let key = || key_guard("k", "f");
+    store
+        .commit(commit(job(1), vec![], vec![quota(), key()]))
+        .await
+        .expect("commits");
+    for guards in [vec![quota(), key()], vec![key(), quota()]] {
+        let refused = store.commit(commit(job(2), vec![], guards)).await;
+        assert!(
+            matches!(refused, Err(CommitError::KeyTaken { .. })),
+            "{refused:?}"
+        );
+    }
+    assert!(matches!(
+        store.commit(commit(job(1), vec![], vec![quota()])).await,
+        Err(CommitError::Conflict)
+    ));
+    store
+        .commit(commit(job(3), vec![], vec![quota()]))
+        .await
+        .expect("one is left");
+    // A refused key is not taken either.
+    let refused = commit(job(4), vec![], vec![key_guard("k2", "f"), quota()]);
+    assert!(matches!(
+        store.commit(refused).await,
+        Err(CommitError::QuotaExceeded { limit: 2 })
+    ));
+    assert_eq!(
+        store
+            .find_by_key(&"acme".into(), "k2", NOW)
+            .await
+            .expect("reads"),
+        None
+    );
+}
+
+pub async fn guards_a_task_by_its_holder(store: Store) {
+    let job = job(1);
+    let task = task(&job, None, 1);
+    store
+        .commit(commit(job.clone(), vec![put(&task)], vec![]))
+        .await
+        .expect("commits");
+    let guarded = |worker: &str| {
+        let guard = Guard::TaskHeldBy {
+            id: task.id.clone(),
+            worker: worker.into(),
+        };
+        let end = Effect::EndTask {
+            id: task.id.clone(),
+            answer: Answer::SuccessTransition,
+            report: None,
+        };
+        commit(next(&job), vec![end], vec![guard])
+    };
+    let is_changed = |result| match result {
+        Err(CommitError::TaskChanged(id)) => id == task.id,
+        _ => false,
+    };
+    assert!(
+        is_changed(store.commit(guarded("w1")).await),
+        "nobody holds it"
+    );
+    store
+        .lease_task(&task.id, lease("w1", 1000))
+        .await
+        .expect("leases")
+        .expect("is queued");
+    assert!(
+        is_changed(store.commit(guarded("w2")).await),
+        "another holds it"
+    );
+    store.commit(guarded("w1")).await.expect("its holder may");
+    let mut again = guarded("w1");
+    again.expected_revision = 2;
+    again.job.revision = 3;
+    assert!(is_changed(store.commit(again).await), "it has ended");
+}
+
+pub async fn guards_a_task_by_its_due_time(store: Store) {
+    let job = job(1);
+    let mut task = task(&job, None, 1);
+    task.dispatch_deadline = Some(at(10));
+    store
+        .commit(commit(job.clone(), vec![put(&task)], vec![]))
+        .await
+        .expect("commits");
+    let expiring = |now: Timestamp| {
+        let guard = Guard::TaskDue {
+            id: task.id.clone(),
+            now,
+        };
+        commit(next(&job), vec![], vec![guard])
+    };
+    let refused = store.commit(expiring(at(9))).await;
+    assert!(
+        matches!(refused, Err(CommitError::TaskChanged(_))),
+        "{refused:?}"
+    );
+    store
+        .lease_task(&task.id, lease("w1", 50))
+        .await
+        .expect("leases")
+        .expect("is queued");
+    assert!(
+        store.commit(expiring(at(49))).await.is_err(),
+        "the lease counts now"
+    );
+    let held = store
+        .extend_leases(&"w1".into(), std::slice::from_ref(&task.id), at(90))
+        .await;
+    assert_eq!(held.expect("extends").len(), 1);
+    assert!(
+        store.commit(expiring(at(50))).await.is_err(),
+        "a heartbeat came between"
+    );
+    store.commit(expiring(at(90))).await.expect("is due");
+    let unknown = Guard::TaskDue {
+        id: "task-unknown".into(),
+        now: NOW,
+    };
+    let mut refused = commit(next(&next(&job)), vec![], vec![unknown]);
+    refused.expected_revision = 2;
+    assert!(matches!(
+        store.commit(refused).await,
+        Err(CommitError::TaskChanged(_))
+    ));
+}

@@ -1,0 +1,115 @@
+//! The conformance suite of the stores: plain functions over the traits, run against every adapter.
+//!
+//! A new adapter is one function that opens an empty store and one `suite!` line.
+
+mod blobs;
+mod branches;
+mod commits;
+mod crash;
+mod fixtures;
+mod leases;
+mod outbox;
+mod queries;
+mod random;
+mod records;
+mod sqlite_only;
+mod workers;
+
+use std::sync::Arc;
+
+use avtomatika::store::{
+    HistoryStore, JobStore, MemoryStore, SqliteSettings, SqliteStore, WorkerStore,
+};
+use tempfile::TempDir;
+
+/// All that an orchestrator asks of its store.
+pub trait AnyStore: JobStore + WorkerStore + HistoryStore {}
+
+impl<S: JobStore + WorkerStore + HistoryStore> AnyStore for S {}
+
+/// A store under test.
+pub type Store = Arc<dyn AnyStore>;
+
+/// Makes one test of each function of the suite, each with an empty store of its own.
+macro_rules! suite {
+    ($adapter:ident, $open:path) => {
+        suite!(@each $adapter, $open:
+            commits::stores_a_job_with_everything_that_goes_with_it,
+            commits::refuses_another_revision,
+            commits::lets_one_of_many_rivals_win,
+            commits::refuses_a_second_job_under_one_key,
+            commits::makes_one_job_of_a_hundred_submissions_with_one_key,
+            commits::frees_a_key_when_its_time_is_over,
+            commits::counts_a_quota_exactly,
+            commits::takes_no_quota_for_a_refused_commit,
+            commits::guards_a_task_by_its_holder,
+            commits::guards_a_task_by_its_due_time,
+            records::keeps_data_stores_by_blueprint,
+            records::keeps_history_once_and_in_order,
+            records::pins_blueprints,
+            branches::releases_held_branches,
+            branches::ends_open_tasks_and_names_their_holders,
+            branches::shows_the_latest_attempt_of_each_branch,
+            branches::orders_open_tasks,
+            branches::keeps_an_ended_task_without_its_parameters,
+            leases::gives_a_task_to_one_worker,
+            leases::gives_a_task_to_one_of_many_rivals,
+            leases::extends_what_the_worker_holds,
+            leases::takes_an_undelivered_task_back,
+            leases::lists_queued_and_leased_tasks,
+            leases::tells_what_is_due,
+            leases::lets_either_the_result_or_the_expiry_win,
+            outbox::hands_out_what_is_due_and_claims_it,
+            outbox::settles_a_signal,
+            outbox::keeps_a_log_of_webhooks,
+            outbox::does_not_share_a_claim,
+            outbox::derives_ids_of_signals,
+            queries::lists_newest_first_with_a_cursor,
+            queries::filters,
+            queries::counts_by_status,
+            queries::purges_what_is_over,
+            queries::purges_in_bounded_portions,
+            queries::waits_with_purging_for_pending_messages,
+            queries::finds_nothing_in_an_empty_store,
+            queries::closes,
+            workers::keeps_reputation_across_registrations,
+            workers::lets_a_heartbeat_change_all_but_two_things,
+            workers::forgets_the_expired_but_not_their_reputation,
+            workers::keeps_reputation_within_bounds,
+            workers::finds_access_tokens,
+            workers::takes_a_refresh_token_once,
+            workers::revokes_a_family_for_good,
+            workers::remembers_nonces,
+            workers::purges_secrets,
+        );
+    };
+    (@each $adapter:ident, $open:path: $($module:ident::$test:ident),* $(,)?) => {
+        mod $adapter {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let (store, folder) = $open();
+                    crate::$module::$test(store.clone()).await;
+                    store.close().await;
+                    drop(folder);
+                }
+            )*
+        }
+    };
+}
+
+suite!(memory, crate::open_memory);
+suite!(sqlite, crate::open_sqlite);
+
+/// Opens an empty store in memory.
+pub fn open_memory() -> (Store, Option<TempDir>) {
+    (Arc::new(MemoryStore::new()), None)
+}
+
+/// Opens an empty store in a file, and the folder to be deleted after use.
+pub fn open_sqlite() -> (Store, Option<TempDir>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let store = SqliteStore::open(&path, &SqliteSettings::default()).expect("opens");
+    (Arc::new(store), Some(folder))
+}

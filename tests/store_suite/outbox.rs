@@ -1,0 +1,212 @@
+//! Messages: claimed, delivered, tried again, given up.
+
+use avtomatika::domain::Job;
+use avtomatika::engine::{Effect, Signal};
+use avtomatika::store::{Delivery, Message};
+use futures::future::join_all;
+use uuid::Uuid;
+
+use crate::Store;
+use crate::fixtures::*;
+
+fn signal(n: u16) -> Signal {
+    Signal::CancelChild {
+        child: job_id(n),
+        reason: "enough".to_owned(),
+    }
+}
+
+async fn write(store: &Store, job: &Job, effects: Vec<Effect>, due_ms: i64) -> Vec<Uuid> {
+    let mut commit = commit(job.clone(), effects, vec![]);
+    commit.outbox_due = at(due_ms);
+    store.commit(commit).await.expect("commits").outbox
+}
+
+pub async fn hands_out_what_is_due_and_claims_it(store: Store) {
+    assert_eq!(store.next_outbox().await.expect("reads"), None);
+    let late = write(&store, &job(1), vec![Effect::Signal(signal(9))], 50).await;
+    let hook = webhook(&job(2), 5);
+    let effects = vec![
+        Effect::Signal(signal(8)),
+        Effect::SendWebhook(Box::new(hook.clone())),
+    ];
+    let early = write(&store, &job(2), effects, 10).await;
+    assert_eq!(store.next_outbox().await.expect("reads"), Some(at(10)));
+    let take = async |now: i64, until: i64, limit: u32| {
+        store
+            .take_outbox(at(now), at(until), limit)
+            .await
+            .expect("claims")
+    };
+    assert_eq!(take(9, 99, 9).await, []);
+    let first = take(10, 100, 1).await;
+    assert_eq!(first.len(), 1);
+    assert_eq!(
+        (first[0].id, first[0].attempts, first[0].created_at),
+        (early[0], 0, NOW)
+    );
+    assert_eq!(first[0].message, Message::Signal(signal(8)));
+    let rest = take(60, 100, 9).await;
+    let ids: Vec<Uuid> = rest.iter().map(|item| item.id).collect();
+    assert_eq!(ids, [early[1], late[0]], "oldest first");
+    assert_eq!(rest[0].message, Message::Webhook(Box::new(hook)));
+    assert_eq!(take(99, 200, 9).await, [], "all are claimed");
+    assert_eq!(store.next_outbox().await.expect("reads"), Some(at(100)));
+    assert_eq!(take(100, 200, 9).await.len(), 3, "the claims are over");
+}
+
+pub async fn settles_a_signal(store: Store) {
+    let ids = write(&store, &job(1), vec![Effect::Signal(signal(9))], 0).await;
+    let again = Delivery::Retry {
+        at: at(500),
+        reason: "busy".to_owned(),
+    };
+    store
+        .settle_outbox(ids[0], again, at(1))
+        .await
+        .expect("settles");
+    assert_eq!(store.next_outbox().await.expect("reads"), Some(at(500)));
+    let item = store
+        .take_outbox(at(500), at(600), 9)
+        .await
+        .expect("claims")
+        .remove(0);
+    assert_eq!((item.id, item.attempts), (ids[0], 1));
+    store
+        .settle_outbox(ids[0], Delivery::Delivered, at(2))
+        .await
+        .expect("settles");
+    assert_eq!(store.next_outbox().await.expect("reads"), None);
+    store
+        .settle_outbox(ids[0], Delivery::Delivered, at(3))
+        .await
+        .expect("twice is once");
+    store
+        .settle_outbox(Uuid::from_u128(77), Delivery::Delivered, at(3))
+        .await
+        .expect("ignored");
+    assert_eq!(store.deliveries(job_id(1), 9).await.expect("reads"), []);
+    let ids = write(&store, &job(2), vec![Effect::Signal(signal(9))], 0).await;
+    let dead = Delivery::Dead {
+        reason: "no such job".to_owned(),
+    };
+    store
+        .settle_outbox(ids[0], dead, at(2))
+        .await
+        .expect("settles");
+    assert_eq!(
+        store
+            .take_outbox(at(9999), at(9999), 9)
+            .await
+            .expect("claims"),
+        []
+    );
+}
+
+pub async fn keeps_a_log_of_webhooks(store: Store) {
+    let job = job(1);
+    let effects = (1..=3)
+        .map(|n| Effect::SendWebhook(Box::new(webhook(&job, n))))
+        .collect::<Vec<_>>();
+    let ids = write(&store, &job, effects, 0).await;
+    assert_eq!(ids, [1, 2, 3].map(Uuid::from_u128));
+    let retry = |reason: &str| Delivery::Retry {
+        at: at(700),
+        reason: reason.to_owned(),
+    };
+    store
+        .settle_outbox(ids[0], retry("500"), at(1))
+        .await
+        .expect("settles");
+    store
+        .settle_outbox(ids[0], Delivery::Delivered, at(2))
+        .await
+        .expect("settles");
+    store
+        .settle_outbox(ids[1], retry("502"), at(3))
+        .await
+        .expect("settles");
+    let dead = Delivery::Dead {
+        reason: "gone".to_owned(),
+    };
+    store
+        .settle_outbox(ids[1], dead, at(4))
+        .await
+        .expect("settles");
+    store
+        .settle_outbox(ids[1], Delivery::Delivered, at(5))
+        .await
+        .expect("too late: ignored");
+    store
+        .settle_outbox(ids[2], retry("503"), at(6))
+        .await
+        .expect("settles");
+    let log = store.deliveries(job.id, 9).await.expect("reads");
+    let seen: Vec<_> = log
+        .iter()
+        .map(|r| {
+            (
+                r.id,
+                r.status.as_str(),
+                r.attempts,
+                r.last_error.as_deref(),
+                r.updated_at,
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (ids[0], "delivered", 2, Some("500"), at(2)),
+            (ids[1], "dead", 2, Some("gone"), at(4)),
+            (ids[2], "pending", 1, Some("503"), at(700)),
+        ]
+    );
+    assert_eq!(
+        (log[0].event.as_str(), log[0].job_id),
+        ("job_finished", job.id)
+    );
+    assert_eq!(log[0].url, "https://client.example/hook");
+    assert_eq!(store.deliveries(job.id, 2).await.expect("reads"), log[..2]);
+    assert_eq!(store.deliveries(job_id(2), 9).await.expect("reads"), []);
+    assert_eq!(
+        store.next_outbox().await.expect("reads"),
+        Some(at(700)),
+        "one is pending"
+    );
+}
+
+pub async fn does_not_share_a_claim(store: Store) {
+    for n in 0..30 {
+        write(&store, &job(n), vec![Effect::Signal(signal(n))], 0).await;
+    }
+    let pumps = (0..10).map(|_| store.take_outbox(at(1), at(100), 5));
+    let mut seen = Vec::new();
+    for claimed in join_all(pumps).await {
+        seen.extend(claimed.expect("claims").into_iter().map(|item| item.id));
+    }
+    let claims = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!((claims, seen.len()), (30, 30));
+}
+
+pub async fn derives_ids_of_signals(store: Store) {
+    let same = vec![Effect::Signal(signal(9)), Effect::Signal(signal(9))];
+    let first = write(&store, &job(1), same.clone(), 0).await;
+    let second = write(&store, &next(&job(1)), same.clone(), 0).await;
+    let other = write(&store, &job(2), same, 0).await;
+    let mut all = [first, second, other].concat();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 6, "each place has an id of its own");
+    // A webhook that is sent again under its own id is one webhook.
+    let hook = Effect::SendWebhook(Box::new(webhook(&job(3), 5)));
+    write(&store, &job(3), vec![hook.clone()], 0).await;
+    let again = write(&store, &next(&job(3)), vec![hook], 0).await;
+    assert_eq!(again, [Uuid::from_u128(5)]);
+    assert_eq!(
+        store.deliveries(job_id(3), 9).await.expect("reads").len(),
+        1
+    );
+}

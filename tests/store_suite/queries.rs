@@ -1,0 +1,370 @@
+//! Listings, counts, purging, closing.
+
+use std::collections::BTreeMap;
+
+use avtomatika::base::JobId;
+use avtomatika::domain::{EventKind, Job, JobStatus};
+use avtomatika::engine::{Effect, Signal};
+use avtomatika::store::{CommitError, Delivery, Due, JobQuery, StoreError};
+
+use crate::Store;
+use crate::fixtures::*;
+
+async fn put_job(store: &Store, job: Job) {
+    store
+        .commit(commit(job, vec![], vec![]))
+        .await
+        .expect("commits");
+}
+
+async fn list(store: &Store, query: JobQuery) -> Vec<JobId> {
+    let jobs = store.list(query).await.expect("lists");
+    jobs.into_iter().map(|job| job.id).collect()
+}
+
+fn ids(numbers: &[u16]) -> Vec<JobId> {
+    numbers.iter().map(|n| job_id(*n)).collect()
+}
+
+pub async fn lists_newest_first_with_a_cursor(store: Store) {
+    for n in [3, 1, 5, 2, 4] {
+        put_job(&store, job(n)).await;
+    }
+    let page = |after: Option<u16>, limit| JobQuery {
+        after: after.map(job_id),
+        limit,
+        ..JobQuery::default()
+    };
+    assert_eq!(list(&store, page(None, 9)).await, ids(&[5, 4, 3, 2, 1]));
+    assert_eq!(list(&store, page(None, 2)).await, ids(&[5, 4]));
+    assert_eq!(list(&store, page(Some(4), 2)).await, ids(&[3, 2]));
+    assert_eq!(list(&store, page(Some(1), 2)).await, ids(&[]));
+    assert_eq!(list(&store, page(Some(900), 9)).await.len(), 5);
+    assert_eq!(list(&store, page(None, 0)).await, ids(&[]));
+    assert_eq!(
+        store.list(page(None, 1)).await.expect("lists"),
+        [job(5)],
+        "whole records"
+    );
+}
+
+pub async fn filters(store: Store) {
+    for n in 1..=6 {
+        let mut job = job(n);
+        if n % 2 == 0 {
+            job.client.id = "other".into();
+        }
+        if n > 3 {
+            job.status = JobStatus::WaitingForHuman;
+            job.blueprint = "review".to_owned();
+        }
+        job.labels.insert(
+            "team".to_owned(),
+            if n < 5 { "blue" } else { "red" }.to_owned(),
+        );
+        if n == 2 {
+            job.labels
+                .insert("tier".to_owned(), "gold' OR 1=1 --".to_owned());
+        }
+        put_job(&store, job).await;
+    }
+    let all = || JobQuery {
+        limit: 9,
+        ..JobQuery::default()
+    };
+    let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    let human = vec![JobStatus::WaitingForHuman];
+    let either = vec![JobStatus::WaitingForHuman, JobStatus::WaitingForWorker];
+    let cases = [
+        (
+            JobQuery {
+                client: Some("other".into()),
+                ..all()
+            },
+            vec![6, 4, 2],
+        ),
+        (
+            JobQuery {
+                client: Some("nobody".into()),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            JobQuery {
+                statuses: human.clone(),
+                ..all()
+            },
+            vec![6, 5, 4],
+        ),
+        (
+            JobQuery {
+                statuses: either,
+                ..all()
+            },
+            vec![6, 5, 4, 3, 2, 1],
+        ),
+        (
+            JobQuery {
+                statuses: vec![JobStatus::Failed],
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            JobQuery {
+                blueprint: Some("review".to_owned()),
+                ..all()
+            },
+            vec![6, 5, 4],
+        ),
+        (
+            JobQuery {
+                created_from: Some(at(3)),
+                created_to: Some(at(5)),
+                ..all()
+            },
+            vec![4, 3],
+        ),
+        (
+            JobQuery {
+                labels: labels(&[("team", "red")]),
+                ..all()
+            },
+            vec![6, 5],
+        ),
+        (
+            JobQuery {
+                labels: labels(&[("tier", "gold' OR 1=1 --")]),
+                ..all()
+            },
+            vec![2],
+        ),
+        (
+            JobQuery {
+                labels: labels(&[("team", "red"), ("tier", "gold' OR 1=1 --")]),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            JobQuery {
+                client: Some("other".into()),
+                statuses: human,
+                blueprint: Some("review".to_owned()),
+                labels: labels(&[("team", "red")]),
+                created_from: Some(at(1)),
+                created_to: Some(at(100)),
+                after: Some(job_id(7)),
+                limit: 1,
+            },
+            vec![6],
+        ),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(
+            list(&store, query.clone()).await,
+            ids(&expected),
+            "{query:?}"
+        );
+    }
+    // A status filter follows the job.
+    let failed = ended(&job(1), JobStatus::Failed, at(1));
+    put_job(&store, failed).await;
+    let query = JobQuery {
+        statuses: vec![JobStatus::Failed],
+        ..all()
+    };
+    assert_eq!(list(&store, query).await, ids(&[1]));
+}
+
+pub async fn counts_by_status(store: Store) {
+    assert_eq!(store.counts(None).await.expect("counts"), BTreeMap::new());
+    for n in 1..=5 {
+        let mut job = job(n);
+        job.client.id = if n < 3 { "acme" } else { "other" }.into();
+        put_job(&store, job).await;
+    }
+    put_job(&store, ended(&job(1), JobStatus::Finished, at(9))).await;
+    let counts = |pairs: &[(JobStatus, u64)]| pairs.iter().copied().collect::<BTreeMap<_, _>>();
+    let waiting = JobStatus::WaitingForWorker;
+    let all = counts(&[(waiting, 4), (JobStatus::Finished, 1)]);
+    assert_eq!(store.counts(None).await.expect("counts"), all);
+    let acme = counts(&[(waiting, 1), (JobStatus::Finished, 1)]);
+    assert_eq!(
+        store.counts(Some(&"acme".into())).await.expect("counts"),
+        acme
+    );
+    assert_eq!(
+        store.counts(Some(&"nobody".into())).await.expect("counts"),
+        BTreeMap::new()
+    );
+}
+
+pub async fn purges_what_is_over(store: Store) {
+    for n in 1..=4 {
+        let mut job = job(n);
+        job.labels.insert("team".to_owned(), "blue".to_owned());
+        let effects = vec![
+            put(&task(&job, None, 1)),
+            Effect::Record(Box::new(event(&job, 0, EventKind::JobCreated))),
+            Effect::SendWebhook(Box::new(webhook(&job, u128::from(n)))),
+        ];
+        let guards = vec![key_guard(&format!("k{n}"), "f")];
+        let written = store
+            .commit(commit(job, effects, guards))
+            .await
+            .expect("commits")
+            .outbox;
+        store
+            .settle_outbox(written[0], Delivery::Delivered, NOW)
+            .await
+            .expect("settles");
+    }
+    put_job(&store, ended(&job(1), JobStatus::Finished, at(200))).await;
+    put_job(&store, ended(&job(2), JobStatus::Cancelled, at(100))).await;
+    put_job(&store, ended(&job(3), JobStatus::Failed, at(900))).await;
+    assert_eq!(store.purge(at(99), 9).await.expect("purges"), ids(&[]));
+    assert_eq!(
+        store.purge(at(200), 9).await.expect("purges"),
+        ids(&[2, 1]),
+        "oldest first"
+    );
+    for n in [1, 2] {
+        assert_eq!(store.load(job_id(n)).await.expect("loads"), None);
+        let task = task(&job(n), None, 1);
+        assert_eq!(store.load_task(&task.id).await.expect("loads"), None);
+        assert_eq!(store.by_job(job_id(n), None, 9).await.expect("reads"), []);
+        assert_eq!(store.deliveries(job_id(n), 9).await.expect("reads"), []);
+    }
+    assert_eq!(
+        store.by_job(job_id(3), None, 9).await.expect("reads").len(),
+        1
+    );
+    assert_eq!(
+        store.deliveries(job_id(4), 9).await.expect("reads").len(),
+        1
+    );
+    assert!(
+        store.load(job_id(4)).await.expect("loads").is_some(),
+        "has not ended"
+    );
+    let acme = "acme".into();
+    let known = store.find_by_key(&acme, "k1", NOW).await.expect("reads");
+    assert_eq!(
+        known.expect("keys have a time of their own").job_id,
+        job_id(1)
+    );
+    store.purge(at(86_400_000), 9).await.expect("purges");
+    assert_eq!(
+        store.find_by_key(&acme, "k1", NOW).await.expect("reads"),
+        None
+    );
+    let labels = [("team".to_owned(), "blue".to_owned())].into();
+    assert_eq!(
+        list(
+            &store,
+            JobQuery {
+                labels,
+                limit: 9,
+                ..JobQuery::default()
+            }
+        )
+        .await,
+        ids(&[4])
+    );
+}
+
+pub async fn purges_in_bounded_portions(store: Store) {
+    // More rows than one of SQLite's steps deletes.
+    let big = job(1);
+    let lines = (0..1300).map(|n| Effect::Record(Box::new(event(&big, n, EventKind::Log))));
+    let tasks = (0..700).map(|branch| put(&task(&big, Some(branch), 1)));
+    let effects = lines.chain(tasks).collect();
+    store
+        .commit(commit(big.clone(), effects, vec![]))
+        .await
+        .expect("commits");
+    put_job(&store, ended(&big, JobStatus::Finished, at(1))).await;
+    for n in 2..=5 {
+        put_job(&store, job(n)).await;
+        put_job(
+            &store,
+            ended(&job(n), JobStatus::Finished, at(i64::from(n))),
+        )
+        .await;
+    }
+    assert_eq!(store.purge(at(99), 2).await.expect("purges"), ids(&[1, 2]));
+    assert_eq!(store.by_job(big.id, None, 9).await.expect("reads"), []);
+    assert_eq!(store.branches(big.id, 1).await.expect("reads"), []);
+    assert_eq!(store.queued_tasks(None, 9).await.expect("reads"), []);
+    assert_eq!(
+        store.purge(at(99), 9).await.expect("purges"),
+        ids(&[3, 4, 5])
+    );
+    assert_eq!(store.purge(at(99), 9).await.expect("purges"), ids(&[]));
+}
+
+pub async fn waits_with_purging_for_pending_messages(store: Store) {
+    put_job(&store, job(1)).await;
+    let tell = Effect::Signal(Signal::CancelChild {
+        child: job_id(9),
+        reason: String::new(),
+    });
+    let last = commit(
+        ended(&job(1), JobStatus::Cancelled, at(1)),
+        vec![tell],
+        vec![],
+    );
+    let written = store.commit(last).await.expect("commits").outbox;
+    assert_eq!(store.purge(at(9), 9).await.expect("purges"), ids(&[]));
+    store
+        .settle_outbox(written[0], Delivery::Delivered, at(9))
+        .await
+        .expect("settles");
+    assert_eq!(store.purge(at(9), 9).await.expect("purges"), ids(&[1]));
+}
+
+pub async fn finds_nothing_in_an_empty_store(store: Store) {
+    store.health().await.expect("is well");
+    assert_eq!(store.load(job_id(1)).await.expect("loads"), None);
+    assert_eq!(
+        store
+            .load_task(&"task-unknown".into())
+            .await
+            .expect("loads"),
+        None
+    );
+    assert_eq!(store.due(at(1), 9).await.expect("reads"), Due::default());
+    assert_eq!(
+        store.take_outbox(at(1), at(2), 9).await.expect("claims"),
+        []
+    );
+    assert_eq!(store.list_workers().await.expect("reads"), []);
+    assert_eq!(store.purge(at(1), 9).await.expect("purges"), []);
+    assert!(store.data_stores("render").await.expect("reads").is_empty());
+}
+
+pub async fn closes(store: Store) {
+    put_job(&store, job(1)).await;
+    store.close().await;
+    store.close().await;
+    let is_closed = |error: StoreError| matches!(error, StoreError::Unavailable(_));
+    assert!(is_closed(
+        store.load(job_id(1)).await.expect_err("is closed")
+    ));
+    assert!(is_closed(store.health().await.expect_err("is closed")));
+    assert!(is_closed(
+        store.list_workers().await.expect_err("is closed")
+    ));
+    let refused = store.commit(commit(job(2), vec![], vec![])).await;
+    assert!(matches!(
+        refused,
+        Err(CommitError::Store(StoreError::Unavailable(_)))
+    ));
+}

@@ -1,0 +1,89 @@
+//! What lies beside the jobs: data stores, history, blueprints.
+
+use avtomatika::domain::EventKind;
+use avtomatika::engine::Effect;
+use serde_json::json;
+
+use crate::Store;
+use crate::fixtures::*;
+
+pub async fn keeps_data_stores_by_blueprint(store: Store) {
+    let put = |name: &str, key: &str, value| Effect::PutData {
+        store: name.to_owned(),
+        key: key.to_owned(),
+        value,
+    };
+    let effects = vec![
+        put("users", "b", json!({"ratio": 0.1})),
+        put("users", "a", json!(1)),
+        put("users", "a", json!([2])),
+        put("other", "x", json!(null)),
+    ];
+    store
+        .commit(commit(job(1), effects, vec![]))
+        .await
+        .expect("commits");
+    let stores = store.data_stores("render").await.expect("reads");
+    assert_eq!(
+        serde_json::to_string(&stores).expect("writes"),
+        r#"{"other":{"x":null},"users":{"a":[2],"b":{"ratio":0.1}}}"#
+    );
+    assert!(
+        store
+            .data_stores("another")
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+}
+
+pub async fn keeps_history_once_and_in_order(store: Store) {
+    let first = job(1);
+    let second = next(&first);
+    let lines = [
+        event(&first, 0, EventKind::JobCreated),
+        event(&first, 1, EventKind::StateStarted),
+        event(&second, 0, EventKind::StateFinished),
+    ];
+    let record = |n: usize| Effect::Record(Box::new(lines[n].clone()));
+    store
+        .commit(commit(first.clone(), vec![record(0), record(1)], vec![]))
+        .await
+        .expect("commits");
+    let mut altered = lines[0].clone();
+    altered.state = "altered".to_owned();
+    let more = vec![
+        lines[2].clone(),
+        altered,
+        event(&job(2), 0, EventKind::JobCreated),
+    ];
+    store.append(more).await.expect("appends");
+    store.append(lines.to_vec()).await.expect("appends");
+    let read = |after, limit| store.by_job(first.id, after, limit);
+    assert_eq!(read(None, 10).await.expect("reads"), lines);
+    assert_eq!(read(None, 2).await.expect("reads"), lines[..2]);
+    assert_eq!(read(Some((1, 0)), 10).await.expect("reads"), lines[1..]);
+    assert_eq!(read(Some((1, 1)), 10).await.expect("reads"), lines[2..]);
+    assert_eq!(read(Some((2, 0)), 10).await.expect("reads"), []);
+}
+
+pub async fn pins_blueprints(store: Store) {
+    let source = async |name: &str, revision: &str| {
+        store.blueprint_source(name, revision).await.expect("reads")
+    };
+    store
+        .put_blueprint("render", "r1", "the first")
+        .await
+        .expect("stores");
+    store
+        .put_blueprint("render", "r1", "not any more")
+        .await
+        .expect("stores");
+    store
+        .put_blueprint("render", "r2", "the second")
+        .await
+        .expect("stores");
+    assert_eq!(source("render", "r1").await.as_deref(), Some("the first"));
+    assert_eq!(source("render", "r2").await.as_deref(), Some("the second"));
+    assert_eq!(source("render", "r3").await, None);
+}

@@ -1,0 +1,336 @@
+//! What only a file has: versions, damage, a second opener, other programs at work on it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use avtomatika::domain::EventKind;
+use avtomatika::domain::task::Answer;
+use avtomatika::engine::Effect;
+use avtomatika::store::{
+    CommitError, Durability, HistoryStore, JobQuery, JobStore, SqliteSettings, SqliteStore,
+    StoreError, Synchronous, TokenKind, TokenRecord, WorkerStore,
+};
+use futures::future::join_all;
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use crate::fixtures::*;
+
+fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(path, &SqliteSettings::default()).expect("opens")
+}
+
+fn refusal(path: &Path) -> StoreError {
+    SqliteStore::open(path, &SqliteSettings::default()).expect_err("is refused")
+}
+
+#[tokio::test]
+async fn reopening_keeps_everything() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let job = job(1);
+    let task = task(&job, None, 1);
+    let hook = webhook(&job, 5);
+    let line = event(&job, 0, EventKind::JobCreated);
+    let token = TokenRecord {
+        hash: "h".to_owned(),
+        kind: TokenKind::Access,
+        worker: "w1".into(),
+        family: Uuid::from_u128(1),
+        expires_at: at(9),
+    };
+    let store = open(&path);
+    let effects = vec![
+        put(&task),
+        Effect::Record(Box::new(line.clone())),
+        Effect::SendWebhook(Box::new(hook.clone())),
+        Effect::PutData {
+            store: "s".to_owned(),
+            key: "k".to_owned(),
+            value: 0.1.into(),
+        },
+    ];
+    let guards = vec![key_guard("k", "f"), quota_guard("acme", "2026-11", 1)];
+    store
+        .commit(commit(job.clone(), effects, guards))
+        .await
+        .expect("commits");
+    let leased = store
+        .lease_task(&task.id, lease("w1", 10))
+        .await
+        .expect("leases");
+    store.put_worker(worker("w1", 100)).await.expect("stores");
+    store
+        .adjust_reputation(&"w1".into(), -0.5)
+        .await
+        .expect("changes");
+    store.put_tokens(vec![token.clone()]).await.expect("stores");
+    store
+        .put_blueprint("render", "r1", "source")
+        .await
+        .expect("stores");
+    store.close().await;
+    // The second time without a farewell.
+    drop(open(&path));
+
+    let store = open(&path);
+    assert_eq!(store.load(job.id).await.expect("loads"), Some(job.clone()));
+    assert_eq!(store.load_task(&task.id).await.expect("loads"), leased);
+    assert_eq!(store.by_job(job.id, None, 9).await.expect("reads"), [line]);
+    assert_eq!(
+        store.deliveries(job.id, 9).await.expect("reads")[0].id,
+        hook.id
+    );
+    assert_eq!(
+        store.data_stores("render").await.expect("reads")["s"]["k"],
+        0.1
+    );
+    assert_eq!(
+        store.find_access_token("h").await.expect("reads"),
+        Some(token)
+    );
+    assert!((store.list_workers().await.expect("reads")[0].reputation - 0.5).abs() < 1e-9);
+    let source = store.blueprint_source("render", "r1").await.expect("reads");
+    assert_eq!(source.as_deref(), Some("source"));
+    let key = commit(crate::fixtures::job(2), vec![], vec![key_guard("k", "f")]);
+    assert!(matches!(
+        store.commit(key).await,
+        Err(CommitError::KeyTaken { .. })
+    ));
+    let quota = vec![quota_guard("acme", "2026-11", 1)];
+    let refused = store
+        .commit(commit(crate::fixtures::job(2), vec![], quota))
+        .await;
+    assert!(matches!(
+        refused,
+        Err(CommitError::QuotaExceeded { limit: 1 })
+    ));
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_stays_readable() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let db = Connection::open(&path).expect("opens");
+    db.execute_batch(include_str!("../data/store_v1.sql"))
+        .expect("runs");
+    drop(db);
+    let store = open(&path);
+    let jobs = store
+        .list(JobQuery {
+            limit: 9,
+            ..JobQuery::default()
+        })
+        .await
+        .expect("lists");
+    assert_eq!(jobs.len(), 2);
+    for job in &jobs {
+        let tasks = store.open_tasks(job.id, 9).await.expect("reads");
+        let lines = store.by_job(job.id, None, 9).await.expect("reads");
+        let hooks = store.deliveries(job.id, 9).await.expect("reads");
+        assert_eq!(
+            (tasks.len(), lines.len(), hooks.len()),
+            (2, 1, 1),
+            "{}",
+            job.id
+        );
+        let ended = store.branches(job.id, job.visit).await.expect("reads");
+        assert!(ended.iter().any(|task| task.report.is_some()));
+        let messages = store.take_outbox(at(1_000_000), at(1_000_001), 9).await;
+        messages.expect("reads");
+        let step = commit(
+            next(job),
+            vec![Effect::EndTasks { visit: job.visit }],
+            vec![],
+        );
+        store.commit(step).await.expect("goes on");
+    }
+    assert_eq!(store.list_workers().await.expect("reads").len(), 1);
+    assert!(
+        store
+            .find_access_token("access-1")
+            .await
+            .expect("reads")
+            .is_some()
+    );
+    assert!(
+        store
+            .find_by_key(&"acme".into(), "k1", NOW)
+            .await
+            .expect("reads")
+            .is_some()
+    );
+    assert_eq!(store.data_stores("render").await.expect("reads").len(), 1);
+    assert!(
+        store
+            .blueprint_source("render", "r1")
+            .await
+            .expect("reads")
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn refuses_what_it_cannot_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("newer.db");
+    drop(open(&path));
+    let db = Connection::open(&path).expect("opens");
+    db.pragma_update(None, "user_version", 999).expect("sets");
+    drop(db);
+    match refusal(&path) {
+        StoreError::Corrupt(text) => {
+            assert!(
+                text.contains("version 999") && text.contains("newer"),
+                "{text}"
+            );
+        }
+        other @ StoreError::Unavailable(_) => panic!("{other}"),
+    }
+    let path = folder.path().join("letter.db");
+    std::fs::write(&path, "Dear reader, this is no database. ".repeat(100)).expect("writes");
+    assert!(matches!(refusal(&path), StoreError::Corrupt(_)));
+    let path = folder.path().join("no/such/folder/jobs.db");
+    assert!(matches!(refusal(&path), StoreError::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn refuses_a_second_opener_until_the_first_has_closed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let first = open(&path);
+    let error = refusal(&path);
+    assert!(
+        error.to_string().contains("in use by another orchestrator"),
+        "{error}"
+    );
+    first.health().await.expect("is not disturbed");
+    first.close().await;
+    let second = open(&path);
+    drop(first);
+    second.health().await.expect("is not disturbed either");
+}
+
+#[tokio::test]
+async fn damaged_records_are_reported_and_disturb_nobody_else() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let store = open(&path);
+    let mut broken = job(1);
+    broken.wake_at = Some(at(5));
+    let task = task(&broken, None, 1);
+    let hook = Effect::SendWebhook(Box::new(webhook(&broken, 5)));
+    let effects = vec![put(&task), hook];
+    store
+        .commit(commit(broken.clone(), effects, vec![]))
+        .await
+        .expect("commits");
+    let db = Connection::open(&path).expect("opens");
+    for table in ["jobs", "tasks", "outbox"] {
+        db.execute(&format!("UPDATE {table} SET body = '{{\"id\": 7'"), [])
+            .expect("damages");
+    }
+    drop(db);
+    let is_corrupt = |error: StoreError| matches!(error, StoreError::Corrupt(_));
+    assert!(is_corrupt(
+        store.load(broken.id).await.expect_err("is damaged")
+    ));
+    assert!(is_corrupt(
+        store.load_task(&task.id).await.expect_err("is damaged")
+    ));
+    assert!(is_corrupt(
+        store
+            .lease_task(&task.id, lease("w", 1))
+            .await
+            .expect_err("is damaged")
+    ));
+    assert!(is_corrupt(
+        store
+            .take_outbox(at(99_999), at(99_999), 9)
+            .await
+            .expect_err("is damaged")
+    ));
+    assert!(is_corrupt(
+        store
+            .deliveries(broken.id, 9)
+            .await
+            .expect_err("is damaged")
+    ));
+
+    // In one batch with it, others come through; of the damaged one nothing is stored.
+    let end = Effect::EndTask {
+        id: task.id.clone(),
+        answer: Answer::None,
+        report: None,
+    };
+    let line = Effect::Record(Box::new(event(&next(&broken), 0, EventKind::Log)));
+    let bad = store.commit(commit(next(&broken), vec![line, end], vec![]));
+    let good = (10..40).map(|n| store.commit(commit(job(n), vec![], vec![])));
+    let (bad, good) = tokio::join!(bad, join_all(good));
+    assert!(
+        matches!(bad, Err(CommitError::Store(StoreError::Corrupt(_)))),
+        "{bad:?}"
+    );
+    assert!(good.iter().all(Result::is_ok));
+    assert_eq!(store.by_job(broken.id, None, 9).await.expect("reads"), []);
+    let db = Connection::open(&path).expect("opens");
+    let revision: i64 = db
+        .query_row(
+            "SELECT revision FROM jobs WHERE id = ?1",
+            [broken.id.0.as_bytes()],
+            |r| r.get(0),
+        )
+        .expect("reads");
+    assert_eq!(revision, 1);
+}
+
+#[tokio::test]
+async fn is_unavailable_while_another_program_writes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let settings = SqliteSettings {
+        synchronous: Synchronous::Normal,
+        call_timeout: Duration::from_millis(100),
+        ..SqliteSettings::default()
+    };
+    let store = SqliteStore::open(&path, &settings).expect("opens");
+    assert_eq!(store.durability(), Durability::Os);
+    let db = Connection::open(&path).expect("opens");
+    db.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let late = store.commit(commit(job(1), vec![], vec![])).await;
+    assert!(
+        matches!(late, Err(CommitError::Store(StoreError::Unavailable(_)))),
+        "{late:?}"
+    );
+    assert_eq!(store.load(job_id(1)).await.expect("reads go on"), None);
+    db.execute_batch("ROLLBACK").expect("unlocks");
+    // The writer has that call in hand still; the next one waits for it at most as long as SQLite
+    // sleeps between two looks at the lock.
+    let mut tries = 0;
+    while store.commit(commit(job(2), vec![], vec![])).await.is_err() {
+        tries += 1;
+        assert!(tries < 100, "the store has not recovered");
+        if store.load(job_id(2)).await.expect("reads").is_some() {
+            break;
+        }
+    }
+    assert!(store.load(job_id(2)).await.expect("reads").is_some());
+}
+
+#[test]
+fn durability_follows_the_setting() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (synchronous, expected) in [
+        (Synchronous::Full, Durability::Fsync),
+        (Synchronous::Normal, Durability::Os),
+        (Synchronous::Off, Durability::None),
+    ] {
+        let settings = SqliteSettings {
+            synchronous,
+            ..SqliteSettings::default()
+        };
+        let path = folder.path().join("jobs.db");
+        let store = SqliteStore::open(&path, &settings).expect("opens");
+        assert_eq!(store.durability(), expected);
+    }
+}
