@@ -1,0 +1,362 @@
+//! A shell over the memory store, with a clock that follows tokio's paused time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use avtomatika::base::{ClientId, Clock, Entropy, JobId, Secret, Timestamp, WorkerId};
+use avtomatika::domain::worker::{Capabilities, Resources, SkillInfo, WorkerStatus};
+use avtomatika::domain::{ClientRef, Job, Object, Task, TaskReport, Worker};
+use avtomatika::runtime::{
+    NewJob, Ports, Reported, Runtime, SendFailure, Settings, WebhookRequest, WebhookSecrets,
+    WebhookSender,
+};
+use avtomatika::store::{BlobBody, BlobError, BlobInfo, BlobStore, MemoryStore};
+use serde_json::Value;
+
+/// Several blueprints, separated by lines of dashes.
+pub const BLUEPRINTS: &str = r#"
+blueprint: one
+start: work
+states:
+  work:
+    dispatch: { skill: work, params: { x: "{{ initial_data.x | default(0) }}" } }
+    on: { success: finished }
+  finished: { end: finished }
+---
+blueprint: valued
+start: work
+states:
+  work:
+    dispatch: { skill: work, params: {}, strategy: best_value }
+    on: { success: finished }
+  finished: { end: finished }
+---
+blueprint: chain
+start: first
+states:
+  first:
+    dispatch: { skill: work, params: {} }
+    on: { success: second }
+  second:
+    dispatch: { skill: second, params: {} }
+    on: { success: finished }
+  finished: { end: finished }
+---
+blueprint: sleeper
+start: nap
+states:
+  nap:
+    wait: { for: 10s }
+    go_to: finished
+  finished: { end: finished }
+---
+blueprint: nested
+start: child
+states:
+  child:
+    run: { blueprint: one, input: { x: "{{ initial_data.x | default(0) }}" } }
+    on: { success: finished, failure: failed }
+  finished: { end: finished }
+  failed: { end: failed }
+"#;
+
+/// Follows tokio's time, paused or not.
+struct TokioClock {
+    start: tokio::time::Instant,
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_795_422_154_000).after(self.start.elapsed())
+    }
+}
+
+/// Counts: unpredictable enough for a test, and the same every time.
+#[derive(Default)]
+struct CountingEntropy(AtomicU64);
+
+impl Entropy for CountingEntropy {
+    fn fill(&self, buffer: &mut [u8]) {
+        let number = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let digest = avtomatika::base::crypto::sha256(&[&number]);
+        for (index, byte) in buffer.iter_mut().enumerate() {
+            *byte = digest[index % digest.len()];
+        }
+    }
+}
+
+/// Keeps what is sent, and refuses as much as it is told to.
+#[derive(Default)]
+pub struct Receiver {
+    sent: Mutex<Vec<WebhookRequest>>,
+    refuse: AtomicU64,
+    came: tokio::sync::Notify,
+}
+
+impl Receiver {
+    pub fn refuse_next(&self, count: u64) {
+        self.refuse.store(count, Ordering::Relaxed);
+    }
+
+    pub async fn wait_for(&self, count: usize) -> Vec<WebhookRequest> {
+        loop {
+            let came = self.came.notified();
+            {
+                let sent = self.sent.lock().unwrap();
+                if sent.len() >= count {
+                    return sent.clone();
+                }
+            }
+            came.await;
+        }
+    }
+}
+
+#[async_trait]
+impl WebhookSender for Receiver {
+    async fn send(&self, request: WebhookRequest) -> Result<(), SendFailure> {
+        self.sent.lock().unwrap().push(request);
+        self.came.notify_waiters();
+        let refused = self
+            .refuse
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        match refused {
+            Ok(_) => Err(SendFailure {
+                is_final: false,
+                reason: "503".to_owned(),
+            }),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+struct OneSecret;
+
+impl WebhookSecrets for OneSecret {
+    fn secret(&self, _client: &ClientId) -> Option<Secret> {
+        Some(Secret::from("hook-secret"))
+    }
+}
+
+/// The world of one test.
+pub struct Fixture {
+    pub runtime: Runtime,
+    pub webhooks: Arc<Receiver>,
+    ports: Ports,
+}
+
+impl Fixture {
+    pub async fn start() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let webhooks = Arc::new(Receiver::default());
+        let ports = Ports {
+            jobs: store.clone(),
+            workers: store.clone(),
+            history: store,
+            blobs: Arc::new(NoBlobs),
+            clock: Arc::new(TokioClock {
+                start: tokio::time::Instant::now(),
+            }),
+            entropy: Arc::new(CountingEntropy::default()),
+            webhooks: webhooks.clone(),
+            secrets: Arc::new(OneSecret),
+        };
+        Self::begin(ports, webhooks, BLUEPRINTS).await
+    }
+
+    async fn begin(ports: Ports, webhooks: Arc<Receiver>, blueprints: &str) -> Self {
+        let runtime = Runtime::start(ports.clone(), Settings::default())
+            .await
+            .unwrap();
+        let world = Self {
+            runtime,
+            webhooks,
+            ports,
+        };
+        let problems = world.load(blueprints).await;
+        assert_eq!(problems, Vec::<String>::new());
+        world
+    }
+
+    /// Another process takes over; the first one just stops looking.
+    pub async fn restart(self) -> Self {
+        self.restart_with(BLUEPRINTS).await
+    }
+
+    pub async fn restart_with(self, blueprints: &str) -> Self {
+        self.runtime.begin_shutdown();
+        Self::begin(self.ports, self.webhooks, blueprints).await
+    }
+
+    pub async fn load(&self, blueprints: &str) -> Vec<String> {
+        let files = blueprints
+            .split("---")
+            .enumerate()
+            .map(|(number, text)| (format!("{number}.yaml"), text.to_owned()))
+            .collect();
+        let problems = self.runtime.load_blueprints(files).await.unwrap();
+        problems
+            .into_iter()
+            .map(|problem| problem.message)
+            .collect()
+    }
+
+    pub async fn worker(&self, id: &str, skills: &[&str]) -> WorkerId {
+        self.runtime.register(worker(id, skills)).await.unwrap().id
+    }
+
+    pub async fn priced_worker(&self, id: &str, price: f64) -> WorkerId {
+        let mut worker = worker(id, &["work"]);
+        worker.capabilities.cost_per_skill = Some(BTreeMap::from([("work".to_owned(), price)]));
+        self.runtime.register(worker).await.unwrap().id
+    }
+
+    pub async fn submit(&self, blueprint: &str, input: Value) -> JobId {
+        self.runtime
+            .submit(blueprint, new_job(input))
+            .await
+            .unwrap()
+            .job_id
+    }
+
+    /// Submits once the polls of the same test are open.
+    pub async fn submit_later(&self, blueprint: &str, input: Value) -> JobId {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.submit(blueprint, input).await
+    }
+
+    /// Polls for a task and takes it over.
+    pub async fn take(&self, worker: &WorkerId) -> Task {
+        let handout = self
+            .runtime
+            .poll(worker, Duration::from_mins(10))
+            .await
+            .unwrap();
+        let handout = handout.expect("a task comes");
+        let task = handout.task().clone();
+        handout.delivered();
+        task
+    }
+
+    pub async fn report(&self, worker: &WorkerId, task: &Task, report: TaskReport) {
+        let answer = self
+            .runtime
+            .report(worker, task.job_id, &task.id, report)
+            .await
+            .unwrap();
+        assert!(matches!(answer, Reported::Accepted(_)), "{answer:?}");
+    }
+
+    pub async fn job(&self, id: JobId) -> Job {
+        self.runtime
+            .job(id)
+            .await
+            .unwrap()
+            .expect("the job is there")
+    }
+
+    /// Waits, on virtual time, until the job has ended.
+    pub async fn ended(&self, id: JobId) -> Job {
+        self.until(async || self.job(id).await.status.is_terminal())
+            .await;
+        self.job(id).await
+    }
+
+    /// Waits, on virtual time, until something holds; at most a virtual hour.
+    pub async fn until(&self, holds: impl AsyncFn() -> bool) {
+        for _ in 0..36_000 {
+            if holds().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("did not come to pass within a virtual hour");
+    }
+
+    /// Waits until a change of reputation that is on its way has arrived: virtual time passes only
+    /// when nothing else can run.
+    pub async fn settle_reputation(&self) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    pub async fn stop(self) {
+        self.runtime.shutdown().await;
+    }
+}
+
+fn worker(id: &str, skills: &[&str]) -> Worker {
+    Worker {
+        id: id.into(),
+        worker_type: "test".to_owned(),
+        skills: skills
+            .iter()
+            .map(|name| SkillInfo {
+                name: (*name).to_owned(),
+                ..SkillInfo::default()
+            })
+            .collect(),
+        available_skills: None,
+        hot_skills: Vec::new(),
+        skills_hash: None,
+        resources: Resources::default(),
+        installed_software: BTreeMap::new(),
+        installed_artifacts: Vec::new(),
+        capabilities: Capabilities::default(),
+        metadata: None,
+        status: WorkerStatus::Idle,
+        usage: None,
+        current_tasks: Vec::new(),
+        reputation: 1.0,
+        registered_at: Timestamp(0),
+        last_seen: Timestamp(0),
+        expires_at: Timestamp(0),
+    }
+}
+
+pub fn new_job(input: Value) -> NewJob {
+    let client = ClientRef {
+        id: "tester".into(),
+        plan: "none".to_owned(),
+        params: Object::new(),
+    };
+    NewJob::new(client, input)
+}
+
+/// Returns a JSON object's members.
+pub fn data(value: Value) -> Object {
+    match value {
+        Value::Object(members) => members,
+        other => panic!("{other} is not an object"),
+    }
+}
+
+/// Holds nothing: no test here is about files.
+struct NoBlobs;
+
+#[async_trait]
+impl BlobStore for NoBlobs {
+    async fn put(&self, key: &str, _body: BlobBody, _max: u64) -> Result<BlobInfo, BlobError> {
+        Err(BlobError::InvalidKey(key.to_owned()))
+    }
+
+    async fn get(&self, _key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {
+        Ok(None)
+    }
+
+    async fn list(&self, _prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
+        Ok(Vec::new())
+    }
+
+    async fn delete_prefix(&self, _prefix: &str) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    fn uri(&self, key: &str) -> String {
+        key.to_owned()
+    }
+}
