@@ -1,3 +1,10 @@
-//! The binary.
+//! The binary: reads the command line, runs the role, exits by its outcome.
 
-fn main() {}
+use std::process::ExitCode;
+
+use avtomatika::roles::{self, cli::Cli};
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    roles::run(Cli::parse()).into()
+}

@@ -1,1 +1,108 @@
-//! Floor 7: the roles.
+//! Floor 7: the roles. Each file is one role: it builds what the role needs and nothing else.
+
+pub mod cli;
+pub mod context;
+pub mod exit;
+pub mod operator;
+pub mod printer;
+pub mod remote;
+pub mod scheduler;
+pub mod submit;
+pub mod webhook_sink;
+
+use cli::{Cli, Command};
+use context::Context;
+use exit::{Exit, RoleResult};
+use printer::Printer;
+
+/// Runs the command line to its end and returns how it ended.
+///
+/// Owns the signals: the first one asks the role to stop, the second one ends the process.
+pub fn run(cli: Cli) -> Exit {
+    let no_color = context::env("NO_COLOR").is_some();
+    let printer = Printer::new(cli.output, no_color, cli.quiet);
+    let context = Context::new(printer.clone(), cli.log);
+    crate::net::install_crypto();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            printer.failure(&exit::Failure::internal(format!("no runtime: {error}")));
+            return Exit::Internal;
+        }
+    };
+    let ended = runtime.block_on(until_signalled(cli.command, &context));
+    // A thread that still waits for a line from the terminal must not keep the process.
+    runtime.shutdown_background();
+    match ended {
+        Ok(exit) => exit,
+        Err(failure) => {
+            printer.failure(&failure);
+            failure.exit
+        }
+    }
+}
+
+async fn until_signalled(command: Command, context: &Context) -> RoleResult {
+    let mut role = std::pin::pin!(dispatch(command, context));
+    loop {
+        tokio::select! {
+            ended = &mut role => return ended,
+            () = stop_signal() => {
+                if context.stop.is_cancelled() {
+                    return Ok(Exit::Interrupted);
+                }
+                context.stop.cancel();
+            }
+        }
+    }
+}
+
+async fn dispatch(command: Command, context: &Context) -> RoleResult {
+    let level = command.default_log_level();
+    match command {
+        Command::Submit(args) => {
+            context.init_logging(level)?;
+            Box::pin(submit::run(args, context)).await
+        }
+        Command::Scheduler(args) => {
+            context.init_logging(level)?;
+            Box::pin(scheduler::run(args, context)).await
+        }
+        Command::WebhookSink(args) => {
+            context.init_logging(level)?;
+            Box::pin(webhook_sink::run(args, context)).await
+        }
+        Command::Jobs(verb) => Box::pin(operator::jobs::run(verb, context)).await,
+        Command::Workers(verb) => Box::pin(operator::workers::run(verb, context)).await,
+        Command::Blueprints(verb) => operator::blueprints::run(verb, context),
+        Command::Schedules(verb) => operator::schedules::run(&verb, context),
+        Command::Config(verb) => operator::config::run(&verb, context),
+        Command::Health(args) => Box::pin(operator::health::run(args, context)).await,
+        Command::Completions(args) => Ok(operator::shell::completions(&args, context)),
+        Command::Man(_) => operator::shell::man(context),
+    }
+}
+
+/// Waits for SIGINT or SIGTERM; for ever where neither can be listened for.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut stream) => {
+                stream.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        result = tokio::signal::ctrl_c() => {
+            if result.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `config`: check, show, webhook-secret. Reads the files; needs no orchestrator.
+
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+
+use crate::base::Secret;
+use crate::config::keys;
+use crate::roles::context::{Context, SettingsArgs};
+use crate::roles::exit::{Exit, Failure, RoleResult};
+use crate::roles::printer::{Output, Table};
+
+/// What to do with settings.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Check settings, clients, workers and schedules, and tell every problem
+    #[command(after_help = "Example:\n  avtomatika config check --config config/avtomatika.toml")]
+    Check(CheckArgs),
+    /// Show every setting; secrets as ***
+    #[command(after_help = "Example:\n  avtomatika config show --origin")]
+    Show(ShowArgs),
+    /// Print the secret that signs a client's webhooks, for its receiver
+    #[command(
+        after_help = "Example:\n  avtomatika webhook-sink --secret \"$(avtomatika config webhook-secret vip)\""
+    )]
+    WebhookSecret(SecretArgs),
+}
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// What to show.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Also where each value comes from
+    #[arg(long)]
+    pub origin: bool,
+    /// Also what each setting is for
+    #[arg(long)]
+    pub about: bool,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Whose secret.
+#[derive(Debug, clap::Args)]
+pub struct SecretArgs {
+    /// The client's id, its table name in clients.toml
+    pub client: String,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Runs the verb.
+pub fn run(verb: &Verb, context: &Context) -> RoleResult {
+    match verb {
+        Verb::Check(args) => check(args, context),
+        Verb::Show(args) => show(args, context),
+        Verb::WebhookSecret(args) => webhook_secret(args, context),
+    }
+}
+
+fn check(args: &CheckArgs, context: &Context) -> RoleResult {
+    let configuration = args.settings.load(context)?;
+    let tokens = &configuration.worker_tokens;
+    let found = json!({
+        "clients": configuration.clients.len(),
+        "worker_tokens": tokens.exact.len() + tokens.patterns.len(),
+        "schedules": configuration.schedules.len(),
+        "warnings": configuration.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    let text = format!(
+        "good: {} clients, {} worker tokens, {} schedules",
+        found["clients"], found["worker_tokens"], found["schedules"]
+    );
+    context.printer.item(&found, &text);
+    Ok(Exit::Ok)
+}
+
+fn show(args: &ShowArgs, context: &Context) -> RoleResult {
+    let entries = args.settings.load(context)?.entries;
+    if context.printer.output() != Output::Text {
+        let members: Map<String, Value> = entries
+            .iter()
+            .map(|entry| {
+                let value = if args.origin {
+                    json!({"value": entry.value, "origin": entry.origin.to_string()})
+                } else {
+                    Value::from(entry.value.as_str())
+                };
+                (entry.key.to_owned(), value)
+            })
+            .collect();
+        context.printer.value(&Value::Object(members));
+        return Ok(Exit::Ok);
+    }
+    let mut headings = vec!["SETTING", "VALUE"];
+    headings.extend(args.origin.then_some("ORIGIN"));
+    headings.extend(args.about.then_some("ABOUT"));
+    let mut table = Table::new(&headings);
+    for entry in &entries {
+        let mut row = vec![entry.key.to_owned(), entry.value.clone()];
+        row.extend(args.origin.then(|| entry.origin.to_string()));
+        row.extend(
+            args.about
+                .then(|| keys::find(entry.key).map_or("", |key| key.about).to_owned()),
+        );
+        table.row(&row);
+    }
+    context.printer.text(&table.render());
+    Ok(Exit::Ok)
+}
+
+fn webhook_secret(args: &SecretArgs, context: &Context) -> RoleResult {
+    let configuration = args.settings.load(context)?;
+    let known: Vec<&str> = configuration
+        .clients
+        .iter()
+        .map(|client| client.id.as_str())
+        .collect();
+    let client = configuration
+        .clients
+        .iter()
+        .find(|client| client.id.as_str() == args.client);
+    let Some(client) = client else {
+        let message = format!("there is no client `{}`", args.client);
+        return Err(Failure::usage(message).hint(format!("known are: {}", known.join(", "))));
+    };
+    let Some(secret) = client.webhook_secret.as_ref().map(Secret::expose) else {
+        let message = format!("client `{}` has no webhook secret", args.client);
+        return Err(Failure::new(Exit::Invalid, message).hint(
+            "set ORCHESTRATOR_SECRET_KEY, from which it derives, or webhook_secret in clients.toml",
+        ));
+    };
+    // The one command whose purpose is to show it, to the operator who holds the key anyway.
+    context.printer.item(
+        &json!({"client": args.client, "webhook_secret": secret}),
+        secret,
+    );
+    Ok(Exit::Ok)
+}

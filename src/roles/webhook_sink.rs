@@ -1,0 +1,235 @@
+//! `webhook-sink`: receives webhooks as a client of the orchestrator would: checks the signature and
+//! the time, drops repeats, prints, keeps the last ones and shows them.
+
+mod inbox;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse as _, Json, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use inbox::{Inbox, Received};
+
+use super::context::Context;
+use super::exit::{Exit, Failure, RoleResult};
+use super::printer::{Output, Printer, visible};
+use crate::api::{ServerSettings, serve};
+use crate::base::{Clock, Secret};
+use crate::protocol::webhook;
+
+/// Largest body that is taken, in bytes; the orchestrator's webhooks are far smaller.
+const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// What `webhook-sink` is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  avtomatika webhook-sink --secret \"$(avtomatika config webhook-secret vip)\"
+  avtomatika webhook-sink --port 9000 -o jsonl > webhooks.jsonl
+  curl http://127.0.0.1:9000/
+
+POST / receives; GET / shows the last ones as JSON, or as a page in a browser.")]
+pub struct Args {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on, 0 for a free one
+    #[arg(long, default_value_t = 9000)]
+    pub port: u16,
+    /// The client's webhook secret, `whsec_…`; without one signatures are not checked
+    #[arg(long, env = "WEBHOOK_SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
+    /// How many webhooks are kept and shown
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub keep: u32,
+}
+
+/// What the sink needs to run.
+#[derive(Clone)]
+pub struct SinkConfig {
+    /// Checks signatures; none takes everything and says so.
+    pub secret: Option<Secret>,
+    /// How many webhooks are kept.
+    pub keep: usize,
+    /// Where they are printed; none prints nothing.
+    pub printer: Option<Printer>,
+    /// The time, for freshness.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs the role.
+pub async fn run(args: Args, context: &Context) -> RoleResult {
+    if let Some(secret) = &args.secret {
+        webhook::check_secret(secret)
+            .map_err(|message| Failure::usage(format!("--secret: {message}")))?;
+    } else {
+        context
+            .printer
+            .warn("no --secret: signatures are not checked");
+    }
+    let address = format!("{}:{}", args.host, args.port);
+    let listener = TcpListener::bind(&address).await.map_err(|error| {
+        Failure::internal(format!("cannot listen on {address}: {error}"))
+            .hint("another --port, or 0 for a free one")
+    })?;
+    if let Ok(local) = listener.local_addr() {
+        context
+            .printer
+            .note(&format!("webhook sink at http://{local}/"));
+    }
+    let config = SinkConfig {
+        secret: args.secret.as_deref().map(Secret::from),
+        keep: args.keep as usize,
+        printer: Some(context.printer.clone()),
+        clock: Arc::clone(&context.clock),
+    };
+    let inbox = Inbox::new(config.keep);
+    serve_sink(config, inbox, listener, context.stop.clone()).await;
+    Ok(Exit::Ok)
+}
+
+/// Serves the sink on the listener until told to stop. What arrives can be read from the inbox.
+pub async fn serve_sink(
+    config: SinkConfig,
+    inbox: Inbox,
+    listener: TcpListener,
+    stop: CancellationToken,
+) {
+    let settings = ServerSettings {
+        connections_max: 256,
+        ..ServerSettings::default()
+    };
+    serve(listener, router(config, inbox), settings, stop).await;
+}
+
+/// The sink's routes.
+fn router(config: SinkConfig, inbox: Inbox) -> Router {
+    Router::new()
+        .route("/", get(show).post(receive))
+        .route("/health", get(|| async { "OK" }))
+        .fallback(get(not_found).post(receive))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::new(Sink { config, inbox }))
+}
+
+struct Sink {
+    config: SinkConfig,
+    inbox: Inbox,
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "GET / shows what was received\n").into_response()
+}
+
+async fn receive(State(sink): State<Arc<Sink>>, headers: HeaderMap, body: Bytes) -> Response {
+    match sink.take(&headers, &body) {
+        Ok(true) => Json(json!({"status": "received"})).into_response(),
+        Ok(false) => Json(json!({"status": "repeated"})).into_response(),
+        Err((status, message)) => {
+            tracing::warn!(reason = message, "webhook refused");
+            (status, Json(json!({"error": message}))).into_response()
+        }
+    }
+}
+
+impl Sink {
+    /// Judges a delivery; true when it is new.
+    fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<bool, (StatusCode, String)> {
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or("")
+        };
+        let id = text(webhook::HEADER_ID);
+        let now = self.config.clock.now();
+        if let Some(secret) = &self.config.secret {
+            let refused = |why: &str| (StatusCode::UNAUTHORIZED, why.to_owned());
+            if id.is_empty() {
+                return Err(refused("the header webhook-id is missing"));
+            }
+            let sent: i64 = text(webhook::HEADER_TIMESTAMP)
+                .parse()
+                .map_err(|_| refused("the header webhook-timestamp is missing or no number"))?;
+            let signature = text(webhook::HEADER_SIGNATURE);
+            webhook::verify(secret, (id, sent, signature), body, now.as_secs())
+                .map_err(|error| refused(&error.to_string()))?;
+        }
+        let body: Value = serde_json::from_slice(body).map_err(|error| {
+            (
+                StatusCode::BAD_REQUEST,
+                format!("the body is not JSON: {error}"),
+            )
+        })?;
+        let received = Received {
+            id: id.to_owned(),
+            received_at: now,
+            verified: self.config.secret.is_some(),
+            body,
+        };
+        let is_new = self.inbox.put(received.clone());
+        if is_new && let Some(printer) = &self.config.printer {
+            print(printer, &received);
+        }
+        Ok(is_new)
+    }
+}
+
+fn print(printer: &Printer, received: &Received) {
+    match printer.output() {
+        Output::Text => printer.text(&line(received)),
+        // One document for each webhook: an array would never end.
+        Output::Json | Output::Jsonl => printer.text(&received.to_json().to_string()),
+    }
+}
+
+/// Returns the line that stands for a webhook.
+fn line(received: &Received) -> String {
+    let text = |name: &str| received.body[name].as_str().unwrap_or("-");
+    let proof = if received.verified {
+        "verified"
+    } else {
+        "unchecked"
+    };
+    let mut line = format!(
+        "{}  {proof}  {}  job {}  {}",
+        received.received_at,
+        text("event"),
+        text("job_id"),
+        text("status"),
+    );
+    if let Some(error) = received.body["error"].as_str() {
+        line.push_str(&format!("  error: {error}"));
+    }
+    visible(&line)
+}
+
+async fn show(State(sink): State<Arc<Sink>>, headers: HeaderMap) -> Response {
+    let wants_page = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    let all = sink.inbox.all();
+    if wants_page {
+        return Html(page::render(&all, sink.inbox.repeats())).into_response();
+    }
+    let items: Vec<Value> = all.iter().map(Received::to_json).collect();
+    Json(json!({"webhooks": items, "repeats_dropped": sink.inbox.repeats()})).into_response()
+}
+
+/// Returns the address under which a listener is reached.
+pub fn address_of(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener
+        .local_addr()
+        .map_err(|error| Failure::internal(format!("the listener has no address: {error}")))
+}
