@@ -10,11 +10,13 @@ mod decode;
 mod decode_action;
 mod decode_task;
 pub mod expr;
+pub mod graph;
 mod keys;
 pub mod load;
 pub mod model;
 mod reader;
 pub mod schema;
+pub mod schema_doc;
 pub mod suggest;
 #[cfg(test)]
 mod tests;
@@ -30,4 +32,5 @@ pub use model::{
     Parallel, ParallelTasks, Put, Run, State, Template, TemplateId, Until, Wait, WaitFor,
 };
 pub use schema::Schema;
+pub use schema_doc::language_schema;
 pub use ways::Way;

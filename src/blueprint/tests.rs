@@ -47,6 +47,11 @@ fn the_shipped_files_load_without_warnings() {
     assert!(files.len() >= 3, "{files:?}");
     let (catalog, problems) = Catalog::load_files(files, &Catalog::default());
     assert_eq!(problems, []);
+    let schema = super::Schema::compile(&super::language_schema()).expect("a valid schema");
+    for blueprint in catalog.iter() {
+        let content = serde_saphyr::from_str(&blueprint.source).expect("it is YAML");
+        assert_eq!(schema.check(&content), Ok(()), "{}", blueprint.name);
+    }
     let names: Vec<&str> = catalog
         .iter()
         .map(|blueprint| blueprint.name.as_str())
@@ -320,5 +325,20 @@ proptest! {
         let _ = compiled.condition("p", &text, &[]);
         let _ = compiled.template("p", &format!("{{{{ {text} }}}}"), &[]);
         let _ = compiled.template("p", &format!("x{{{{ {text}"), &[]);
+    }
+}
+
+#[test]
+fn the_pictures_in_the_docs_are_current() {
+    for (name, text) in folder("blueprints") {
+        let blueprint = good(&text);
+        let path = format!("docs/graphs/{}.svg", blueprint.name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let picture = super::graph::svg(&blueprint);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &picture).expect("the folder exists");
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == picture, "{name}: run the tests with UPDATE_DOCS=1 to draw it again");
     }
 }
