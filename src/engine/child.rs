@@ -68,7 +68,7 @@ impl Passage<'_> {
         let limits = self.world.limits;
         let depth = self.job.depth.saturating_add(1);
         if depth > limits.max_depth {
-            return Ok(self.too_deep(run, depth));
+            return self.too_deep(run, depth);
         }
         let input = self
             .world
@@ -104,14 +104,28 @@ impl Passage<'_> {
         Ok(self.rest(Waiting::Child { job_id: child }))
     }
 
-    fn too_deep(&mut self, run: &Run, depth: u32) -> Next {
+    fn too_deep(&mut self, run: &Run, depth: u32) -> Result<Next, Trouble> {
         let limit = self.world.limits.max_depth;
         let message = format!("a child at depth {depth} is deeper than the limit of {limit}");
+        let Some(to) = run.on.get(FAILURE) else {
+            return Ok(self.quarantine(codes::DEPTH_EXCEEDED, message));
+        };
+        let error = json!({ "code": codes::DEPTH_EXCEEDED, "message": message });
+        self.note_child(json!({
+            "job_id": null, "outcome": FAILURE, "result": null, "error": error, "final_state": null,
+        }))?;
         self.job.failed_state = Some(self.job.state.clone());
-        match run.on.get(FAILURE) {
-            Some(to) => self.go(to),
-            None => self.quarantine(codes::DEPTH_EXCEEDED, message),
-        }
+        Ok(self.go(to))
+    }
+
+    /// Keeps what became of the child under `children`, by the state that started it.
+    fn note_child(&mut self, entry: Value) -> Result<(), Trouble> {
+        let mut children = match self.job.state_history.get("children") {
+            Some(Value::Object(children)) => children.clone(),
+            _ => Object::new(),
+        };
+        children.insert(self.job.state.clone(), entry);
+        self.add_history("children", Value::Object(children))
     }
 
     /// Goes on after the child's end.
@@ -139,15 +153,10 @@ impl Passage<'_> {
             "outcome": outcome,
             "result": end.result,
             "error": end.error,
-            "final_state": end.final_state,
+            "final_state": Some(&end.final_state).filter(|state| !state.is_empty()),
         });
-        let mut children = match self.job.state_history.get("children") {
-            Some(Value::Object(children)) => children.clone(),
-            _ => Object::new(),
-        };
-        children.insert(self.job.state.clone(), entry.clone());
         let mark = self.mark();
-        if let Err(trouble) = self.add_history("children", Value::Object(children)) {
+        if let Err(trouble) = self.note_child(entry.clone()) {
             self.roll_back(&mark);
             self.quarantine(trouble.code, trouble.message);
             return;

@@ -171,7 +171,7 @@ fn said(facts: &Facts<'_>, tasks: &[TaskVerdict]) -> Said {
         Some(Waiting::Retry { failures }) => Said::new(
             "retrying",
             format!(
-                "the evaluation of state `{}` has failed {failures} times{until}",
+                "state `{}` could not be evaluated{until}; failures so far: {failures}",
                 job.state
             ),
             at("it is tried again").collect(),
@@ -205,8 +205,8 @@ fn fan_out(job: &Job, counts: &BranchCounts) -> Said {
         succeeded,
     } = counts;
     let message = format!(
-        "state `{}` waits for {total} branches since {}: {ended} have ended, {succeeded} of these \
-         well, {} are open, {} are held back by the limit",
+        "state `{}` waits for its branches since {}: {ended} of {total} ended, {succeeded} of these \
+         well; {} open, {} held back by the limit",
         job.state,
         job.entered_at,
         released - ended.min(released),
@@ -271,7 +271,7 @@ fn verdict(facts: &Facts<'_>, task: &Task) -> TaskVerdict {
     }
     if task.available_at > facts.now {
         let message = format!(
-            "attempt {} of `{}` begins at {}, after {} failures",
+            "attempt {} of `{}` begins at {}; failures so far: {}",
             task.ordinal, spec.skill, task.available_at, task.failures
         );
         return told("backing_off", message);
@@ -344,8 +344,8 @@ fn queued(facts: &Facts<'_>, task: &Task, workers: &[WorkerVerdict]) -> (&'stati
             |at| format!("the last that offered it was seen at {at}"),
         );
         let message = format!(
-            "`{skill}` waits since {since}: {known} workers are known, {gone} of these are gone, \
-             none offers the skill; {seen}"
+            "`{skill}` waits since {since}; known workers: {known}, of these gone: {gone}; none \
+             offers the skill, {seen}"
         );
         return ("no_worker_for_skill", message);
     }
@@ -354,14 +354,14 @@ fn queued(facts: &Facts<'_>, task: &Task, workers: &[WorkerVerdict]) -> (&'stati
     if qualified == 0 {
         let reasons: Vec<String> = workers.iter().filter_map(reason).collect();
         let message = format!(
-            "`{skill}` waits since {since}: {known} workers are known, none qualifies: {}",
+            "`{skill}` waits since {since}; known workers: {known}, none qualifies: {}",
             reasons.join("; ")
         );
         return ("no_qualified_worker", message);
     }
     let message = format!(
-        "`{skill}` waits since {since}: {qualified} of {known} workers qualify, none has asked for \
-         work since"
+        "`{skill}` waits since {since}; known workers: {known}, of these qualified: {qualified}; none \
+         of them has asked for work since"
     );
     ("all_qualified_workers_busy", message)
 }

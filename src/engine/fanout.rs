@@ -128,12 +128,6 @@ impl Passage<'_> {
             ended: 0,
             succeeded: 0,
         };
-        let event = self.record(EventKind::TaskDispatched);
-        event.details.insert("branches".to_owned(), json!(total));
-        event.details.insert("released".to_owned(), json!(released));
-        event
-            .details
-            .insert("into".to_owned(), json!(parallel.into));
         if total == 0 {
             self.set_aggregation(Object::new());
             return Ok(self.go(&parallel.into));
@@ -142,6 +136,12 @@ impl Passage<'_> {
             self.set_aggregation(Object::new());
             return Ok(self.unmet(parallel, &counts));
         }
+        let event = self.record(EventKind::TaskDispatched);
+        event.details.insert("branches".to_owned(), json!(total));
+        event.details.insert("released".to_owned(), json!(released));
+        event
+            .details
+            .insert("into".to_owned(), json!(parallel.into));
         for (branch, (dispatch, spec)) in (0_u32..).zip(branches) {
             let mut task = self.first_attempt(dispatch, Arc::new(spec), Some(branch));
             if branch >= released {

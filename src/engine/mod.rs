@@ -369,3 +369,6 @@ pub enum Outcome {
     /// Nothing to do.
     Ignored(Ignored),
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,7 +230,3 @@ fn value(worker: &Worker, cost: f64) -> f64 {
         f64::INFINITY
     }
 }
-
-#[cfg(test)]
-#[path = "tests/select.rs"]
-mod tests;
