@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::context::LogArgs;
 use super::printer::Output;
-use super::{operator, scheduler, submit, webhook_sink};
+use super::{operator, orchestrator, scheduler, submit, webhook_sink};
 
 /// A durable workflow orchestrator: blueprints say what happens, workers do it, one binary runs all
 #[derive(Debug, Parser)]
@@ -47,6 +47,8 @@ pub struct Cli {
 /// One role or operator verb.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Serve the API, keep the jobs, hand out the tasks
+    Orchestrator(orchestrator::Args),
     /// Create a job, show its progress, print its result
     Submit(submit::Args),
     /// Fire schedules through the HTTP API, exactly once per slot

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod context;
 pub mod exit;
 pub mod operator;
+pub mod orchestrator;
 pub mod printer;
 pub mod remote;
 pub mod scheduler;
@@ -63,6 +64,7 @@ async fn until_signalled(command: Command, context: &Context) -> RoleResult {
 async fn dispatch(command: Command, context: &Context) -> RoleResult {
     let level = command.default_log_level();
     match command {
+        Command::Orchestrator(args) => Box::pin(orchestrator::run(args, context)).await,
         Command::Submit(args) => {
             context.init_logging(level)?;
             Box::pin(submit::run(args, context)).await

@@ -1,0 +1,210 @@
+//! The orchestrator role: store, shell, API and scheduler put together from a configuration, and
+//! taken apart again in the order that loses nothing.
+
+mod reload;
+mod wiring;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::context::{Context, SettingsArgs};
+use super::exit::{Exit, Failure, RoleResult};
+use super::scheduler::core::{self, FireError};
+use super::scheduler::job_metadata;
+use crate::api::{self, ApiState, ClientBook, ServerSettings};
+use crate::base::{Clock, Timestamp};
+use crate::config::{Configuration, Settings};
+use crate::domain::{ClientRef, client::SYSTEM_CLIENT, schedule::Schedule};
+use crate::runtime::{NewJob, Runtime, RuntimeError};
+
+pub use reload::{BlueprintFiles, read_blueprints};
+
+/// Everything the orchestrator is told on its command line.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  avtomatika orchestrator                          settings from config/avtomatika.toml
+  avtomatika orchestrator --port 8080 --data-dir /var/lib/avtomatika
+  API_HOST=0.0.0.0 CLIENTS_CONFIG_PATH=clients.toml avtomatika orchestrator
+  kill -HUP PID                                    read blueprints and worker tokens again")]
+pub struct Args {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Runs the role until it is told to stop.
+pub async fn run(args: Args, context: &Context) -> RoleResult {
+    let configuration = args.settings.load(context)?;
+    context.init_logging_with(&configuration.settings.log)?;
+    let blueprints = BlueprintFiles::Directory(configuration.settings.paths.blueprints.clone());
+    let started = Orchestrator::start(configuration, blueprints).await;
+    let orchestrator =
+        started.map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
+    context.stop.cancelled().await;
+    tracing::info!("stopping: requests under way are finished");
+    orchestrator.stop().await;
+    Ok(Exit::Ok)
+}
+
+/// A running orchestrator.
+pub struct Orchestrator {
+    runtime: Runtime,
+    address: SocketAddr,
+    /// The API's accept loop, the scheduler and the watchers of files and signals.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Held while the orchestrator runs: who else opens the data directory is refused.
+    _store: wiring::StoreHandle,
+}
+
+impl Orchestrator {
+    /// Opens the store, takes up where the last process ended, and serves.
+    ///
+    /// Errors: the data directory is in use or cannot be read, a blueprint in use is broken, the
+    /// address is taken. Each names what to do.
+    pub async fn start(
+        configuration: Configuration,
+        blueprints: BlueprintFiles,
+    ) -> anyhow::Result<Self> {
+        let Configuration {
+            settings,
+            clients,
+            worker_tokens,
+            schedules,
+            ..
+        } = configuration;
+        let (ports, store) = wiring::open(&settings, &clients).await?;
+        let runtime = Runtime::start(ports, wiring::runtime_settings(&settings)).await?;
+        reload::load(&runtime, &blueprints).await?;
+        let address = (settings.http.host.as_str(), settings.http.port);
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
+        let address = listener.local_addr()?;
+        let tokens = wiring::Tokens::new(worker_tokens, &settings);
+        let state = Arc::new(ApiState::new(
+            runtime.clone(),
+            ClientBook::new(clients),
+            Arc::new(tokens),
+            wiring::api_settings(&settings),
+        ));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let server = server_settings(&settings);
+        tasks.spawn(api::serve(
+            listener,
+            api::router(Arc::clone(&state)),
+            server,
+            stop.clone(),
+        ));
+        tasks.spawn(reload::watch(
+            runtime.clone(),
+            state,
+            blueprints,
+            stop.clone(),
+        ));
+        if settings.embedded_scheduler && !schedules.is_empty() {
+            tasks.spawn(run_schedules(runtime.clone(), schedules, stop.clone()));
+        }
+        let readiness = runtime.readiness().await;
+        tracing::info!(
+            address = %address,
+            data = %settings.paths.data.display(),
+            durability = ?readiness.durability,
+            blueprints = runtime.blueprints().iter().count(),
+            "orchestrator ready"
+        );
+        Ok(Self {
+            runtime,
+            address,
+            tasks,
+            stop,
+            _store: store,
+        })
+    }
+
+    /// Returns the address that the API listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the API's URL, for people and for roles in the same process.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let host = match self.address {
+            address if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
+            address => address.to_string(),
+        };
+        format!("http://{host}")
+    }
+
+    /// Returns the shell.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Stops: no new connections, open polls are answered, requests under way are finished, then
+    /// the loops end and the store closes.
+    pub async fn stop(self) {
+        self.runtime.begin_shutdown();
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.runtime.shutdown().await;
+    }
+}
+
+fn server_settings(settings: &Settings) -> ServerSettings {
+    ServerSettings {
+        connections_max: settings.http.connections_max,
+        drain_timeout: settings.http.shutdown_timeout,
+        ..ServerSettings::default()
+    }
+}
+
+/// Fires the schedules inside the orchestrator: the same slots under the same keys as the scheduler
+/// role, so that several may run side by side and across restarts (I8).
+async fn run_schedules(runtime: Runtime, schedules: Vec<Schedule>, stop: CancellationToken) {
+    let clock: Arc<dyn Clock> = Arc::clone(runtime.clock());
+    let fire = move |schedule: Arc<Schedule>, slot: Timestamp| {
+        let runtime = runtime.clone();
+        async move { fire(&runtime, &schedule, slot).await }
+    };
+    core::run_schedules(schedules, clock, fire, stop).await;
+}
+
+async fn fire(
+    runtime: &Runtime,
+    schedule: &Schedule,
+    slot: Timestamp,
+) -> Result<String, FireError> {
+    let metadata = job_metadata(schedule, slot);
+    let client = ClientRef {
+        id: SYSTEM_CLIENT.into(),
+        plan: "system".to_owned(),
+        params: metadata.clone(),
+    };
+    let mut new = NewJob::new(client, schedule.input_data.clone().into());
+    new.dispatch_timeout_ms = schedule.dispatch_timeout_seconds.map(to_ms);
+    new.result_timeout_ms = schedule.result_timeout_seconds.map(to_ms);
+    new.security = schedule.security.clone().map(Into::into);
+    new.metadata = Some(metadata);
+    new.idempotency = Some((schedule.slot_key(slot), schedule.name.clone()));
+    match runtime.submit(&schedule.blueprint, new).await {
+        Ok(created) => Ok(created.job_id.to_string()),
+        Err(error @ (RuntimeError::Busy | RuntimeError::Store(_))) => {
+            Err(FireError::Later(error.to_string()))
+        }
+        Err(error) => Err(FireError::Never(error.to_string())),
+    }
+}
+
+fn to_ms(seconds: u64) -> u64 {
+    seconds.saturating_mul(1000)
+}

@@ -1,0 +1,194 @@
+//! From settings to ports: which store, which keys, which way out for webhooks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+
+use crate::api::{self, ApiSettings, RateLimits};
+use crate::base::{ClientId, Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
+use crate::config::{self, Settings, settings};
+use crate::domain::Client;
+use crate::net::{Call, GuardedClient, Method};
+use crate::runtime::{self, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender};
+use crate::store::{DirBlobStore, SqliteSettings, SqliteStore, Synchronous};
+
+/// The bucket that job files' URIs name; the original's default.
+const BUCKET: &str = "avtomatika-payloads";
+/// The longest that one webhook attempt takes, as the original has it.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Keeps the store open.
+pub(super) type StoreHandle = Arc<SqliteStore>;
+
+/// Opens the embedded store and everything else that the shell uses.
+pub(super) async fn open(
+    settings: &Settings,
+    clients: &[Client],
+) -> anyhow::Result<(Ports, StoreHandle)> {
+    let data = &settings.paths.data;
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("cannot create the data directory {}", data.display()))?;
+    let file = data.join("avtomatika.db");
+    let store = SqliteStore::open(&file, &sqlite_settings(settings))
+        .with_context(|| format!("cannot open the store {}", file.display()))?;
+    let store = Arc::new(store);
+    let secrets = clients
+        .iter()
+        .filter_map(|client| Some((client.id.clone(), client.webhook_secret.clone()?)));
+    let allowed = settings.webhooks.allowed_nets.iter().copied();
+    let webhooks = GuardedClient::new(allowed, WEBHOOK_TIMEOUT)?;
+    let files = &settings.paths.task_files;
+    let blobs = DirBlobStore::open(files, BUCKET)
+        .await
+        .with_context(|| format!("cannot open the job files in {}", files.display()))?;
+    let ports = Ports {
+        jobs: store.clone(),
+        workers: store.clone(),
+        history: store.clone(),
+        blobs: Arc::new(blobs),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        webhooks: Arc::new(HttpWebhooks(webhooks)),
+        secrets: Arc::new(ClientSecrets(secrets.collect())),
+    };
+    Ok((ports, store))
+}
+
+fn sqlite_settings(settings: &Settings) -> SqliteSettings {
+    SqliteSettings {
+        synchronous: match settings.store.synchronous {
+            settings::Synchronous::Full => Synchronous::Full,
+            settings::Synchronous::Normal => Synchronous::Normal,
+            settings::Synchronous::Off => Synchronous::Off,
+        },
+        ..SqliteSettings::default()
+    }
+}
+
+/// Returns the shell's settings.
+pub(super) fn runtime_settings(settings: &Settings) -> runtime::Settings {
+    let dispatch = &settings.dispatch;
+    runtime::Settings {
+        limits: settings.limits.clone(),
+        lease_ms: millis(dispatch.lease),
+        worker_ttl_ms: millis(dispatch.health_check_interval).saturating_mul(2),
+        soft_limit: dispatch.soft_limit,
+        reputation_min: dispatch.reputation_min,
+        idempotency_ms: millis(settings.store.key_retention),
+        webhook_retry_ms: millis(settings.webhooks.retry_window),
+        ..runtime::Settings::default()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns the API's settings. Without a key of the operator's the tasks are signed with a random
+/// one, which holds for this process only.
+pub(super) fn api_settings(settings: &Settings) -> ApiSettings {
+    let http = &settings.http;
+    let task_secret = settings
+        .secrets
+        .orchestrator_key
+        .clone()
+        .unwrap_or_else(|| {
+            tracing::warn!(
+                "ORCHESTRATOR_SECRET_KEY is not set: tasks are signed with a random key"
+            );
+            Secret::new(SystemEntropy.token())
+        });
+    ApiSettings {
+        client_prefix: http.client_prefix.clone(),
+        client_api: http.client_api,
+        body_bytes_max: http.body_bytes_max,
+        upload_bytes_max: http.file_bytes_max,
+        poll_window: settings.dispatch.poll_timeout,
+        task_secret,
+        detailed: http.detailed_responses,
+        rate_limits: http.rates.map(rate_limits),
+        policy_bytes_max: http.policy_bytes_max,
+        transitions_max: settings.limits.max_transitions,
+        ..ApiSettings::default()
+    }
+}
+
+fn rate_limits(rates: settings::Rates) -> RateLimits {
+    let mut limits = RateLimits::over(millis(rates.period));
+    limits.client.limit = rates.requests;
+    limits.heartbeat.limit = rates.heartbeats;
+    limits.poll.limit = rates.polls;
+    limits
+}
+
+/// The workers' tokens, and where they are read from again.
+pub(super) struct Tokens {
+    current: ArcSwap<config::WorkerTokens>,
+    global: Option<Secret>,
+    settings: Settings,
+    file: Option<PathBuf>,
+}
+
+impl Tokens {
+    pub(super) fn new(tokens: config::WorkerTokens, settings: &Settings) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(tokens),
+            global: settings.secrets.global_worker_token.clone(),
+            settings: settings.clone(),
+            file: settings.paths.workers.clone(),
+        }
+    }
+}
+
+impl api::WorkerTokens for Tokens {
+    fn token(&self, worker: &WorkerId) -> Option<Secret> {
+        self.current.load().lookup(worker.as_str()).cloned()
+    }
+
+    fn global(&self) -> Option<Secret> {
+        self.global.clone()
+    }
+
+    fn reload(&self) -> Result<bool, String> {
+        if self.file.is_none() {
+            return Ok(false);
+        }
+        let tokens = config::load_worker_tokens(&self.settings).map_err(|e| e.to_string())?;
+        self.current.store(Arc::new(tokens));
+        Ok(true)
+    }
+}
+
+/// Each client's webhook secret.
+struct ClientSecrets(BTreeMap<ClientId, Secret>);
+
+impl WebhookSecrets for ClientSecrets {
+    fn secret(&self, client: &ClientId) -> Option<Secret> {
+        self.0.get(client).cloned()
+    }
+}
+
+/// Sends webhooks over HTTP, to addresses that are allowed only (fixes HQ12).
+struct HttpWebhooks(GuardedClient);
+
+#[async_trait]
+impl WebhookSender for HttpWebhooks {
+    async fn send(&self, request: WebhookRequest) -> Result<(), SendFailure> {
+        let mut call = Call::new(Method::Post, request.url).json(request.body);
+        for (name, value) in request.headers {
+            call = call.header(name, value);
+        }
+        let failed = |is_final, reason| Err(SendFailure { is_final, reason });
+        match self.0.send(call).await {
+            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+            // A redirect is not followed: it could lead where webhooks may not go.
+            Ok(answer) => failed(false, format!("the receiver answered {}", answer.status)),
+            Err(error) => failed(!error.is_transient(), error.to_string()),
+        }
+    }
+}
