@@ -1,4 +1,5 @@
 //! Outgoing HTTP against a server in the same process.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use std::time::Duration;
 

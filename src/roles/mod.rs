@@ -10,6 +10,7 @@ pub mod remote;
 pub mod scheduler;
 pub mod submit;
 pub mod webhook_sink;
+pub mod worker;
 
 use cli::{Cli, Command};
 use context::Context;

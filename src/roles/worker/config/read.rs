@@ -1,0 +1,359 @@
+//! Reading flags and environment into a configuration, with all problems at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::WorkerArgs;
+use super::super::profile::Profile;
+use super::super::skills::CommandSkill;
+use super::{Endpoint, PollMode, Timing, WorkerConfig};
+use crate::base::{Secret, WorkerId, ids};
+use crate::domain::worker::Device;
+use crate::protocol::sign::s3_config_hash;
+
+/// The original's stand-in for "no token".
+const TOKEN_PLACEHOLDER: &str = "your-secret-worker-token";
+const URL_DEFAULT: &str = "http://localhost:8080";
+
+/// Environment variables, and what was wrong with them.
+struct Vars<'a> {
+    vars: &'a BTreeMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl Vars<'_> {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.vars
+            .get(name)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+    }
+
+    fn problem(&mut self, text: impl Into<String>) {
+        self.problems.push(text.into());
+    }
+
+    fn number<T: FromStr>(&mut self, name: &str, default: T) -> T {
+        match self.text(name).map(|text| text.trim().parse()) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(_)) => {
+                self.problem(format!("{name}: expected a number"));
+                default
+            }
+        }
+    }
+
+    fn seconds(&mut self, name: &str, default: Duration) -> Duration {
+        let seconds = self.number(name, default.as_secs_f64());
+        Duration::try_from_secs_f64(seconds).unwrap_or_else(|_| {
+            self.problem(format!("{name}: expected seconds, not less than 0"));
+            default
+        })
+    }
+
+    fn flag(&self, name: &str, default: bool) -> bool {
+        self.text(name)
+            .map_or(default, |text| text.eq_ignore_ascii_case("true"))
+    }
+
+    fn json<T: for<'de> Deserialize<'de>>(&mut self, name: &str) -> Option<T> {
+        match serde_json::from_str(self.text(name)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(format!("{name}: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// Builds the configuration.
+pub(super) fn read(
+    args: &WorkerArgs,
+    vars: &BTreeMap<String, String>,
+) -> anyhow::Result<WorkerConfig> {
+    let mut vars = Vars {
+        vars,
+        problems: Vec::new(),
+    };
+    let mut config = WorkerConfig::new("", "", URL_DEFAULT);
+    if let Some(folder) = vars.text("TASK_FILES_DIR") {
+        config.task_files_dir = PathBuf::from(folder);
+    }
+    skills(args, &mut vars, &mut config);
+    identity(args, &mut vars, &mut config);
+    config.endpoints = endpoints(args, &mut vars);
+    behaviour(args, &mut vars, &mut config);
+    config.timing = timing(&mut vars);
+    resources(&mut vars, &mut config);
+    if vars.problems.is_empty() {
+        Ok(config)
+    } else {
+        bail!("the worker cannot start:\n  {}", vars.problems.join("\n  "));
+    }
+}
+
+fn skills(args: &WorkerArgs, vars: &mut Vars<'_>, config: &mut WorkerConfig) {
+    let named = vars
+        .text("WORKER_PROFILE")
+        .map(|text| (text.to_owned(), Profile::parse(text)));
+    if let Some((text, None)) = &named {
+        vars.problem(format!(
+            "WORKER_PROFILE: `{text}` is not one of gpu, cpu, flaky"
+        ));
+    }
+    if let Some(profile) = args.profile.or(named.and_then(|(_, profile)| profile)) {
+        profile.apply(config);
+    }
+    if let Some(folder) = vars.text("WORKER_SKILLS_DIR").map(PathBuf::from) {
+        match executables(&folder) {
+            Ok(found) => {
+                for (name, command) in found {
+                    config.skills.add(Arc::new(CommandSkill { name, command }));
+                }
+            }
+            Err(error) => vars.problem(format!("WORKER_SKILLS_DIR: {}: {error}", folder.display())),
+        }
+    }
+    for text in &args.skills {
+        match text.split_once('=') {
+            Some((name, command)) if ids::is_identifier(name) && !command.trim().is_empty() => {
+                let (name, command) = (name.to_owned(), command.to_owned());
+                config.skills.add(Arc::new(CommandSkill { name, command }));
+            }
+            _ => vars.problem(format!("--skill `{text}`: expected NAME=COMMAND")),
+        }
+    }
+    if config.skills.names().is_empty() {
+        vars.problem("no skill: name a --profile or a --skill NAME=COMMAND");
+    }
+}
+
+/// Finds the executables of a folder; a file's name without its ending is the skill's.
+fn executables(folder: &Path) -> std::io::Result<BTreeMap<String, String>> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let data = path.metadata()?;
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        if data.is_file() && data.permissions().mode() & 0o111 != 0 && ids::is_identifier(name) {
+            let quoted = path.display().to_string().replace('\'', r"'\''");
+            found.insert(name.to_owned(), format!("'{quoted}'"));
+        }
+    }
+    Ok(found)
+}
+
+fn identity(args: &WorkerArgs, vars: &mut Vars<'_>, config: &mut WorkerConfig) {
+    let id = args
+        .id
+        .clone()
+        .or_else(|| vars.text("WORKER_ID").map(str::to_owned));
+    let id = id.unwrap_or_else(|| format!("worker-{}", config.entropy.uuid()));
+    if !ids::is_identifier(&id) {
+        vars.problem(format!(
+            "worker id `{id}`: expected 1 to 128 of A-Z a-z 0-9 _ -"
+        ));
+    }
+    config.id = WorkerId::from(id);
+    let from_file = args.token_file.as_ref().and_then(|path| {
+        std::fs::read_to_string(path)
+            .map(|text| text.trim().to_owned())
+            .map_err(|error| vars.problem(format!("--token-file {}: {error}", path.display())))
+            .ok()
+    });
+    let token = from_file
+        .or_else(|| args.token.clone())
+        .or_else(|| vars.text("WORKER_INDIVIDUAL_TOKEN").map(str::to_owned))
+        .or_else(|| vars.text("WORKER_TOKEN").map(str::to_owned))
+        .filter(|token| token != TOKEN_PLACEHOLDER);
+    config.token = Secret::new(token.unwrap_or_default());
+    let secret = vars
+        .text("ORCHESTRATOR_SECRET_KEY")
+        .or_else(|| vars.text("SECRET_KEY"));
+    config.task_secret = secret.map(Secret::from);
+    config.require_task_signature = vars.flag("REQUIRE_TASK_SIGNATURE", true);
+    let path = |name: &str| vars.text(name).map(PathBuf::from);
+    config.tls.ca = path("TLS_CA_PATH");
+    config.tls.identity = path("TLS_CERT_PATH").zip(path("TLS_KEY_PATH"));
+}
+
+/// An entry of `ORCHESTRATORS_CONFIG`; unknown members are ignored, as the original does.
+#[derive(Deserialize)]
+struct RawEndpoint {
+    url: String,
+    priority: Option<i64>,
+    weight: Option<i64>,
+    token: Option<String>,
+}
+
+fn endpoints(args: &WorkerArgs, vars: &mut Vars<'_>) -> Vec<Endpoint> {
+    let plain = |url: &str, priority: i64| RawEndpoint {
+        url: url.to_owned(),
+        priority: Some(priority),
+        weight: None,
+        token: None,
+    };
+    let raw: Vec<RawEndpoint> = if !args.orchestrators.is_empty() {
+        (0..)
+            .zip(&args.orchestrators)
+            .map(|(place, url)| plain(url, place))
+            .collect()
+    } else if vars.text("ORCHESTRATORS_CONFIG").is_some() {
+        vars.json("ORCHESTRATORS_CONFIG").unwrap_or_default()
+    } else {
+        vec![plain(
+            vars.text("ORCHESTRATOR_URL").unwrap_or(URL_DEFAULT),
+            10,
+        )]
+    };
+    let mut endpoints = Vec::with_capacity(raw.len());
+    for entry in raw {
+        let url = entry.url.trim_end_matches('/');
+        let url = match url.split_once("://") {
+            Some(("http" | "https", _)) => url.to_owned(),
+            Some(("ws", rest)) => format!("http://{rest}"),
+            Some(("wss", rest)) => format!("https://{rest}"),
+            _ => {
+                vars.problem(format!(
+                    "orchestrator `{url}`: expected http:// or https://"
+                ));
+                continue;
+            }
+        };
+        let weight = entry.weight.unwrap_or(1);
+        if weight < 1 {
+            vars.problem(format!(
+                "orchestrator `{url}`: the weight must be at least 1"
+            ));
+        }
+        let token = entry.token.map(Secret::new);
+        endpoints.push(Endpoint {
+            url,
+            priority: entry.priority.unwrap_or(10),
+            weight,
+            token,
+        });
+    }
+    if endpoints.is_empty() && vars.problems.is_empty() {
+        vars.problem("ORCHESTRATORS_CONFIG: names no orchestrator");
+    }
+    endpoints.sort_by(|a, b| (a.priority, &a.url).cmp(&(b.priority, &b.url)));
+    endpoints
+}
+
+fn behaviour(args: &WorkerArgs, vars: &mut Vars<'_>, config: &mut WorkerConfig) {
+    config.poll_mode = match vars.text("MULTI_ORCHESTRATOR_MODE") {
+        None | Some("WATERFALL") => PollMode::Waterfall,
+        Some("ROUND_ROBIN") => PollMode::RoundRobin,
+        Some(other) => {
+            let problem =
+                format!("MULTI_ORCHESTRATOR_MODE: `{other}` is not one of WATERFALL, ROUND_ROBIN");
+            vars.problem(problem);
+            PollMode::Waterfall
+        }
+    };
+    let tasks = vars.number("MAX_CONCURRENT_TASKS", 10);
+    config.max_concurrent_tasks = args.max_tasks.unwrap_or(tasks);
+    if config.max_concurrent_tasks == 0 {
+        vars.problem("MAX_CONCURRENT_TASKS: expected at least 1");
+    }
+    let speed = vars.number("WORKER_SPEED", 1.0);
+    config.speed = args.speed.unwrap_or(speed);
+    if !(config.speed.is_finite() && config.speed > 0.0) {
+        vars.problem("--speed: expected a number above 0");
+    }
+    config.deterministic = args.deterministic;
+    config.websockets = vars.flag("WORKER_ENABLE_WEBSOCKETS", true);
+    let port = vars.number("WORKER_PORT", 0);
+    config.port = args.port.or(Some(port).filter(|port| *port != 0));
+    let timeout = config.shutdown_timeout;
+    config.shutdown_timeout = vars.seconds("WORKER_SHUTDOWN_TIMEOUT", timeout);
+}
+
+fn timing(vars: &mut Vars<'_>) -> Timing {
+    let default = Timing::default();
+    Timing {
+        heartbeat: vars.seconds("HEARTBEAT_INTERVAL", default.heartbeat),
+        heartbeat_cooldown: vars.seconds("WORKER_HEARTBEAT_COOLDOWN", default.heartbeat_cooldown),
+        poll: vars.seconds("TASK_POLL_TIMEOUT", default.poll),
+        idle: vars.seconds("IDLE_POLL_DELAY", default.idle),
+        poll_backoff: vars.seconds("POLL_BACKOFF_INITIAL", default.poll_backoff),
+        poll_backoff_max: vars.seconds("POLL_BACKOFF_MAX", default.poll_backoff_max),
+        rate_limit_floor: vars.seconds("RATE_LIMIT_BACKOFF_FLOOR", default.rate_limit_floor),
+        registration: vars.seconds("REGISTRATION_RETRY_INITIAL_DELAY", default.registration),
+        registration_max: vars.seconds("REGISTRATION_RETRY_MAX_DELAY", default.registration_max),
+        result_attempts: vars.number("RESULT_MAX_RETRIES", default.result_attempts),
+        result: vars.seconds("RESULT_RETRY_INITIAL_DELAY", default.result),
+        telemetry_deadband: vars.number("WORKER_TELEMETRY_DEADBAND", default.telemetry_deadband),
+        telemetry: vars.seconds("WORKER_TELEMETRY_FORCE_INTERVAL", default.telemetry),
+    }
+}
+
+fn resources(vars: &mut Vars<'_>, config: &mut WorkerConfig) {
+    if let Some(costs) = vars.json("COST_PER_SKILL") {
+        config.cost_per_skill = costs;
+    }
+    if let Some(software) = vars.json("INSTALLED_SOFTWARE") {
+        config.software = software;
+    }
+    if let Some(artifacts) = vars.json("INSTALLED_ARTIFACTS") {
+        config.artifacts = artifacts;
+    }
+    let properties = config.resources.properties.get_or_insert_default();
+    let own = |properties: &crate::domain::Object, name: &str, default: f64| {
+        properties
+            .get(name)
+            .and_then(Value::as_f64)
+            .unwrap_or(default)
+    };
+    let cores = vars.number("CPU_CORES", own(properties, "cpu_cores", 4.0));
+    let ram = vars.number("RAM_GB", own(properties, "ram_gb", 0.0));
+    properties.insert("cpu_cores".to_owned(), json!(cores));
+    properties.insert("ram_gb".to_owned(), json!(ram));
+    if let Some(devices) = vars.json("WORKER_DEVICES") {
+        config.resources.devices = Some(devices);
+    } else if let Some(model) = vars.text("GPU_MODEL").map(str::to_owned) {
+        let memory_gb = vars.number("GPU_VRAM_GB", 0.0);
+        config.resources.devices = Some(vec![Device {
+            kind: "gpu".to_owned(),
+            model: Some(model),
+            id: Some(vars.text("GPU_ID").unwrap_or("0").to_owned()),
+            properties: json!({"memory_gb": memory_gb}).as_object().cloned(),
+            metrics: None,
+        }]);
+    }
+    for (name, value) in vars.vars {
+        if let Some(name) = name
+            .strip_prefix("WORKER_EXTRA_")
+            .filter(|name| !name.is_empty())
+        {
+            let parsed = if value.starts_with(['{', '[']) {
+                serde_json::from_str(value).ok()
+            } else {
+                None
+            };
+            config
+                .extra
+                .insert(name.to_lowercase(), parsed.unwrap_or_else(|| json!(value)));
+        }
+    }
+    config.s3_config_hash = s3_config_hash(
+        vars.text("S3_ENDPOINT_URL").unwrap_or_default(),
+        vars.text("S3_ACCESS_KEY").unwrap_or_default(),
+        vars.text("S3_DEFAULT_BUCKET")
+            .unwrap_or("avtomatika-payloads"),
+    );
+}

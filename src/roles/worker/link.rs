@@ -1,0 +1,373 @@
+//! One orchestrator, as this worker talks to it: headers, tokens, signatures, the seven calls.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::config::{Endpoint, WorkerConfig};
+use crate::base::{Clock, Entropy, Secret, Timestamp, WorkerId};
+use crate::domain::Object;
+use crate::net::{Call, ClientOptions, HttpAnswer, HttpClient, Method, NetError, client_config};
+use crate::protocol::sign::EVENT_IGNORED;
+use crate::protocol::wire::{
+    Heartbeat, HeartbeatAnswer, RegisterAnswer, Registration, ResultAnswer, TaskResult,
+    TokenResponse, WorkerEventPayload,
+};
+use crate::protocol::{WireError, headers, parse_json, seal, to_wire_bytes};
+
+/// How much longer than the orchestrator holds a poll the answer may take.
+const POLL_MARGIN: Duration = Duration::from_secs(5);
+/// Longest wait for an event to be taken: it is dropped then, the task goes on.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Short-lived tokens.
+struct Access {
+    token: Secret,
+    refresh: Option<Secret>,
+    renew_at: Timestamp,
+}
+
+/// The connection to one orchestrator.
+pub(super) struct Link {
+    base: String,
+    /// Its share of the turns.
+    pub(super) weight: i64,
+    http: HttpClient,
+    pub(super) tls: Arc<rustls::ClientConfig>,
+    worker_id: WorkerId,
+    token: Secret,
+    /// Whether short-lived tokens are fetched without being asked for.
+    rotates: bool,
+    access: Mutex<Option<Access>>,
+    registered: watch::Sender<bool>,
+    socket: Mutex<Option<mpsc::Sender<String>>>,
+    poll_timeout: Duration,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Link {
+    /// Prepares the connection; nothing is sent yet.
+    pub(super) fn new(config: &WorkerConfig, endpoint: &Endpoint) -> Result<Self, NetError> {
+        let options = ClientOptions {
+            tls: config.tls.clone(),
+            ..ClientOptions::default()
+        };
+        let token = endpoint
+            .token
+            .clone()
+            .unwrap_or_else(|| config.token.clone());
+        if token.is_empty() {
+            warn!(orchestrator.url = %endpoint.url, "no token: messages go out unsigned");
+        }
+        Ok(Self {
+            base: endpoint.url.clone(),
+            weight: endpoint.weight,
+            http: HttpClient::new(options)?,
+            tls: client_config(&config.tls)?,
+            worker_id: config.id.clone(),
+            token,
+            rotates: config.tls != crate::net::TlsFiles::default(),
+            access: Mutex::default(),
+            registered: watch::Sender::new(false),
+            socket: Mutex::default(),
+            poll_timeout: config.timing.poll,
+            clock: Arc::clone(&config.clock),
+            entropy: Arc::clone(&config.entropy),
+        })
+    }
+
+    /// Returns the address, for logs.
+    pub(super) fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// Tells whether the orchestrator knows this worker, as far as is known here.
+    pub(super) fn is_registered(&self) -> bool {
+        *self.registered.borrow()
+    }
+
+    pub(super) fn set_registered(&self, registered: bool) {
+        self.registered.send_replace(registered);
+    }
+
+    /// Completes when the worker is registered.
+    pub(super) async fn until_registered(&self) {
+        let mut registered = self.registered.subscribe();
+        // The sender lives as long as the link, so this cannot fail while anyone waits here.
+        let _ = registered.wait_for(|known| *known).await;
+    }
+
+    /// Returns the headers that identify this worker.
+    pub(super) fn identity(&self) -> [(&'static str, String); 3] {
+        let access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = access.as_ref().map_or(&self.token, |access| &access.token);
+        [
+            (headers::WORKER_TOKEN, token.expose().to_owned()),
+            (headers::WORKER_ID, self.worker_id.to_string()),
+            (headers::RXON_VERSION, headers::PROTOCOL_VERSION.to_owned()),
+        ]
+    }
+
+    /// Returns the address of the command channel.
+    pub(super) fn socket_url(&self) -> String {
+        // `http` becomes `ws` and `https` becomes `wss`.
+        format!(
+            "ws{}{}",
+            &self.base[4..],
+            headers::socket_path(self.worker_id.as_str())
+        )
+    }
+
+    /// Routes events through the command channel while there is one.
+    pub(super) fn set_socket(&self, socket: Option<mpsc::Sender<String>>) {
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
+    }
+
+    fn call(&self, method: Method, path: &str) -> Call {
+        Call::new(method, format!("{}{path}", self.base))
+    }
+
+    /// Sends; after a 401 fetches new tokens and sends once more, built anew, because a signed
+    /// message must not be sent twice.
+    async fn send(
+        &self,
+        build: impl Fn() -> Result<Call, NetError> + Send + Sync,
+    ) -> Result<HttpAnswer, NetError> {
+        let identified = || -> Result<Call, NetError> {
+            let add = |call: Call, (name, value): (&str, String)| call.header(name, value);
+            Ok(self.identity().into_iter().fold(build()?, add))
+        };
+        let answer = self.http.send(identified()?).await?;
+        if answer.status != 401 || self.renew().await.is_err() {
+            return answer.success();
+        }
+        self.http.send(identified()?).await?.success()
+    }
+
+    /// Fetches new short-lived tokens: with the refresh token if there is one, else with the
+    /// static token.
+    pub(super) async fn renew(&self) -> Result<(), NetError> {
+        let refresh = {
+            let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+            // Taken out: a refresh token is good for one exchange, and the static token is what
+            // remains when it fails.
+            access.take().and_then(|access| access.refresh)
+        };
+        let mut tokens = Err(NetError::Decode("no refresh token".to_owned()));
+        if let Some(refresh) = refresh {
+            let body = to_wire_bytes(&json!({"refresh_token": refresh.expose()}));
+            tokens = self
+                .tokens(
+                    self.call(Method::Post, headers::TOKEN_REFRESH_PATH)
+                        .json(body),
+                )
+                .await;
+        }
+        if tokens.is_err() {
+            tokens = self
+                .tokens(self.call(Method::Post, headers::TOKEN_PATH))
+                .await;
+        }
+        self.keep_tokens(tokens?);
+        debug!(orchestrator.url = self.base, "new access token");
+        Ok(())
+    }
+
+    async fn tokens(&self, call: Call) -> Result<TokenResponse, NetError> {
+        let add = |call: Call, (name, value): (&str, String)| call.header(name, value);
+        let call = self.identity().into_iter().fold(call, add);
+        let answer = self.http.send(call).await?.success()?;
+        TokenResponse::decode(&parse(&answer)?).map_err(wire)
+    }
+
+    fn keep_tokens(&self, tokens: TokenResponse) {
+        // A fifth of the lifetime is left for the renewal.
+        let lifetime_ms = u64::try_from(tokens.expires_in)
+            .unwrap_or(0)
+            .saturating_mul(800);
+        let access = Access {
+            token: tokens.access_token,
+            refresh: tokens.refresh_token,
+            renew_at: self.clock.now().after_ms(lifetime_ms),
+        };
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(access);
+    }
+
+    /// Renews the tokens when they are soon to end, or when there should be some and are none.
+    pub(super) async fn rotate(&self) {
+        let due = {
+            let access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+            match access.as_ref() {
+                None => self.rotates,
+                Some(access) => access.renew_at <= self.clock.now(),
+            }
+        };
+        if due && let Err(error) = self.renew().await {
+            warn!(orchestrator.url = self.base, %error, "no access token; using the static one");
+        }
+    }
+
+    /// Stamps and signs a message; each time it is a new one.
+    ///
+    /// The key is always the static token: the original verifies with nothing else (WQ1).
+    fn sealed(&self, mut message: Object, ignored: &[&str]) -> Result<Vec<u8>, NetError> {
+        message.insert("timestamp".to_owned(), json!(self.clock.now().as_secs()));
+        if !message.contains_key("event_id") {
+            message.insert("nonce".to_owned(), json!(self.entropy.uuid().to_string()));
+        }
+        if !self.token.is_empty() {
+            seal(
+                &mut message,
+                self.token.expose(),
+                self.worker_id.as_str(),
+                ignored,
+            )
+            .map_err(wire)?;
+        }
+        Ok(to_wire_bytes(&Value::Object(message)))
+    }
+
+    /// E1.
+    pub(super) async fn register(
+        &self,
+        registration: &Registration,
+    ) -> Result<RegisterAnswer, NetError> {
+        let answer = self
+            .send(|| {
+                let body = self.sealed(registration.encode(), &[])?;
+                Ok(self.call(Method::Post, headers::REGISTER_PATH).json(body))
+            })
+            .await?;
+        let mut answer = RegisterAnswer::decode(&parse(&answer)?).map_err(wire)?;
+        if let Some(tokens) = answer.tokens.take() {
+            self.keep_tokens(tokens);
+        }
+        Ok(answer)
+    }
+
+    /// E2.
+    pub(super) async fn beat(&self, beat: &Heartbeat) -> Result<HeartbeatAnswer, NetError> {
+        let path = headers::heartbeat_path(self.worker_id.as_str());
+        let answer = self
+            .send(|| {
+                Ok(self
+                    .call(Method::Patch, &path)
+                    .json(self.sealed(beat.encode(), &[])?))
+            })
+            .await?;
+        HeartbeatAnswer::decode(&parse(&answer)?).map_err(wire)
+    }
+
+    /// E3: waits for a task; nothing when the orchestrator had none within the window.
+    ///
+    /// The original ignores the window and holds the poll for its own 30 seconds, and it loses a
+    /// task whose poll has gone, so the wait here is never shorter than the configured one.
+    pub(super) async fn poll(
+        &self,
+        window: Duration,
+        skills: &[String],
+    ) -> Result<Option<Value>, NetError> {
+        let path = format!(
+            "{}?timeout={:.1}&available_skills={}&hot_skills=",
+            headers::next_task_path(self.worker_id.as_str()),
+            window.as_secs_f64(),
+            skills.join(",")
+        );
+        let timeout = self.poll_timeout.max(window) + POLL_MARGIN;
+        let answer = self
+            .send(|| Ok(self.call(Method::Get, &path).timeout(timeout)))
+            .await?;
+        let message = parse(&answer)?;
+        let is_empty = message.is_null() || message.as_object().is_some_and(Object::is_empty);
+        Ok((!is_empty).then_some(message))
+    }
+
+    /// E4.
+    pub(super) async fn result(&self, result: &TaskResult) -> Result<ResultAnswer, NetError> {
+        let answer = self
+            .send(|| {
+                let body = self.sealed(result.encode(), &[])?;
+                Ok(self.call(Method::Post, headers::RESULT_PATH).json(body))
+            })
+            .await?;
+        // What is not JSON did not come from an orchestrator: send it again.
+        let answer = parse(&answer).map_err(|error| NetError::Broken(error.to_string()))?;
+        Ok(ResultAnswer::decode(&answer))
+    }
+
+    /// E5, or a frame on the command channel while it is open. Not tried again.
+    pub(super) async fn event(&self, event: &WorkerEventPayload) -> Result<(), NetError> {
+        let sealed = self.sealed(event.encode(), &EVENT_IGNORED)?;
+        let socket = self
+            .socket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(socket) = socket {
+            let frame = String::from_utf8_lossy(&sealed).into_owned();
+            if socket.try_send(frame).is_ok() {
+                return Ok(());
+            }
+        }
+        self.send(|| {
+            let body = self.sealed(event.encode(), &EVENT_IGNORED)?;
+            Ok(self
+                .call(Method::Post, headers::EVENTS_PATH)
+                .json(body)
+                .timeout(EVENT_TIMEOUT))
+        })
+        .await
+        .map(|_| ())
+    }
+}
+
+/// Reads an answer; an empty one is `null`.
+fn parse(answer: &HttpAnswer) -> Result<Value, NetError> {
+    if answer.body.is_empty() {
+        Ok(Value::Null)
+    } else {
+        parse_json(&answer.body).map_err(wire)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+fn wire(error: WireError) -> NetError {
+    NetError::Decode(error.to_string())
+}
+
+/// Tells whether the orchestrator does not know this worker (any more): register again.
+pub(super) fn is_unknown_worker(error: &NetError) -> bool {
+    match error {
+        NetError::Status {
+            code: 401 | 404, ..
+        } => true,
+        // The original's one code for everything; its text tells this case apart.
+        NetError::Status {
+            code: 403, body, ..
+        } => String::from_utf8_lossy(body)
+            .to_ascii_lowercase()
+            .contains("unauthorized"),
+        _ => false,
+    }
+}
+
+/// Returns the wait after an error: what the orchestrator asks for, at least `floor` for a 429
+/// without a wish, else `delay`.
+pub(super) fn pause_after(error: &NetError, delay: Duration, floor: Duration) -> Duration {
+    match error {
+        NetError::Status {
+            code: 429,
+            retry_after,
+            ..
+        } => retry_after.unwrap_or(floor.max(delay)),
+        NetError::Status {
+            retry_after: Some(wish),
+            ..
+        } => delay.max(*wish),
+        _ => delay,
+    }
+}

@@ -1,0 +1,125 @@
+//! The worker: pulls tasks over plain HTTP, runs skills, reports.
+//!
+//! One process serves one or several orchestrators. Everything that it starts it owns: when
+//! [`run`] returns or is dropped, nothing of it is left. It works with the original's
+//! orchestrator as well. Source: wire-protocol §13.2.
+
+mod args;
+mod board;
+mod config;
+mod execute;
+mod health;
+mod link;
+mod poll;
+mod profile;
+mod result;
+mod rotation;
+mod session;
+mod skill;
+mod skills;
+mod socket;
+mod usage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use args::WorkerArgs;
+pub use config::{Endpoint, PollMode, WorkerConfig};
+pub use profile::Profile;
+pub use skill::{Outcome, Registry, Skill, TaskContext};
+
+use board::Board;
+use link::Link;
+
+/// How long unfinished tasks may take to say so once the wait for them has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What all parts of one worker share.
+struct Worker {
+    config: WorkerConfig,
+    links: Vec<Link>,
+    board: Board,
+    /// Ends the skills that are still running when the shutdown's patience is over.
+    give_up: CancellationToken,
+}
+
+/// Runs a worker until `shutdown`, then lets its tasks finish within the configured time.
+///
+/// Errors when the configuration cannot be used; trouble with orchestrators is waited out.
+pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut links = Vec::with_capacity(config.endpoints.len());
+    for endpoint in &config.endpoints {
+        let link = Link::new(&config, endpoint)
+            .with_context(|| format!("orchestrator {}", endpoint.url))?;
+        links.push(link);
+    }
+    let board = Board::new(config.max_concurrent_tasks);
+    let worker = Arc::new(Worker {
+        config,
+        links,
+        board,
+        give_up: CancellationToken::new(),
+    });
+    let goodbye = CancellationToken::new();
+    let mut sessions = JoinSet::new();
+    if let Some(port) = worker.config.port {
+        let listener = health::bind(port).await?;
+        sessions.spawn(health::serve(listener, goodbye.clone()));
+    }
+    for index in 0..worker.links.len() {
+        sessions.spawn(session::keep(Arc::clone(&worker), index, goodbye.clone()));
+        if worker.config.websockets {
+            sessions.spawn(socket::keep(Arc::clone(&worker), index, goodbye.clone()));
+        }
+    }
+    info!(
+        worker.id = %worker.config.id,
+        skills = ?worker.config.skills.names(),
+        orchestrators = worker.links.len(),
+        "worker started"
+    );
+    let mut tasks = JoinSet::new();
+    poll::until(&worker, &mut tasks, &shutdown).await;
+    drain(&worker, &mut tasks).await;
+    goodbye.cancel();
+    while sessions.join_next().await.is_some() {}
+    say_goodbye(&worker).await;
+    info!(worker.id = %worker.config.id, "worker stopped");
+    Ok(())
+}
+
+/// Waits for the running tasks; those that take too long are ended and say so.
+async fn drain(worker: &Arc<Worker>, tasks: &mut JoinSet<()>) {
+    worker.board.drain();
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(worker.config.shutdown_timeout, all)
+        .await
+        .is_ok()
+    {
+        return;
+    }
+    warn!(worker.id = %worker.config.id, task.count = tasks.len(), "tasks did not finish in time");
+    worker.give_up.cancel();
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
+        tasks.shutdown().await;
+    }
+}
+
+/// Tells every orchestrator that this worker is gone.
+async fn say_goodbye(worker: &Arc<Worker>) {
+    let mut farewells = JoinSet::new();
+    for index in 0..worker.links.len() {
+        let worker = Arc::clone(worker);
+        farewells.spawn(async move { session::farewell(&worker, index).await });
+    }
+    while farewells.join_next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests;

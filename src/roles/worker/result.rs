@@ -1,0 +1,124 @@
+//! Composing a task's result and getting it to its orchestrator.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tracing::{debug, error, info, warn};
+
+use super::Worker;
+use super::config::WorkerConfig;
+use super::execute::carries_data;
+use super::link::pause_after;
+use super::skill::Outcome;
+use crate::domain::{Object, TaskErrorCode};
+use crate::net::NetError;
+use crate::protocol::wire::{ResultAnswer, TaskPayload, TaskResult};
+
+/// Longest wait between two attempts at delivery.
+const PAUSE_MAX: Duration = Duration::from_secs(16);
+
+/// Makes the message of an outcome.
+pub(super) fn compose(
+    config: &WorkerConfig,
+    task: &TaskPayload,
+    outcome: Outcome,
+    took: Duration,
+) -> TaskResult {
+    let seconds = (took.as_secs_f64() * 10_000.0).round() / 10_000.0;
+    let mut costs = Object::new();
+    costs.insert("execution_time_seconds".to_owned(), json!(seconds));
+    TaskResult {
+        job_id: task.job_id.clone(),
+        task_id: task.task_id.clone(),
+        worker_id: Some(config.id.clone()),
+        origin_worker_id: Some(config.id.clone()),
+        data: outcome.data.filter(|_| carries_data(&outcome.status)),
+        status: outcome.status,
+        error: outcome.error,
+        data_metadata: None,
+        security: None,
+        metadata: None,
+        timestamp: None,
+        costs: Some(costs),
+    }
+}
+
+/// Delivers the result: each attempt is stamped and signed anew. While the orchestrator cannot be
+/// reached the attempts go on until the task's deadline; refusals are bounded by their number.
+pub(super) async fn deliver(
+    worker: &Worker,
+    index: usize,
+    mut result: TaskResult,
+    deadline: Option<i64>,
+) {
+    let timing = &worker.config.timing;
+    let mut delay = timing.result;
+    let mut attempts = 0;
+    let mut is_replaced = false;
+    loop {
+        let error = match worker.links[index].result(&result).await {
+            Ok(ResultAnswer::Accepted { transition }) => {
+                debug!(task.id = %result.task_id, transition, "result accepted");
+                return;
+            }
+            Ok(ResultAnswer::Ignored { reason, .. }) => {
+                info!(task.id = %result.task_id, reason, "result ignored");
+                return;
+            }
+            Err(error) => error,
+        };
+        if !is_replaced && cannot_be_taken(&error) {
+            warn!(task.id = %result.task_id, %error, "result cannot be taken; reporting that instead");
+            result = instead(&worker.config, &result, &error);
+            is_replaced = true;
+            continue;
+        }
+        attempts += 1;
+        let in_time = deadline.is_some_and(|at| worker.config.clock.now().as_secs() < at);
+        let is_outage = error.status().is_none() && error.is_transient();
+        let is_last = attempts >= timing.result_attempts && !(is_outage && in_time);
+        if is_last || worker.give_up.is_cancelled() {
+            error!(task.id = %result.task_id, %error, attempts, "result lost");
+            return;
+        }
+        let pause = pause_after(&error, delay, delay);
+        warn!(task.id = %result.task_id, %error, pause_ms = pause.as_millis(), "result not delivered");
+        delay = (delay * 2).min(PAUSE_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // One more attempt at once; the check above makes it the last.
+            () = worker.give_up.cancelled() => {}
+        }
+    }
+}
+
+/// Tells whether this result would be refused however often it is sent.
+fn cannot_be_taken(error: &NetError) -> bool {
+    matches!(
+        error,
+        NetError::Decode(_)
+            | NetError::Status {
+                code: 400 | 413 | 422,
+                ..
+            }
+    )
+}
+
+/// Returns the failure that is reported for a result that cannot be taken.
+fn instead(config: &WorkerConfig, result: &TaskResult, error: &NetError) -> TaskResult {
+    let code = if error.status() == Some(413) {
+        TaskErrorCode::LimitExceededError
+    } else {
+        TaskErrorCode::ContractViolationError
+    };
+    let outcome = Outcome::failure(code, format!("the result cannot be delivered: {error}"));
+    TaskResult {
+        status: outcome.status,
+        data: None,
+        error: outcome.error,
+        metadata: None,
+        costs: None,
+        origin_worker_id: Some(config.id.clone()),
+        ..result.clone()
+    }
+}

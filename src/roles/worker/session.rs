@@ -1,0 +1,249 @@
+//! Registration and heartbeats with one orchestrator.
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Worker;
+use super::link::{is_unknown_worker, pause_after};
+use super::usage::Telemetry;
+use crate::domain::worker::{Capabilities, WorkerStatus};
+use crate::net::NetError;
+use crate::protocol::sign::skills_hash;
+use crate::protocol::wire::{Heartbeat, HeartbeatAnswer, Registration};
+
+/// The original never says that it has forgotten a worker (WQ14), so it is told again this often.
+const REGISTER_AGAIN: Duration = Duration::from_mins(10);
+/// Longest wait for the farewell to be taken.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Longest wait between heartbeats that fail.
+const BEAT_BACKOFF_MAX: Duration = Duration::from_mins(1);
+
+/// Keeps the worker registered and alive until `stop`.
+pub(super) async fn keep(worker: Arc<Worker>, index: usize, stop: CancellationToken) {
+    let lasting = async {
+        let mut telemetry = Telemetry::new(&worker.config.timing);
+        loop {
+            register(&worker, index).await;
+            beats(&worker, index, &mut telemetry).await;
+            worker.links[index].set_registered(false);
+            // Between two registrations there is always a wait, whatever the orchestrator says.
+            tokio::time::sleep(worker.config.timing.heartbeat_cooldown).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = lasting => {}
+    }
+}
+
+/// Registers, however often it takes.
+async fn register(worker: &Worker, index: usize) {
+    let link = &worker.links[index];
+    let timing = &worker.config.timing;
+    let mut delay = timing.registration;
+    loop {
+        match link.register(&registration(worker)).await {
+            Ok(answer) => {
+                if let Some(warning) = answer.warning {
+                    warn!(
+                        orchestrator.url = link.url(),
+                        warning, "protocol versions differ"
+                    );
+                }
+                info!(worker.id = %worker.config.id, orchestrator.url = link.url(), "registered");
+                link.set_registered(true);
+                worker.board.poke();
+                return;
+            }
+            Err(error) => {
+                let pause = pause_after(&error, delay, timing.rate_limit_floor);
+                warn!(
+                    worker.id = %worker.config.id,
+                    orchestrator.url = link.url(),
+                    %error,
+                    pause_ms = pause.as_millis(),
+                    "registration failed"
+                );
+                tokio::time::sleep(pause).await;
+                delay = (delay * 2).min(timing.registration_max);
+            }
+        }
+    }
+}
+
+/// Sends heartbeats until the worker should register again.
+async fn beats(worker: &Worker, index: usize, telemetry: &mut Telemetry) {
+    let link = &worker.links[index];
+    let timing = &worker.config.timing;
+    let mut changes = worker.board.subscribe();
+    let mut sends_skills = false;
+    let mut delay: Option<Duration> = None;
+    let again_at = Instant::now() + REGISTER_AGAIN;
+    loop {
+        link.rotate().await;
+        changes.borrow_and_update();
+        let beat = heartbeat(worker, index, sends_skills, telemetry);
+        match link.beat(&beat).await {
+            Ok(answer) => {
+                // After an outage the orchestrator may be another one under the same name.
+                if delay.is_some() || Instant::now() >= again_at {
+                    return;
+                }
+                sends_skills = answer.require_full_sync;
+                obey(worker, index, &answer);
+                let jitter = u64::try_from(answer.next_heartbeat_jitter_ms.unwrap_or(0));
+                let pause = timing.heartbeat + Duration::from_millis(jitter.unwrap_or(0));
+                wait(&mut changes, timing.heartbeat_cooldown, pause).await;
+            }
+            Err(error) if is_unknown_worker(&error) => {
+                info!(worker.id = %worker.config.id, %error, "registering again");
+                return;
+            }
+            Err(error) => {
+                let current = delay.map_or(timing.heartbeat, |delay| delay * 2);
+                let current = current.min(BEAT_BACKOFF_MAX.max(timing.heartbeat));
+                let pause = pause_after(&error, current, timing.rate_limit_floor);
+                warn!(worker.id = %worker.config.id, %error, pause_ms = pause.as_millis(), "heartbeat failed");
+                // A refusal of one message is no outage.
+                delay = error.status().is_none().then_some(current);
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// Waits until the next heartbeat is due: news are collected for the cool-down, then sent at once.
+async fn wait(changes: &mut tokio::sync::watch::Receiver<()>, cooldown: Duration, pause: Duration) {
+    let due = Instant::now() + pause;
+    tokio::time::sleep(cooldown.min(pause)).await;
+    tokio::select! {
+        // An error would mean that the board is gone, and with it the worker.
+        _ = changes.changed() => {}
+        () = tokio::time::sleep_until(due) => {}
+    }
+}
+
+/// Stops the tasks that the orchestrator wants stopped.
+fn obey(worker: &Worker, index: usize, answer: &HeartbeatAnswer) {
+    for task in &answer.cancel_task_ids {
+        if worker.board.cancel(task, index) {
+            info!(task.id = %task, "task cancelled by heartbeat");
+        }
+    }
+}
+
+/// Says that the worker is gone; without an answer it is taken as said.
+pub(super) async fn farewell(worker: &Worker, index: usize) {
+    let link = &worker.links[index];
+    if !link.is_registered() {
+        return;
+    }
+    let beat = Heartbeat {
+        status: WorkerStatus::Offline,
+        supported_skills: Some(Vec::new()),
+        available_skills: None,
+        ..heartbeat(
+            worker,
+            index,
+            false,
+            &mut Telemetry::new(&worker.config.timing),
+        )
+    };
+    let said = tokio::time::timeout(FAREWELL, link.beat(&beat)).await;
+    let error = match said {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => error,
+        Err(_) => NetError::Timeout { after: FAREWELL },
+    };
+    debug!(worker.id = %worker.config.id, %error, "farewell not heard");
+}
+
+/// Returns the digest of skills and prices.
+fn hash(worker: &Worker) -> Option<String> {
+    let config = &worker.config;
+    skills_hash(
+        &config.skills.infos(),
+        &config.cost_per_skill,
+        &config.extra,
+    )
+    .ok()
+}
+
+/// Describes the worker.
+fn registration(worker: &Worker) -> Registration {
+    let config = &worker.config;
+    let mut extra = config.extra.clone();
+    extra.insert("websockets".to_owned(), json!(config.websockets));
+    Registration {
+        worker_id: config.id.clone(),
+        worker_type: config.worker_type.clone(),
+        supported_skills: Some(config.skills.infos()),
+        available_skills: Some(config.skills.names().to_vec()),
+        hot_skills: None,
+        resources: Some(config.resources.clone()),
+        installed_software: Some(BTreeMap::clone(&config.software)),
+        installed_artifacts: Some(config.artifacts.clone()),
+        capabilities: Some(Capabilities {
+            hostname: Some(hostname()),
+            ip_address: Some(address()),
+            cost_per_skill: Some(BTreeMap::clone(&config.cost_per_skill)),
+            s3_config_hash: config.s3_config_hash.clone(),
+            extra: Some(extra),
+        }),
+        skills_hash: hash(worker),
+        security: None,
+        metadata: None,
+        timestamp: None,
+    }
+}
+
+/// Says how the worker stands; the skills only when they are asked for.
+fn heartbeat(
+    worker: &Worker,
+    index: usize,
+    with_skills: bool,
+    telemetry: &mut Telemetry,
+) -> Heartbeat {
+    let config = &worker.config;
+    let status = worker.board.status();
+    let takes_work = status == WorkerStatus::Idle;
+    Heartbeat {
+        worker_id: config.id.clone(),
+        status,
+        usage: telemetry.news(),
+        current_tasks: Some(worker.board.current(index)),
+        supported_skills: with_skills.then(|| config.skills.infos()),
+        available_skills: takes_work.then(|| config.skills.names().to_vec()),
+        hot_skills: None,
+        skills_hash: hash(worker),
+        security: None,
+        metadata: None,
+        timestamp: None,
+    }
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// Returns the address that this machine would use outwards; nothing is sent to find out.
+fn address() -> String {
+    let chosen = || {
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        // A documentation address: connecting a datagram socket only chooses a route.
+        socket.connect(("192.0.2.1", 9))?;
+        socket.local_addr()
+    };
+    chosen().map_or_else(
+        |_| "0.0.0.0".to_owned(),
+        |address: std::net::SocketAddr| address.ip().to_string(),
+    )
+}

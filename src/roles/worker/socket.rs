@@ -1,0 +1,149 @@
+//! The command channel: a WebSocket that brings commands and takes events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Worker;
+use super::link::Link;
+use crate::protocol::parse_json;
+use crate::protocol::wire::{CANCEL_TASK, WorkerCommand};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+const RECONNECT: Duration = Duration::from_secs(1);
+const RECONNECT_MAX: Duration = Duration::from_mins(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Events that wait for the channel; more go by HTTP.
+const EVENTS_MAX: usize = 64;
+/// A ping this often; the channel is given up when nothing came for three of them.
+const PING: Duration = Duration::from_secs(20);
+
+/// Keeps the channel open until `stop`.
+pub(super) async fn keep(worker: Arc<Worker>, index: usize, stop: CancellationToken) {
+    let link = &worker.links[index];
+    let lasting = async {
+        let mut delay = RECONNECT;
+        loop {
+            link.until_registered().await;
+            match connect(link).await {
+                Ok(socket) => {
+                    debug!(orchestrator.url = link.url(), "command channel open");
+                    delay = RECONNECT;
+                    let reason = serve(&worker, index, socket).await;
+                    link.set_socket(None);
+                    info!(
+                        orchestrator.url = link.url(),
+                        reason, "command channel closed"
+                    );
+                }
+                Err(error) => {
+                    debug!(orchestrator.url = link.url(), error, "no command channel");
+                }
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(RECONNECT_MAX);
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = lasting => {}
+    }
+    link.set_socket(None);
+}
+
+/// Opens the channel; after a 401 the next attempt has new tokens.
+async fn connect(link: &Link) -> Result<Socket, String> {
+    let mut request = link
+        .socket_url()
+        .into_client_request()
+        .map_err(|e| e.to_string())?;
+    for (name, value) in link.identity() {
+        let value = value
+            .parse()
+            .map_err(|_| format!("{name} cannot be sent"))?;
+        request.headers_mut().insert(name, value);
+    }
+    let connector = Connector::Rustls(Arc::clone(&link.tls));
+    let opening =
+        tokio_tungstenite::connect_async_tls_with_config(request, None, true, Some(connector));
+    match tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(opening)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(Error::Http(response))) => {
+            if response.status().as_u16() == 401
+                && let Err(error) = link.renew().await
+            {
+                debug!(%error, "no access token");
+            }
+            Err(format!("status {}", response.status()))
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("timeout".to_owned()),
+    }
+}
+
+/// What happens on the channel.
+enum Happening {
+    Incoming(Option<Result<Message, Error>>),
+    Event(String),
+    PingDue,
+}
+
+/// Works the channel until it breaks; returns why.
+async fn serve(worker: &Worker, index: usize, mut socket: Socket) -> String {
+    let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+    worker.links[index].set_socket(Some(sender));
+    let mut heard = Instant::now();
+    let mut pings = tokio::time::interval(PING);
+    loop {
+        let happening = tokio::select! {
+            incoming = socket.next() => Happening::Incoming(incoming),
+            Some(event) = events.recv() => Happening::Event(event),
+            _ = pings.tick() => Happening::PingDue,
+        };
+        let sent = match happening {
+            Happening::Incoming(None) => return "the other side has closed it".to_owned(),
+            Happening::Incoming(Some(Err(error))) => return error.to_string(),
+            Happening::Incoming(Some(Ok(message))) => {
+                heard = Instant::now();
+                if let Message::Text(text) = &message {
+                    obey(worker, index, text.as_bytes());
+                }
+                Ok(())
+            }
+            Happening::Event(event) => socket.send(Message::text(event)).await,
+            Happening::PingDue if heard.elapsed() > PING * 3 => return "silence".to_owned(),
+            Happening::PingDue => socket.send(Message::Ping(bytes::Bytes::new())).await,
+        };
+        if let Err(error) = sent {
+            return error.to_string();
+        }
+    }
+}
+
+/// Does what a frame says.
+fn obey(worker: &Worker, index: usize, frame: &[u8]) {
+    let command = match parse_json(frame).and_then(|frame| WorkerCommand::decode(&frame)) {
+        Ok(command) => command,
+        Err(error) => {
+            warn!(%error, "command cannot be read");
+            return;
+        }
+    };
+    match (command.command.as_str(), &command.task_id) {
+        (CANCEL_TASK, Some(task)) => {
+            let is_running = worker.board.cancel(task, index);
+            info!(task.id = %task, is_running, "task cancelled by command");
+        }
+        (name, _) => warn!(command = name, "unknown command"),
+    }
+}

@@ -1,0 +1,201 @@
+//! When skills or orchestrators misbehave.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::stub::{self, Stub};
+use super::*;
+
+#[tokio::test]
+async fn bad_tasks_are_reported_and_the_worker_lives_on() {
+    let stub = Stub::start().await;
+    let worker = start(config(&[&stub.url]));
+    let task = |id: &str, more: Value| {
+        let mut task = json!({"job_id": "job-1", "task_id": id, "type": "echo"});
+        task.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        task
+    };
+    stub.give(json!({"nonsense": 1}));
+    for (id, more, code) in [
+        (
+            "t-panic",
+            json!({"params": {"do": "panic"}}),
+            "INTERNAL_ERROR",
+        ),
+        ("t-unknown", json!({"type": "fly"}), "TRANSIENT_ERROR"),
+        (
+            "t-policy",
+            json!({"policy": {"allowed_skills": ["other"]}}),
+            "SECURITY_ERROR",
+        ),
+        ("t-typed", json!({"step": 1.5}), "INVALID_INPUT_ERROR"),
+        (
+            "t-late",
+            json!({"params": {"do": "wait"}, "deadline": 1000.5}),
+            "TIMEOUT_ERROR",
+        ),
+        (
+            "t-number",
+            json!({"params": {"do": "huge number"}}),
+            "CONTRACT_VIOLATION_ERROR",
+        ),
+    ] {
+        stub.give(task(id, more));
+        let result = stub.result_of(id).await;
+        assert_eq!(result["error"]["code"], code, "{id}: {result}");
+        assert_eq!(result["status"], "failure", "{id}");
+    }
+    stub.give(task("t-review", json!({"params": {"do": "review"}})));
+    let result = stub.result_of("t-review").await;
+    assert_eq!(
+        (&result["status"], &result["data"]),
+        (&json!("needs_review"), &json!({}))
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn registration_is_tried_until_it_works() {
+    let stub = Stub::start().await;
+    stub.reply(
+        "register",
+        [
+            (503, json!({})),
+            (429, json!({"retry-after": "0.01"})),
+            (500, json!({})),
+        ],
+    );
+    let worker = start(config(&[&stub.url]));
+    stub.until("beat", |_| true).await;
+    assert_eq!(stub.seen("register").len(), 4);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_forgotten_worker_registers_again_and_an_incomplete_one_sends_its_skills() {
+    let stub = Stub::start().await;
+    stub.reply(
+        "beat",
+        [
+            (200, json!({"status": "ok", "require_full_sync": true})),
+            (404, json!({"error": "Worker not found"})),
+            (403, json!({"error": "Unauthorized: no"})),
+        ],
+    );
+    let worker = start(config(&[&stub.url]));
+    let full = stub
+        .until("beat", |seen| seen.body.get("supported_skills").is_some())
+        .await
+        .body;
+    assert_eq!(full["supported_skills"][0]["name"], "echo");
+    let registrations = async {
+        while stub.seen("register").len() < 3 {
+            let known = stub.seen("beat").len();
+            stub.until("beat", |_| stub.seen("beat").len() > known)
+                .await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), registrations)
+        .await
+        .expect("three of them");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn results_are_signed_anew_for_each_attempt() {
+    let stub = Stub::start().await;
+    stub.reply(
+        "result",
+        [
+            (500, json!({})),
+            (403, json!({"error": "replay"})),
+            (200, json!("?")),
+        ],
+    );
+    let worker = start(config(&[&stub.url]));
+    stub.give(json!({"job_id": "job-1", "task_id": "t-1", "type": "echo"}));
+    stub.until("result", |_| stub.seen("result").len() == 3)
+        .await;
+    worker.stop().await;
+    let signatures: BTreeSet<String> = stub
+        .seen("result")
+        .into_iter()
+        .map(|seen| seen.body["security"]["signature"].to_string())
+        .collect();
+    assert_eq!(signatures.len(), 3);
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_becomes_a_failure() {
+    let stub = Stub::start().await;
+    stub.reply("result", [(413, json!({"error": "too large"}))]);
+    let worker = start(config(&[&stub.url]));
+    stub.give(json!({"job_id": "job-1", "task_id": "t-1", "type": "echo", "params": {"a": 1}}));
+    let failure = stub
+        .until("result", |seen| seen.body.get("error").is_some())
+        .await
+        .body;
+    assert_eq!(failure["error"]["code"], "LIMIT_EXCEEDED_ERROR");
+    assert!(failure.get("data").is_none());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn expired_tokens_are_renewed_and_signatures_keep_the_static_key() {
+    let stub = Stub::start().await;
+    let tokens = |access: &str, refresh: &str| json!({"access_token": access, "refresh_token": refresh, "expires_in": 3600, "worker_id": "w-1"});
+    stub.reply("token", [(200, tokens("a-1", "r-1"))]);
+    stub.reply("refresh", [(200, tokens("a-2", "r-2"))]);
+    stub.reply(
+        "beat",
+        [(401, json!({})), (200, json!({})), (401, json!({}))],
+    );
+    let worker = start(config(&[&stub.url]));
+    // The stub checks every signature against the static key.
+    stub.until("beat", |seen| seen.token == "a-2").await;
+    assert_eq!(stub.seen("token")[0].token, KEY);
+    assert_eq!(
+        stub.seen("refresh")[0].body,
+        json!({"refresh_token": "r-1"})
+    );
+    assert_eq!(
+        stub.seen("register").len(),
+        1,
+        "a renewed token needs no new registration"
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn polls_respect_the_orchestrators_wish_to_be_left_alone() {
+    let stub = Stub::start().await;
+    stub.reply(
+        "poll",
+        [
+            (429, json!({"retry-after": "0.05"})),
+            (500, json!({})),
+            (429, json!({})),
+        ],
+    );
+    let worker = start(config(&[&stub.url]));
+    stub.until("poll", |_| true).await;
+    let refused_at = tokio::time::Instant::now();
+    stub.until("poll", |_| stub.seen("poll").len() == 2).await;
+    assert!(refused_at.elapsed() >= Duration::from_millis(45));
+    stub.give(json!({"job_id": "job-1", "task_id": "t-1", "type": "echo"}));
+    stub.result_of("t-1").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn after_an_outage_the_worker_registers_again() {
+    let stub = Stub::start().await;
+    stub.reply("beat", [(200, json!({})), (stub::BROKEN, json!({}))]);
+    let worker = start(config(&[&stub.url]));
+    stub.until("register", |_| stub.seen("register").len() == 2)
+        .await;
+    worker.stop().await;
+}
