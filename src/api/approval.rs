@@ -99,7 +99,7 @@ fn not_waiting() -> ApiError {
         (status = 200, description = "`job_id` and `status`: `approval_received`", body = Object),
         (status = 400, description = "invalid_json, invalid_request, invalid_decision", body = Object),
         (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found, for a client", body = Object),
+        (status = 404, description = "job_not_found: for a client", body = Object),
         (status = 409, description = "not_waiting", body = Object),
         (status = 429, description = "rate_limited", body = Object),
     ),

@@ -33,6 +33,9 @@ pub mod verify;
 pub mod worker;
 pub mod workers;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;

@@ -1,0 +1,133 @@
+//! Stand-ins for what lies outside: time, chance, blobs, tokens, receivers of webhooks.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+
+use super::fixture::{OTHER, WORKER};
+use crate::api::auth::WorkerTokens;
+use crate::base::{ClientId, Clock, Entropy, Secret, Timestamp, WorkerId, crypto};
+use crate::runtime::{SendFailure, WebhookRequest, WebhookSecrets, WebhookSender};
+use crate::store::{BlobBody, BlobError, BlobInfo, BlobStore};
+
+/// A clock that stands still until it is moved.
+pub(super) struct StillClock(pub(super) AtomicI64);
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Chance that is counted.
+pub(super) struct CountedEntropy(pub(super) AtomicU64);
+
+impl Entropy for CountedEntropy {
+    fn fill(&self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(32) {
+            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            let digest = crypto::sha256(&[&count.to_be_bytes()]);
+            chunk.copy_from_slice(&digest[..chunk.len()]);
+        }
+    }
+}
+
+/// Takes every webhook and signs none.
+pub(super) struct NoWebhooks;
+
+#[async_trait]
+impl WebhookSender for NoWebhooks {
+    async fn send(&self, _: WebhookRequest) -> Result<(), SendFailure> {
+        Ok(())
+    }
+}
+
+impl WebhookSecrets for NoWebhooks {
+    fn secret(&self, _: &ClientId) -> Option<Secret> {
+        None
+    }
+}
+
+/// Blobs in memory.
+#[derive(Default)]
+pub(super) struct Blobs(Mutex<BTreeMap<String, Bytes>>);
+
+impl Blobs {
+    fn info(key: &str, bytes: &Bytes) -> BlobInfo {
+        BlobInfo {
+            key: key.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: Some(crypto::sha256_hex(bytes)),
+        }
+    }
+}
+
+#[async_trait]
+impl BlobStore for Blobs {
+    async fn put(
+        &self,
+        key: &str,
+        mut body: BlobBody,
+        bytes_max: u64,
+    ) -> Result<BlobInfo, BlobError> {
+        let mut all = Vec::new();
+        while let Some(piece) = body.next().await {
+            all.extend_from_slice(&piece?);
+            if all.len() as u64 > bytes_max {
+                return Err(BlobError::TooLarge { limit: bytes_max });
+            }
+        }
+        let bytes = Bytes::from(all);
+        let info = Self::info(key, &bytes);
+        self.0.lock().unwrap().insert(key.to_owned(), bytes);
+        Ok(info)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {
+        let found = self.0.lock().unwrap().get(key).cloned();
+        Ok(found.map(|bytes| {
+            let info = Self::info(key, &bytes);
+            (info, futures::stream::iter([Ok(bytes)]).boxed())
+        }))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
+        let blobs = self.0.lock().unwrap();
+        let found = blobs.iter().filter(|(key, _)| key.starts_with(prefix));
+        Ok(found.map(|(key, bytes)| Self::info(key, bytes)).collect())
+    }
+
+    async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError> {
+        self.0
+            .lock()
+            .unwrap()
+            .retain(|key, _| !key.starts_with(prefix));
+        Ok(())
+    }
+
+    fn uri(&self, key: &str) -> String {
+        format!("memory://{key}")
+    }
+}
+
+/// The workers' tokens.
+pub(super) struct Tokens;
+
+impl WorkerTokens for Tokens {
+    fn token(&self, worker: &WorkerId) -> Option<Secret> {
+        match worker.as_str() {
+            "gpu-01" => Some(Secret::from(WORKER.1)),
+            // The recorded run's.
+            "gpu-worker-01" => Some(Secret::from("super-secret-gpu-worker-token")),
+            _ => None,
+        }
+    }
+
+    fn global(&self) -> Option<Secret> {
+        Some(Secret::from(OTHER.1))
+    }
+}

@@ -1,0 +1,178 @@
+//! Files, links and compressed bodies.
+
+use std::io::Write as _;
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::json;
+
+use super::fixture::{ALICE, Api, BOB};
+use super::story::Answer;
+
+#[tokio::test(start_paused = true)]
+async fn files_go_up_and_down() {
+    let api = Api::start().await;
+    let job = api
+        .create(
+            ALICE,
+            "/api/v1/jobs/ask",
+            &json!({"initial_data": {"who": "I"}}),
+        )
+        .await;
+    let content = "x".repeat(3 << 20);
+    let header = format!("X-Client-Token: {ALICE}");
+    let path = format!("/api/v1/jobs/{job}/files");
+    let answer = api
+        .send(&format!(
+            "PUT {path}/content/a%20b.txt\n{header}\n\n{content}"
+        ))
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(
+        answer.json()["s3_uri"],
+        format!("memory://jobs/{job}/a b.txt")
+    );
+    assert_eq!(answer.json()["size"], content.len());
+    let list = api.get(ALICE, &path).await.json();
+    assert_eq!(list[0]["filename"], "a b.txt");
+    let answer = api.get(ALICE, &format!("{path}/download/a%20b.txt")).await;
+    assert_eq!(answer.status, 302);
+    let url = answer.headers["location"]
+        .strip_prefix("http://api.test")
+        .expect("ours")
+        .to_owned();
+    let answer = api.send(&format!("GET {url}")).await;
+    assert_eq!((answer.status, answer.body == content), (200, true));
+    assert_eq!(answer.headers["content-type"], "application/octet-stream");
+    for changed in [
+        url.replace("a%20b", "a%20c"),
+        url.replace("expires=1", "expires=2"),
+    ] {
+        assert_eq!(
+            api.send(&format!("GET {changed}")).await.code(),
+            "link_invalid",
+            "{changed}"
+        );
+    }
+    assert_eq!(
+        api.send(&format!("PUT {url}\n\nx")).await.code(),
+        "link_invalid",
+        "to read only"
+    );
+    api.pass(61_000);
+    assert_eq!(
+        api.send(&format!("GET {url}")).await.code(),
+        "link_invalid",
+        "a minute only"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_lets_anybody_upload_one_file_for_a_while() {
+    let api = Api::start().await;
+    let job = api
+        .create(
+            ALICE,
+            "/api/v1/jobs/ask",
+            &json!({"initial_data": {"who": "I"}}),
+        )
+        .await;
+    let path = format!("/api/v1/jobs/{job}/files/upload?filename=in.bin&expires_in=10");
+    let link = api.get(ALICE, &path).await.json();
+    assert_eq!(
+        (&link["method"], &link["expires_in"]),
+        (&json!("PUT"), &json!(10))
+    );
+    let url = link["url"]
+        .as_str()
+        .and_then(|url| url.strip_prefix("http://api.test"));
+    let put = format!("PUT {}\n\nhello", url.expect("ours"));
+    assert_eq!(api.send(&put).await.json()["size"], 5);
+    let decided = json!({"decision": "approved"});
+    api.post(ALICE, &format!("/api/v1/jobs/{job}/approve"), &decided)
+        .await;
+    assert_eq!(api.send(&put).await.code(), "job_ended");
+    api.pass(10_000);
+    assert_eq!(api.send(&put).await.code(), "link_invalid");
+    assert_eq!(api.get(BOB, &path).await.status, 404);
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    // A stored block: the simplest stream that is gzip.
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    let length = u16::try_from(text.len()).expect("short");
+    out.push(1);
+    out.extend(length.to_le_bytes());
+    out.extend((!length).to_le_bytes());
+    out.write_all(text).expect("in memory");
+    let mut crc = u32::MAX;
+    for byte in text {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    out.extend((!crc).to_le_bytes());
+    out.extend(u32::from(length).to_le_bytes());
+    out
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_requests() {
+    let api = Api::start().await;
+    let send = async |encoding: &str, body: Vec<u8>| {
+        let request = Request::post("/api/v1/jobs/work")
+            .header("x-client-token", ALICE)
+            .header("content-encoding", encoding)
+            .body(Body::from(body))
+            .expect("a request");
+        Answer::of(api.call(request).await).await
+    };
+    assert_eq!(
+        send("gzip", gzip(br#"{"initial_data":{"n":1}}"#))
+            .await
+            .status,
+        202
+    );
+    assert_eq!(
+        send("gzip", b"not gzip".to_vec()).await.code(),
+        "invalid_json"
+    );
+    let refused = send("br", b"{}".to_vec()).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (415, "unsupported_encoding")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_answers() {
+    let api = Api::start().await;
+    for (accept, encoding) in [
+        ("gzip, deflate", Some("gzip")),
+        ("zstd, gzip", Some("zstd")),
+        ("zstd;q=0, gzip", Some("gzip")),
+        ("identity", None),
+        ("br", None),
+    ] {
+        let text = format!("GET /_public/openapi.json\nAccept-Encoding: {accept}");
+        let answer = api.send(&text).await;
+        assert_eq!(
+            answer.headers.get("content-encoding").map(String::as_str),
+            encoding,
+            "{accept}"
+        );
+        assert_eq!(
+            answer.headers["x-rxon-version"], "1.0b17",
+            "other headers stay (WQ6)"
+        );
+        assert!(
+            answer.headers["vary"]
+                .to_lowercase()
+                .contains("accept-encoding"),
+            "{accept}"
+        );
+    }
+    let small = api.send("GET /_public/status\nAccept-Encoding: gzip").await;
+    assert!(!small.headers.contains_key("content-encoding"));
+}
