@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::Caller;
@@ -10,7 +14,7 @@ use super::client::endpoint_path;
 use super::error::{ApiError, Code};
 use super::jobs::Answer;
 use super::{ApiState, json as answers};
-use crate::blueprint::Blueprint;
+use crate::blueprint::{Blueprint, graph as drawing};
 
 fn found(state: &ApiState, name: &str) -> Result<Arc<Blueprint>, ApiError> {
     state
@@ -100,4 +104,56 @@ pub async fn schema(
         "output": blueprint.output,
         "events": blueprint.events,
     })))
+}
+
+/// How a graph is wanted.
+#[derive(Debug, Deserialize)]
+pub struct GraphQuery {
+    format: Option<String>,
+}
+
+/// Draws a blueprint's states and the ways between them.
+#[utoipa::path(
+    get, path = "/blueprints/{name}/graph", tag = "blueprints",
+    params(
+        ("name" = String, Path, description = "the blueprint"),
+        ("format" = Option<String>, Query, description = "dot (by default), mermaid or svg"),
+    ),
+    responses(
+        (status = 200, description = "the graph", content_type = "text/vnd.graphviz", body = String),
+        (status = 400, description = "invalid_query", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 404, description = "blueprint_not_found", body = Object),
+    ),
+)]
+pub async fn graph(
+    State(state): State<Arc<ApiState>>,
+    _caller: Caller,
+    Path(name): Path<String>,
+    Query(query): Query<GraphQuery>,
+) -> Answer {
+    let blueprint = found(&state, &name)?;
+    let (text, content_type) = match query.format.as_deref().unwrap_or("dot") {
+        "dot" => (drawing::dot(&blueprint), "text/vnd.graphviz; charset=utf-8"),
+        "mermaid" => (
+            drawing::mermaid(&blueprint),
+            "text/vnd.mermaid; charset=utf-8",
+        ),
+        "svg" => (drawing::svg(&blueprint), "image/svg+xml"),
+        _ => {
+            return Err(ApiError::new(
+                Code::InvalidQuery,
+                "format must be dot, mermaid or svg",
+            ));
+        }
+    };
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Opened in a browser, a drawing stays a drawing.
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
+    );
+    Ok(response)
 }

@@ -44,6 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(blueprints::list))
         .routes(routes!(blueprints::show))
         .routes(routes!(blueprints::schema))
+        .routes(routes!(blueprints::graph))
         .routes(routes!(workers::list))
         .routes(routes!(workers::catalog))
         .routes(routes!(workers::show))

@@ -166,6 +166,9 @@ async fn blueprints_and_workers() {
     for (path, token) in [
         ("blueprints", ALICE),
         ("blueprints/work/schema", ALICE),
+        ("blueprints/ask/graph", ALICE),
+        ("blueprints/ask/graph?format=mermaid", ALICE),
+        ("blueprints/ask/graph?format=png", ALICE),
         ("blueprints/nobody", ALICE),
         ("workers", ALICE),
         ("workers/gpu-01", ADMIN),
