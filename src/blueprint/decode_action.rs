@@ -35,13 +35,12 @@ impl Reader<'_> {
             let place = format!("{here}[{index}]");
             let members = self.body_members(item, &place, true);
             self.description(&members, &place);
-            let when = match members.get("when") {
-                Some(node) => self.condition(node, &join(&place, "when")),
-                None => {
-                    let what = "`when`, the branch's condition, is missing";
-                    self.missing(&members, item.at, &place, what);
-                    None
-                }
+            let when = if let Some(node) = members.get("when") {
+                self.condition(node, &join(&place, "when"))
+            } else {
+                let what = "`when`, the branch's condition, is missing";
+                self.missing(&members, item.at, &place, what);
+                None
             };
             let body = self.body(&members, item.at, &place, file);
             branches.push(Choice {
@@ -169,13 +168,12 @@ impl Reader<'_> {
                 .unwrap_or_default(),
             None => "webhook".to_owned(),
         };
-        let message = match approve.get("message") {
-            Some(node) => self.line(node, &join(&here, "message")),
-            None => {
-                let what = "`message`, what the person is asked, is missing";
-                self.missing(&approve, node.at, &here, what);
-                Template::Constant(Value::Null)
-            }
+        let message = if let Some(node) = approve.get("message") {
+            self.line(node, &join(&here, "message"))
+        } else {
+            let what = "`message`, what the person is asked, is missing";
+            self.missing(&approve, node.at, &here, what);
+            Template::Constant(Value::Null)
         };
         let timeout = approve
             .get("timeout")

@@ -210,6 +210,10 @@ impl Dispatch {
 }
 
 /// Where a fan-out's branches come from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it only ever stands in a boxed `Parallel`"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParallelTasks {
     /// Written out.

@@ -118,7 +118,7 @@ fn words_of_other_yaml_versions_stay_words() {
 
 #[test]
 fn durations() {
-    use super::reader::parse_duration;
+    use super::scalars::parse_duration;
     use std::time::Duration;
     for (text, ms) in [
         ("500ms", Some(500)),
@@ -339,6 +339,9 @@ fn the_pictures_in_the_docs_are_current() {
             std::fs::write(&path, &picture).expect("the folder exists");
         }
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(kept == picture, "{name}: run the tests with UPDATE_DOCS=1 to draw it again");
+        assert!(
+            kept == picture,
+            "{name}: run the tests with UPDATE_DOCS=1 to draw it again"
+        );
     }
 }

@@ -3,8 +3,9 @@
 use minijinja::machinery::ast::{BinOpKind, Expr, Stmt, UnaryOpKind};
 use minijinja::machinery::{parse, parse_expr};
 
+use super::ast::path_of;
 use super::filters::{self, ENVIRONMENT};
-use super::rewrite::{Mode, Names, Rewriter, path_of};
+use super::rewrite::{Mode, Names, Rewriter};
 use super::{Code, CompileError, Condition, SOURCE_BYTES_MAX};
 
 /// Compiles a condition.

@@ -132,8 +132,11 @@ pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(||
     environment
 });
 
-/// The names of each ordering comparison, and when it holds.
-fn orderings() -> [(&'static [&'static str], fn(Ordering) -> bool); 4] {
+/// The names of an ordering comparison, and when it holds.
+type OrderingTest = (&'static [&'static str], fn(Ordering) -> bool);
+
+/// The ordering comparisons.
+fn orderings() -> [OrderingTest; 4] {
     [
         (&["_lt", "lt", "lessthan", "<"], Ordering::is_lt),
         (&["_le", "le", "<="], Ordering::is_le),

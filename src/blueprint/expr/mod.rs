@@ -5,9 +5,11 @@
 //! does not hold. Values of different kinds are in no order: `"9" < 10` is false, and so is its
 //! converse. In a text anything that is not text stands as JSON.
 
+mod ast;
 mod compile;
 mod filters;
 mod rewrite;
+mod rewrite_call;
 mod scope;
 #[cfg(test)]
 mod tests;

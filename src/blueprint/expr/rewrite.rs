@@ -6,12 +6,10 @@
 //! name is checked, so that a misspelt filter is found at load.
 
 use minijinja::Value;
-use minijinja::machinery::ast::{
-    BinOpKind, Call, CallArg, CallType, CompareOpKind, Expr, Filter, Map, Slice, Test, UnaryOpKind,
-};
+use minijinja::machinery::ast::{BinOpKind, CompareOpKind, Expr, Map, Slice, UnaryOpKind};
 
 use super::CompileError;
-use super::filters::{FILTERS, FUNCTIONS, TESTS};
+use super::ast::{comparison, is_and_or, offset, operator, path_of};
 use super::scope::{Path, ROOTS, Step};
 use crate::blueprint::suggest::did_you_mean;
 
@@ -60,7 +58,7 @@ pub(super) struct Rewriter<'a> {
     depth: u32,
 }
 
-type Done = Result<(), CompileError>;
+pub(super) type Done = Result<(), CompileError>;
 
 impl<'a> Rewriter<'a> {
     /// Starts with nothing written.
@@ -111,7 +109,7 @@ impl<'a> Rewriter<'a> {
     pub(super) fn plain(&mut self, expr: &Expr<'_>, mode: Mode) -> Done {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(self.fail(expr, format!("is nested deeper than {DEPTH_MAX} levels")));
+            return Err(self.fail(expr, &format!("is nested deeper than {DEPTH_MAX} levels")));
         }
         self.any(expr, mode)?;
         self.depth -= 1;
@@ -144,7 +142,7 @@ impl<'a> Rewriter<'a> {
             }
             Expr::IfExpr(choice) => {
                 let Some(otherwise) = &choice.false_expr else {
-                    return Err(self.fail(expr, "has an `if` without an `else`".to_owned()));
+                    return Err(self.fail(expr, "has an `if` without an `else`"));
                 };
                 self.wrapped("(", &choice.true_expr, mode, false)?;
                 self.out.pop();
@@ -178,9 +176,9 @@ impl<'a> Rewriter<'a> {
     fn wrapped(&mut self, before: &str, expr: &Expr<'_>, mode: Mode, need: bool) -> Done {
         self.out.push_str(before);
         if need {
-            self.needed(expr, mode)?
+            self.needed(expr, mode)?;
         } else {
-            self.plain(expr, mode)?
+            self.plain(expr, mode)?;
         }
         self.out.push(')');
         Ok(())
@@ -213,7 +211,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Writes the name of a variable for the binding; a path that is bound already keeps its own.
-    fn bind(&mut self, binding: Binding) {
+    pub(super) fn bind(&mut self, binding: Binding) {
         let same = |known: &Binding| match (known, &binding) {
             (Binding::Path(a), Binding::Path(b)) => a == b,
             (Binding::Share, Binding::Share) => true,
@@ -323,126 +321,12 @@ impl<'a> Rewriter<'a> {
         self.out.push('(');
         for (expr, after) in [(a, sign), (b, if own { "))" } else { ")" })] {
             if mode == Mode::Strict {
-                self.needed(expr, mode)?
+                self.needed(expr, mode)?;
             } else {
-                self.plain(expr, mode)?
+                self.plain(expr, mode)?;
             }
             self.out.push_str(after);
         }
-        Ok(())
-    }
-
-    /// Writes a filter.
-    fn filter(&mut self, expr: &Expr<'_>, filter: &Filter<'_>, mode: Mode) -> Done {
-        let Some(subject) = &filter.expr else {
-            return Err(self.fail(expr, "is a filter of nothing".to_owned()));
-        };
-        if !FILTERS.contains(&filter.name) {
-            let hint = did_you_mean(filter.name, FILTERS.iter().copied());
-            let message = format!("unknown filter `{}`{hint}", filter.name);
-            return Err(CompileError {
-                offset: expr.span().start_offset as usize,
-                message,
-            });
-        }
-        if filter.name == "chance" {
-            return self.chance(subject, mode);
-        }
-        let is_default = matches!(filter.name, "default" | "d");
-        self.out.push('(');
-        if is_default {
-            self.plain(subject, mode)?
-        } else {
-            self.needed(subject, mode)?
-        }
-        self.out.push('|');
-        self.out.push_str(filter.name);
-        self.args(expr, &filter.args, mode, !is_default)?;
-        self.out.push(')');
-        Ok(())
-    }
-
-    /// Writes a comparison with this visit's share.
-    fn chance(&mut self, p: &Expr<'_>, mode: Mode) -> Done {
-        self.out.push('(');
-        self.needed(p, mode)?;
-        self.out.push_str("|_chance(");
-        self.bind(Binding::Share);
-        self.out.push_str("))");
-        Ok(())
-    }
-
-    /// Writes a test; what is tested may be missing.
-    fn test(&mut self, expr: &Expr<'_>, test: &Test<'_>, mode: Mode) -> Done {
-        if !TESTS.contains(&test.name) {
-            let hint = did_you_mean(test.name, TESTS.iter().copied());
-            let message = format!("unknown test `is {}`{hint}", test.name);
-            return Err(CompileError {
-                offset: expr.span().start_offset as usize,
-                message,
-            });
-        }
-        self.out.push('(');
-        self.plain(&test.expr, mode)?;
-        self.out.push_str(" is ");
-        self.out.push_str(test.name);
-        self.args(expr, &test.args, mode, true)?;
-        self.out.push(')');
-        Ok(())
-    }
-
-    /// Writes a call of one of the few functions.
-    fn call(&mut self, expr: &Expr<'_>, call: &Call<'_>, mode: Mode) -> Done {
-        let CallType::Function(name) = call.identify_call() else {
-            return Err(self.fail(expr, "calls a method; use a filter".to_owned()));
-        };
-        if !FUNCTIONS.contains(&name) {
-            let hint = did_you_mean(name, FUNCTIONS.iter().copied());
-            let message = format!("unknown function `{name}`{hint}");
-            return Err(CompileError {
-                offset: offset(expr),
-                message,
-            });
-        }
-        if name == "chance" {
-            let [CallArg::Pos(p)] = call.args.as_slice() else {
-                return Err(self.fail(expr, "must give `chance` one number, 0 to 1".to_owned()));
-            };
-            return self.chance(p, mode);
-        }
-        self.out.push_str(name);
-        if call.args.is_empty() {
-            self.out.push_str("()");
-        }
-        self.args(expr, &call.args, mode, true)
-    }
-
-    /// Writes arguments in brackets; none and no brackets.
-    fn args(&mut self, expr: &Expr<'_>, args: &[CallArg<'_>], mode: Mode, need: bool) -> Done {
-        if args.is_empty() {
-            return Ok(());
-        }
-        self.out.push('(');
-        for arg in args {
-            let value = match arg {
-                CallArg::Pos(value) => value,
-                CallArg::Kwarg(name, value) => {
-                    self.out.push_str(name);
-                    self.out.push('=');
-                    value
-                }
-                CallArg::PosSplat(_) | CallArg::KwargSplat(_) => {
-                    return Err(self.fail(expr, "spreads arguments with `*`".to_owned()));
-                }
-            };
-            if need {
-                self.needed(value, mode)?
-            } else {
-                self.plain(value, mode)?
-            }
-            self.out.push(',');
-        }
-        self.out.push(')');
         Ok(())
     }
 
@@ -455,109 +339,10 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Makes an error about an expression.
-    fn fail(&self, expr: &Expr<'_>, what: String) -> CompileError {
+    pub(super) fn fail(&self, expr: &Expr<'_>, what: &str) -> CompileError {
         CompileError {
             offset: offset(expr),
             message: format!("`{}` {what}", self.source(expr)),
         }
-    }
-}
-
-/// Returns where an expression begins. The parser's span of what follows a value (`.name`, `[0]`,
-/// `| filter`) begins after the value.
-fn offset(expr: &Expr<'_>) -> usize {
-    let mut leftmost = expr;
-    loop {
-        leftmost = match leftmost {
-            Expr::GetAttr(attr) => &attr.expr,
-            Expr::GetItem(item) => &item.expr,
-            Expr::Slice(slice) => &slice.expr,
-            Expr::Call(call) => &call.expr,
-            Expr::Test(test) => &test.expr,
-            Expr::BinOp(binary) => &binary.left,
-            Expr::Compare(compare) => &compare.expr,
-            Expr::IfExpr(choice) => &choice.true_expr,
-            Expr::Filter(filter) => match &filter.expr {
-                Some(subject) => subject,
-                None => break,
-            },
-            _ => break,
-        };
-    }
-    leftmost.span().start_offset as usize
-}
-
-/// Tells whether the value is one of the operands', which may be missing.
-fn is_and_or(expr: &Expr<'_>) -> bool {
-    matches!(expr, Expr::BinOp(binary) if matches!(binary.op, BinOpKind::ScAnd | BinOpKind::ScOr))
-}
-
-/// Returns the constant path that an expression is, if it is one.
-pub(super) fn path_of(expr: &Expr<'_>) -> Option<Path> {
-    let mut steps = Vec::new();
-    let mut rest = expr;
-    loop {
-        match rest {
-            Expr::Var(var) => {
-                steps.reverse();
-                return Some(Path {
-                    root: var.id.to_owned(),
-                    steps,
-                });
-            }
-            Expr::GetAttr(attr) => {
-                steps.push(Step::Key(attr.name.to_owned()));
-                rest = &attr.expr;
-            }
-            Expr::GetItem(item) => {
-                steps.push(constant_step(&item.subscript_expr)?);
-                rest = &item.expr;
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// Returns the step that a constant subscript is.
-fn constant_step(subscript: &Expr<'_>) -> Option<Step> {
-    let value = match subscript {
-        Expr::Const(constant) => constant.value.clone(),
-        Expr::UnaryOp(_) => subscript.as_const()?,
-        _ => return None,
-    };
-    match value.as_str() {
-        Some(key) => Some(Step::Key(key.to_owned())),
-        None if value.is_integer() => value.as_i64().map(Step::Index),
-        None => None,
-    }
-}
-
-/// Returns the comparison that an operator is, if it is one.
-fn comparison(op: BinOpKind) -> Option<CompareOpKind> {
-    Some(match op {
-        BinOpKind::Eq => CompareOpKind::Eq,
-        BinOpKind::Ne => CompareOpKind::Ne,
-        BinOpKind::Lt => CompareOpKind::Lt,
-        BinOpKind::Lte => CompareOpKind::Lte,
-        BinOpKind::Gt => CompareOpKind::Gt,
-        BinOpKind::Gte => CompareOpKind::Gte,
-        BinOpKind::In => CompareOpKind::In,
-        _ => return None,
-    })
-}
-
-/// Returns an operator's sign, whether a row of it reads from the left, and whether it is logical.
-fn operator(op: BinOpKind) -> (&'static str, bool, bool) {
-    match op {
-        BinOpKind::ScAnd => (" and ", true, true),
-        BinOpKind::ScOr => (" or ", true, true),
-        BinOpKind::Add => ("+", true, false),
-        BinOpKind::Sub => ("-", true, false),
-        BinOpKind::Mul => ("*", true, false),
-        BinOpKind::Div => ("/", true, false),
-        BinOpKind::FloorDiv => ("//", true, false),
-        BinOpKind::Rem => ("%", true, false),
-        BinOpKind::Concat => ("~", true, false),
-        _ => ("**", false, false),
     }
 }

@@ -86,7 +86,7 @@ pub(super) enum Found<'a> {
     Made(Value),
 }
 
-impl<'a> Found<'a> {
+impl Found<'_> {
     /// Takes one step further; nothing when there is nothing.
     fn step(self, step: &Step) -> Option<Self> {
         match (self, step) {
@@ -136,8 +136,7 @@ impl<'a> Found<'a> {
     /// Returns the text, where it is one.
     pub(super) fn as_str(&self) -> Option<&str> {
         match self {
-            Self::Value(Value::String(text)) => Some(text),
-            Self::Made(Value::String(text)) => Some(text),
+            Self::Value(Value::String(text)) | Self::Made(Value::String(text)) => Some(text),
             _ => None,
         }
     }

@@ -53,20 +53,18 @@ impl<'a> Picture<'a> {
             let (Some(from), Some(to)) = (index(from), index(&way.to)) else {
                 continue;
             };
-            let arrow = match arrows
+            let known = arrows
                 .iter()
-                .position(|arrow| arrow.from == from && arrow.to == to)
-            {
-                Some(known) => &mut arrows[known],
-                None => {
-                    arrows.push(Arrow {
-                        from,
-                        to,
-                        labels: Vec::new(),
-                    });
-                    arrows.last_mut().expect("one was just added")
-                }
-            };
+                .position(|arrow| arrow.from == from && arrow.to == to);
+            let arrow = known.unwrap_or_else(|| {
+                arrows.push(Arrow {
+                    from,
+                    to,
+                    labels: Vec::new(),
+                });
+                arrows.len() - 1
+            });
+            let arrow = &mut arrows[arrow];
             if !way.label.is_empty() {
                 arrow.labels.push(cut(&way.label, LABEL_CHARS_MAX));
             }

@@ -202,9 +202,9 @@ impl Ports {
                     let place = u32::try_from(place).map_or(0.0, f64::from);
                     let x = item.x + (place - (count - 1.0) / 2.0) * step;
                     if begins {
-                        ends[number].0 = x
+                        ends[number].0 = x;
                     } else {
-                        ends[number].1 = x
+                        ends[number].1 = x;
                     }
                 }
             }
