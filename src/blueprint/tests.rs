@@ -302,6 +302,55 @@ fn nearly() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn depth_is_bounded_on_a_small_stack() {
+    let run = || {
+        for depth in [58, 200, 20_000] {
+            for (open, close) in [("[", "]"), ("{a: ", "}")] {
+                let value = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+                let text = format!(
+                    "blueprint: a\nstart: s\nstates: {{ s: {{ end: finished, result: {value} }} }}"
+                );
+                let loaded = load("deep.yaml", &text);
+                assert_eq!(loaded.blueprint.is_some(), depth == 58, "{depth} of {open}");
+            }
+        }
+        let schema = format!("{}{{}}{}", "{properties: {a: ".repeat(28), "}}".repeat(28));
+        let text = format!(
+            "blueprint: a\nstart: s\ninput: {schema}\nstates: {{ s: {{ end: finished }} }}"
+        );
+        assert_eq!(load("schema.yaml", &text).problems, []);
+        let sources = [
+            format!("{}1{}", "(".repeat(1500), ")".repeat(1500)),
+            format!("{}1{}", "[".repeat(1500), "]".repeat(1500)),
+            format!("{} 1", "not ".repeat(900)),
+            format!("{}1", "-".repeat(3000)),
+            format!("a{}", ".b".repeat(1900)),
+            format!("now{}", "[0]".repeat(1200)),
+            format!("now{}", "|upper".repeat(600)),
+            format!("now{}", " and now".repeat(500)),
+            format!("now{}", " ~ now".repeat(600)),
+            format!("now{}", " ** 2".repeat(600)),
+            format!("now{}", " < 2".repeat(900)),
+            format!("{}1", "1 if now else ".repeat(280)),
+            format!("{}1{}", "dict(a=".repeat(500), ")".repeat(500)),
+            format!("now{}", " is defined".repeat(350)),
+        ];
+        for source in sources {
+            let mut compiled = super::Compiled::new("a");
+            // Whether it compiles does not matter here, only that it comes back.
+            let _ = compiled.condition("p", &source, &[]);
+            let _ = compiled.template("p", &format!("{{{{ {source} }}}}"), &[]);
+            let _ = compiled.template("p", &format!("x{{{{ {source} }}}}"), &[]);
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(run)
+        .expect("it starts");
+    thread.join().expect("it does not panic");
+}
+
 proptest! {
     #[test]
     fn any_text_loads_or_tells_why(text in ".{0,300}") {

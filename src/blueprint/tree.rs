@@ -13,6 +13,12 @@ use crate::domain::Object;
 /// The largest file, in bytes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
+/// The deepest nesting of a file.
+pub const DEPTH_MAX: usize = 64;
+
+/// The reader's own stack: twice what the deepest file needs in a build without optimisation.
+const STACK_BYTES: usize = 8 << 20;
+
 /// A place in a file; both count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct At {
@@ -126,7 +132,30 @@ pub(super) struct SyntaxError {
 }
 
 /// Reads a file's text.
+///
+/// The reading goes down with the file's nesting, and each level takes some 30 KiB of stack in a
+/// build without optimisation: more than a server's threads have to spare. So it gets a stack of
+/// its own, for as long as it takes.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
+    let read = || parse_here(text);
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, read);
+        let outcome = reader.ok().and_then(|reader| reader.join().ok());
+        outcome.unwrap_or_else(|| {
+            let message = "the reader gave up on the file: no memory for it, or a fault of its own"
+                .to_owned();
+            Err(SyntaxError {
+                at: At { line: 1, column: 1 },
+                message,
+            })
+        })
+    })
+}
+
+/// Reads a file's text on the stack at hand.
+fn parse_here(text: &str) -> Result<Node, SyntaxError> {
     if text.len() > FILE_BYTES_MAX {
         let message = format!(
             "the file is {} bytes, the limit is {FILE_BYTES_MAX}",
@@ -139,7 +168,7 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_depth: 100,
+            max_depth: DEPTH_MAX,
             max_nodes: 100_000,
             max_events: 400_000,
             max_documents: 1,
@@ -151,7 +180,8 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
         strict_booleans: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    let read: Result<Node, _> = serde_saphyr::from_str_with_options(text, options);
+    read.map_err(|error| {
         let at = error.location().map_or(At { line: 1, column: 1 }, At::from);
         SyntaxError {
             at,
