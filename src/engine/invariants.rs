@@ -137,6 +137,15 @@ fn one_end(before: Option<&Job>, advance: &Advance) -> Result<(), String> {
     let expected = usize::from(job.status.is_terminal());
     let ends = records(advance).filter(|kind| kind.is_terminal()).count();
     require(ends == expected, "I5: not exactly one terminal event")?;
+    let sent = advance
+        .effects
+        .iter()
+        .filter(
+            |effect| matches!(effect, Effect::SendWebhook(hook) if hook.event.starts_with("job_")),
+        )
+        .count();
+    let wanted = expected * usize::from(job.webhook_url.is_some());
+    require(sent == wanted, "I5: not exactly one webhook for the end")?;
     let told = advance
         .effects
         .iter()

@@ -150,7 +150,8 @@ pub(super) fn cancelled(world: &World<'_>, job: Job, reason: &str) -> Outcome {
 }
 
 /// Sets a failed or quarantined job going again, from the state where it failed, with what it has
-/// gathered. The one change that a terminal job allows (I2).
+/// gathered. The one change that a terminal job allows (I2). The event that once led to that state is
+/// not known any more: what a state needs of it belongs into `state_history`.
 pub(super) fn retried(world: &World<'_>, job: Job) -> Outcome {
     if !matches!(job.status, JobStatus::Failed | JobStatus::Quarantined) {
         return Outcome::Ignored(Ignored::NotRetryable);

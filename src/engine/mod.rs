@@ -241,7 +241,10 @@ pub enum Signal {
 
 /// What a step wants done, all of it in the same transaction as the job.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a step ends few tasks; what it makes many of is boxed")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a step ends few tasks; what it makes many of is boxed"
+)]
 pub enum Effect {
     /// Store a new attempt: queued, or held back by a fan-out's `limit`.
     PutTask(Box<Task>),

@@ -86,6 +86,7 @@ pub fn submission(initial_data: Value) -> Submission {
 }
 
 impl Bench {
+    /// Loads the blueprint and begins at [`START`].
     pub fn new(text: &str) -> Self {
         let blueprint = blueprint(text);
         Self {
@@ -123,6 +124,7 @@ impl Bench {
         out
     }
 
+    /// Returns the job, which the script has created.
     pub fn job(&self) -> &Job {
         self.job.as_ref().expect("the script has created the job")
     }
@@ -202,6 +204,7 @@ impl Bench {
         }
     }
 
+    /// Returns what a step may know.
     pub fn world<'a>(&'a self, branches: &'a [Task]) -> World<'a> {
         World {
             blueprint: &self.blueprint,
