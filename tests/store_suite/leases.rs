@@ -99,7 +99,7 @@ pub async fn extends_what_the_worker_holds(store: Store) {
         .extend_leases(&"w1".into(), &named, at(500))
         .await
         .expect("extends");
-    assert_eq!(held, [mine.id.clone()]);
+    assert_eq!(held, std::slice::from_ref(&mine.id));
     assert_eq!(
         store.due(at(499), 9).await.expect("reads").tasks.len(),
         1,
@@ -109,7 +109,7 @@ pub async fn extends_what_the_worker_holds(store: Store) {
         .extend_leases(&"w1".into(), &named, at(200))
         .await
         .expect("extends");
-    assert_eq!(earlier, [mine.id.clone()], "it is held all the same");
+    assert_eq!(earlier, held, "it is held all the same");
     let stored = store
         .load_task(&mine.id)
         .await
@@ -160,10 +160,8 @@ pub async fn takes_an_undelivered_task_back(store: Store) {
         .await
         .expect("releases");
     assert_eq!(back.as_ref(), Some(&task), "as it was");
-    assert_eq!(
-        store.queued_tasks(None, 9).await.expect("reads"),
-        [task.clone()]
-    );
+    let queued = store.queued_tasks(None, 9).await.expect("reads");
+    assert_eq!(queued, std::slice::from_ref(&task));
     assert_eq!(store.leased_tasks(&worker).await.expect("reads"), []);
     assert!(
         store

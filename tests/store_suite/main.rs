@@ -6,6 +6,7 @@ mod blobs;
 mod branches;
 mod commits;
 mod crash;
+mod draws;
 mod fixtures;
 mod leases;
 mod outbox;
@@ -47,6 +48,7 @@ macro_rules! suite {
             records::keeps_data_stores_by_blueprint,
             records::keeps_history_once_and_in_order,
             records::pins_blueprints,
+            records::keeps_numbers_exactly,
             branches::releases_held_branches,
             branches::ends_open_tasks_and_names_their_holders,
             branches::shows_the_latest_attempt_of_each_branch,
@@ -69,6 +71,7 @@ macro_rules! suite {
             queries::counts_by_status,
             queries::purges_what_is_over,
             queries::purges_in_bounded_portions,
+            queries::forgets_keys_at_their_own_time,
             queries::waits_with_purging_for_pending_messages,
             queries::finds_nothing_in_an_empty_store,
             queries::closes,

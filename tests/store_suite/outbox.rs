@@ -114,33 +114,24 @@ pub async fn keeps_a_log_of_webhooks(store: Store) {
         at: at(700),
         reason: reason.to_owned(),
     };
-    store
-        .settle_outbox(ids[0], retry("500"), at(1))
-        .await
-        .expect("settles");
-    store
-        .settle_outbox(ids[0], Delivery::Delivered, at(2))
-        .await
-        .expect("settles");
-    store
-        .settle_outbox(ids[1], retry("502"), at(3))
-        .await
-        .expect("settles");
     let dead = Delivery::Dead {
         reason: "gone".to_owned(),
     };
-    store
-        .settle_outbox(ids[1], dead, at(4))
-        .await
-        .expect("settles");
-    store
-        .settle_outbox(ids[1], Delivery::Delivered, at(5))
-        .await
-        .expect("too late: ignored");
-    store
-        .settle_outbox(ids[2], retry("503"), at(6))
-        .await
-        .expect("settles");
+    let tries = [
+        (0, retry("500")),
+        (0, Delivery::Delivered),
+        (1, retry("502")),
+        (1, dead),
+        // Too late: it has been given up.
+        (1, Delivery::Delivered),
+        (2, retry("503")),
+    ];
+    for (ms, (index, delivery)) in (1..).zip(tries) {
+        store
+            .settle_outbox(ids[index], delivery, at(ms))
+            .await
+            .expect("settles");
+    }
     let log = store.deliveries(job.id, 9).await.expect("reads");
     let seen: Vec<_> = log
         .iter()

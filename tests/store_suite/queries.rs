@@ -48,7 +48,8 @@ pub async fn lists_newest_first_with_a_cursor(store: Store) {
     );
 }
 
-pub async fn filters(store: Store) {
+/// Puts six jobs that differ by what a listing can ask for.
+async fn put_six(store: &Store) {
     for n in 1..=6 {
         let mut job = job(n);
         if n % 2 == 0 {
@@ -56,131 +57,90 @@ pub async fn filters(store: Store) {
         }
         if n > 3 {
             job.status = JobStatus::WaitingForHuman;
-            job.blueprint = "review".to_owned();
+            "review".clone_into(&mut job.blueprint);
         }
-        job.labels.insert(
-            "team".to_owned(),
-            if n < 5 { "blue" } else { "red" }.to_owned(),
-        );
+        let team = if n < 5 { "blue" } else { "red" };
+        job.labels = labels(&[("team", team)]);
         if n == 2 {
-            job.labels
-                .insert("tier".to_owned(), "gold' OR 1=1 --".to_owned());
+            job.labels = labels(&[("team", team), ("tier", "gold' OR 1=1 --")]);
         }
-        put_job(&store, job).await;
+        put_job(store, job).await;
     }
-    let all = || JobQuery {
-        limit: 9,
-        ..JobQuery::default()
-    };
-    let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
-    };
-    let human = vec![JobStatus::WaitingForHuman];
-    let either = vec![JobStatus::WaitingForHuman, JobStatus::WaitingForWorker];
-    let cases = [
+}
+
+fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let text = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+    pairs.iter().map(text).collect()
+}
+
+/// What to change of a query for everything, and the jobs to be listed then.
+type Case = (fn(&mut JobQuery), &'static [u16]);
+
+pub async fn filters(store: Store) {
+    put_six(&store).await;
+    let human = JobStatus::WaitingForHuman;
+    let cases: [Case; 10] = [
+        (|q| q.client = Some("other".into()), &[6, 4, 2]),
+        (|q| q.client = Some("nobody".into()), &[]),
         (
-            JobQuery {
-                client: Some("other".into()),
-                ..all()
-            },
-            vec![6, 4, 2],
+            |q| q.statuses = vec![JobStatus::WaitingForHuman],
+            &[6, 5, 4],
         ),
         (
-            JobQuery {
-                client: Some("nobody".into()),
-                ..all()
-            },
-            vec![],
+            |q| q.statuses = JobStatus::ALL.to_vec(),
+            &[6, 5, 4, 3, 2, 1],
         ),
+        (|q| q.statuses = vec![JobStatus::Failed], &[]),
+        (|q| q.blueprint = Some("review".to_owned()), &[6, 5, 4]),
         (
-            JobQuery {
-                statuses: human.clone(),
-                ..all()
-            },
-            vec![6, 5, 4],
+            |q| (q.created_from, q.created_to) = (Some(at(3)), Some(at(5))),
+            &[4, 3],
         ),
+        (|q| q.labels = labels(&[("team", "red")]), &[6, 5]),
+        (|q| q.labels = labels(&[("tier", "gold' OR 1=1 --")]), &[2]),
         (
-            JobQuery {
-                statuses: either,
-                ..all()
-            },
-            vec![6, 5, 4, 3, 2, 1],
-        ),
-        (
-            JobQuery {
-                statuses: vec![JobStatus::Failed],
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            JobQuery {
-                blueprint: Some("review".to_owned()),
-                ..all()
-            },
-            vec![6, 5, 4],
-        ),
-        (
-            JobQuery {
-                created_from: Some(at(3)),
-                created_to: Some(at(5)),
-                ..all()
-            },
-            vec![4, 3],
-        ),
-        (
-            JobQuery {
-                labels: labels(&[("team", "red")]),
-                ..all()
-            },
-            vec![6, 5],
-        ),
-        (
-            JobQuery {
-                labels: labels(&[("tier", "gold' OR 1=1 --")]),
-                ..all()
-            },
-            vec![2],
-        ),
-        (
-            JobQuery {
-                labels: labels(&[("team", "red"), ("tier", "gold' OR 1=1 --")]),
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            JobQuery {
-                client: Some("other".into()),
-                statuses: human,
-                blueprint: Some("review".to_owned()),
-                labels: labels(&[("team", "red")]),
-                created_from: Some(at(1)),
-                created_to: Some(at(100)),
-                after: Some(job_id(7)),
-                limit: 1,
-            },
-            vec![6],
+            |q| q.labels = labels(&[("team", "red"), ("tier", "gold' OR 1=1 --")]),
+            &[],
         ),
     ];
-    for (query, expected) in cases {
+    for (change, expected) in cases {
+        let mut query = JobQuery {
+            limit: 9,
+            ..JobQuery::default()
+        };
+        change(&mut query);
         assert_eq!(
             list(&store, query.clone()).await,
-            ids(&expected),
+            ids(expected),
             "{query:?}"
         );
     }
-    // A status filter follows the job.
-    let failed = ended(&job(1), JobStatus::Failed, at(1));
-    put_job(&store, failed).await;
-    let query = JobQuery {
-        statuses: vec![JobStatus::Failed],
-        ..all()
+    let everything = JobQuery {
+        client: Some("other".into()),
+        statuses: vec![human],
+        blueprint: Some("review".to_owned()),
+        labels: labels(&[("team", "red")]),
+        created_from: Some(at(1)),
+        created_to: Some(at(100)),
+        after: Some(job_id(7)),
+        limit: 1,
     };
-    assert_eq!(list(&store, query).await, ids(&[1]));
+    assert_eq!(list(&store, everything).await, ids(&[6]));
+    // A status filter follows the job.
+    put_job(&store, ended(&job(1), JobStatus::Failed, at(1))).await;
+    let statuses = vec![JobStatus::Failed];
+    assert_eq!(
+        list(
+            &store,
+            JobQuery {
+                statuses,
+                limit: 9,
+                ..JobQuery::default()
+            }
+        )
+        .await,
+        ids(&[1])
+    );
 }
 
 pub async fn counts_by_status(store: Store) {
@@ -207,17 +167,19 @@ pub async fn counts_by_status(store: Store) {
 }
 
 pub async fn purges_what_is_over(store: Store) {
+    let blue = |n| Job {
+        labels: labels(&[("team", "blue")]),
+        ..job(n)
+    };
     for n in 1..=4 {
-        let mut job = job(n);
-        job.labels.insert("team".to_owned(), "blue".to_owned());
+        let job = blue(n);
         let effects = vec![
             put(&task(&job, None, 1)),
             Effect::Record(Box::new(event(&job, 0, EventKind::JobCreated))),
             Effect::SendWebhook(Box::new(webhook(&job, u128::from(n)))),
         ];
-        let guards = vec![key_guard(&format!("k{n}"), "f")];
         let written = store
-            .commit(commit(job, effects, guards))
+            .commit(commit(job, effects, vec![]))
             .await
             .expect("commits")
             .outbox;
@@ -226,9 +188,9 @@ pub async fn purges_what_is_over(store: Store) {
             .await
             .expect("settles");
     }
-    put_job(&store, ended(&job(1), JobStatus::Finished, at(200))).await;
-    put_job(&store, ended(&job(2), JobStatus::Cancelled, at(100))).await;
-    put_job(&store, ended(&job(3), JobStatus::Failed, at(900))).await;
+    put_job(&store, ended(&blue(1), JobStatus::Finished, at(200))).await;
+    put_job(&store, ended(&blue(2), JobStatus::Cancelled, at(100))).await;
+    put_job(&store, ended(&blue(3), JobStatus::Failed, at(900))).await;
     assert_eq!(store.purge(at(99), 9).await.expect("purges"), ids(&[]));
     assert_eq!(
         store.purge(at(200), 9).await.expect("purges"),
@@ -254,29 +216,26 @@ pub async fn purges_what_is_over(store: Store) {
         store.load(job_id(4)).await.expect("loads").is_some(),
         "has not ended"
     );
+    let query = JobQuery {
+        labels: labels(&[("team", "blue")]),
+        limit: 9,
+        ..JobQuery::default()
+    };
+    assert_eq!(list(&store, query).await, ids(&[4, 3]));
+}
+
+pub async fn forgets_keys_at_their_own_time(store: Store) {
+    let made = commit(job(1), vec![], vec![key_guard("k1", "f")]);
+    store.commit(made).await.expect("commits");
+    put_job(&store, ended(&job(1), JobStatus::Finished, at(200))).await;
+    assert_eq!(store.purge(at(200), 9).await.expect("purges"), ids(&[1]));
     let acme = "acme".into();
     let known = store.find_by_key(&acme, "k1", NOW).await.expect("reads");
-    assert_eq!(
-        known.expect("keys have a time of their own").job_id,
-        job_id(1)
-    );
+    assert_eq!(known.expect("outlives its job").job_id, job_id(1));
     store.purge(at(86_400_000), 9).await.expect("purges");
     assert_eq!(
         store.find_by_key(&acme, "k1", NOW).await.expect("reads"),
         None
-    );
-    let labels = [("team".to_owned(), "blue".to_owned())].into();
-    assert_eq!(
-        list(
-            &store,
-            JobQuery {
-                labels,
-                limit: 9,
-                ..JobQuery::default()
-            }
-        )
-        .await,
-        ids(&[4])
     );
 }
 

@@ -51,7 +51,7 @@ pub async fn keeps_history_once_and_in_order(store: Store) {
         .await
         .expect("commits");
     let mut altered = lines[0].clone();
-    altered.state = "altered".to_owned();
+    "altered".clone_into(&mut altered.state);
     let more = vec![
         lines[2].clone(),
         altered,
@@ -86,4 +86,30 @@ pub async fn pins_blueprints(store: Store) {
     assert_eq!(source("render", "r1").await.as_deref(), Some("the first"));
     assert_eq!(source("render", "r2").await.as_deref(), Some("the second"));
     assert_eq!(source("render", "r3").await, None);
+}
+
+pub async fn keeps_numbers_exactly(store: Store) {
+    let mut job = job(1);
+    let mut numbers: Vec<serde_json::Value> = [
+        f64::MAX,
+        f64::MIN_POSITIVE,
+        5e-324,
+        -0.0,
+        0.1 + 0.2,
+        1_795_422_093.123_456_7,
+    ]
+    .map(Into::into)
+    .to_vec();
+    for n in 0..200_u32 {
+        let share = avtomatika::base::crypto::share(&[&n.to_be_bytes()]);
+        numbers.push((share * 1e9).into());
+    }
+    numbers.extend([u64::MAX, 9_007_199_254_740_993].map(serde_json::Value::from));
+    numbers.push(i64::MIN.into());
+    job.initial_data = serde_json::Value::Array(numbers);
+    store
+        .commit(commit(job.clone(), vec![], vec![]))
+        .await
+        .expect("commits");
+    assert_eq!(store.load(job.id).await.expect("loads"), Some(job));
 }

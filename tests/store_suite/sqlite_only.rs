@@ -50,9 +50,8 @@ async fn reopening_keeps_everything() {
             value: 0.1.into(),
         },
     ];
-    let guards = vec![key_guard("k", "f"), quota_guard("acme", "2026-11", 1)];
     store
-        .commit(commit(job.clone(), effects, guards))
+        .commit(commit(job.clone(), effects, vec![]))
         .await
         .expect("commits");
     let leased = store
@@ -92,17 +91,28 @@ async fn reopening_keeps_everything() {
     assert!((store.list_workers().await.expect("reads")[0].reputation - 0.5).abs() < 1e-9);
     let source = store.blueprint_source("render", "r1").await.expect("reads");
     assert_eq!(source.as_deref(), Some("source"));
-    let key = commit(crate::fixtures::job(2), vec![], vec![key_guard("k", "f")]);
+}
+
+#[tokio::test]
+async fn reopening_keeps_keys_and_quotas() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let store = open(&path);
+    let guards = vec![key_guard("k", "f"), quota_guard("acme", "2026-11", 1)];
+    store
+        .commit(commit(job(1), vec![], guards))
+        .await
+        .expect("commits");
+    store.close().await;
+    let store = open(&path);
+    let key = commit(job(2), vec![], vec![key_guard("k", "f")]);
     assert!(matches!(
         store.commit(key).await,
         Err(CommitError::KeyTaken { .. })
     ));
-    let quota = vec![quota_guard("acme", "2026-11", 1)];
-    let refused = store
-        .commit(commit(crate::fixtures::job(2), vec![], quota))
-        .await;
+    let quota = commit(job(2), vec![], vec![quota_guard("acme", "2026-11", 1)]);
     assert!(matches!(
-        refused,
+        store.commit(quota).await,
         Err(CommitError::QuotaExceeded { limit: 1 })
     ));
 }
