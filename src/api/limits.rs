@@ -30,6 +30,8 @@ pub struct RateLimits {
     pub poll: Rate,
     /// A worker's heartbeats.
     pub heartbeat: Rate,
+    /// A worker's events: several a second from each of its tasks.
+    pub event: Rate,
     /// A worker's messages of any other kind, each kind for itself.
     pub worker: Rate,
     /// Wrong tokens for one job's approval.
@@ -51,6 +53,10 @@ impl RateLimits {
             },
             heartbeat: Rate {
                 limit: 120,
+                period_ms,
+            },
+            event: Rate {
+                limit: 1000,
                 period_ms,
             },
             worker: Rate {

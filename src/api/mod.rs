@@ -14,6 +14,7 @@ pub mod blueprints;
 pub mod client;
 pub mod contracts;
 pub mod create;
+pub mod docs;
 pub mod envelope;
 pub mod error;
 pub mod events;
@@ -101,6 +102,7 @@ fn fixed_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(public::status))
         .routes(routes!(public::ready))
         .routes(routes!(openapi::document))
+        .routes(routes!(docs::page))
         .routes(routes!(approval::by_token))
         .routes(routes!(links::download, links::upload))
         .routes(routes!(worker::register))

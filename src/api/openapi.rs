@@ -43,6 +43,7 @@ pub fn describe(state: &ApiState) -> Result<Value, ApiError> {
             }
         }
     }
+    name_operations(&mut paths);
     Ok(json!({
         "openapi": "3.1.0",
         "info": {
@@ -82,6 +83,18 @@ fn paths_of(document: &OpenApi) -> Result<Object, ApiError> {
         }
     }
     Ok(paths)
+}
+
+/// Names every operation by its method and path: the handlers' own names repeat, and so does each
+/// route under every mount.
+fn name_operations(paths: &mut Object) {
+    for (path, item) in paths {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+            let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+            operation["operationId"] = json!(format!("{method}_{}", words.join("_")));
+        }
+    }
 }
 
 fn with_error_form(operation: &mut Value) {
@@ -128,7 +141,6 @@ fn creation(blueprint: &Blueprint) -> Value {
     let input = blueprint.input.clone().unwrap_or_else(|| json!({}));
     let operation = json!({
         "tags": ["jobs"],
-        "operationId": format!("create_{}", blueprint.name),
         "summary": format!("Creates a job of blueprint `{}`.", blueprint.name),
         "description": blueprint.description,
         "parameters": [{

@@ -24,6 +24,7 @@ pub async fn index() -> Response {
             "status": "/_public/status",
             "ready": "/_public/ready",
             "openapi": "/_public/openapi.json",
+            "docs": "/_public/docs",
         },
     }))
 }

@@ -177,7 +177,7 @@ async fn receive(state: &ApiState, caller: &WorkerCaller, frame: &Message) {
         Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return,
     };
     let taken = async {
-        count(state, &caller.id, "event", |rates| rates.worker)?;
+        count(state, &caller.id, "event", |rates| rates.event)?;
         let message = parse_json(text)?;
         take_event(state, caller, &message).await
     };

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
-use super::fixture::{ALICE, Api, WORKER};
+use super::fixture::{ALICE, Api, OTHER, WORKER};
 use crate::api::{ServerSettings, serve};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -148,5 +149,46 @@ async fn strangers_and_giants_are_refused() {
     let _ = socket.send(Message::text("x".repeat((4 << 20) + 1))).await;
     let end = next(&mut socket).await;
     assert!(!matches!(end, Some(Message::Text(_))), "{end:?}");
+    running.stop().await;
+}
+
+/// Asks often enough that every other connection's news has been seen.
+async fn let_everybody_see(port: u16) {
+    let mut probe = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("it listens");
+    for _ in 0..20 {
+        let line = b"GET /_public/status HTTP/1.1\r\nHost: x\r\n\r\n";
+        probe.write_all(line).await.expect("open");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"{\"status\":\"ok\"}") {
+            assert_ne!(probe.read_buf(&mut answer).await.expect("open"), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_poll_whose_connection_is_gone_takes_no_task() {
+    let running = Running::start().await;
+    let api = &running.api;
+    api.register(WORKER).await;
+    api.register(OTHER).await;
+    let mut gone = TcpStream::connect(("127.0.0.1", running.port))
+        .await
+        .expect("it listens");
+    let (id, token) = WORKER;
+    let poll = format!(
+        "GET /_worker/workers/{id}/tasks/next?timeout=30 HTTP/1.1\r\nHost: x\r\nX-Worker-Token: {token}\r\n\r\n"
+    );
+    gone.write_all(poll.as_bytes()).await.expect("open");
+    let_everybody_see(running.port).await;
+    drop(gone);
+    let_everybody_see(running.port).await;
+    let job = api.create(ALICE, "/api/v1/jobs/work", &json!({})).await;
+    let task = api
+        .poll(OTHER)
+        .await
+        .expect("the dead connection has not got it");
+    assert_eq!(task["job_id"], json!(job));
     running.stop().await;
 }

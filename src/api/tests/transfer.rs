@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::fixture::{ALICE, Api, BOB};
 use super::story::Answer;
+use crate::api::ApiSettings;
 
 #[tokio::test(start_paused = true)]
 async fn files_go_up_and_down() {
@@ -95,6 +96,35 @@ async fn a_link_lets_anybody_upload_one_file_for_a_while() {
     api.pass(10_000);
     assert_eq!(api.send(&put).await.code(), "link_invalid");
     assert_eq!(api.get(BOB, &path).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_has_a_limit_of_its_own() {
+    let settings = ApiSettings {
+        upload_bytes_max: 10,
+        body_bytes_max: 30,
+        ..ApiSettings::default()
+    };
+    let api = Api::with(settings).await;
+    let job = api.create(ALICE, "/api/v1/jobs/listen", &json!({})).await;
+    let put = |name: &str, content: &str| {
+        format!("PUT /api/v1/jobs/{job}/files/content/{name}\nX-Client-Token: {ALICE}\n\n{content}")
+    };
+    assert_eq!(api.send(&put("a", "0123456789")).await.status, 200);
+    let refused = api.send(&put("b", "0123456789x")).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (413, "body_too_large")
+    );
+    let list = api
+        .get(ALICE, &format!("/api/v1/jobs/{job}/files"))
+        .await
+        .json();
+    assert_eq!(
+        list.as_array().map(Vec::len),
+        Some(1),
+        "nothing of it was stored"
+    );
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {

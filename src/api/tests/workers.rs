@@ -270,6 +270,7 @@ async fn rates_are_limited_but_work_is_not() {
         poll: rate,
         heartbeat: rate,
         worker: rate,
+        event: rate,
         ..RateLimits::default()
     };
     let api = Api::with(ApiSettings {

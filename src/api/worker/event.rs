@@ -29,7 +29,7 @@ use crate::runtime::{Applied, RuntimeError};
 )]
 pub async fn event(State(state): State<Arc<ApiState>>, headers: HeaderMap, body: Body) -> Answer {
     let (caller, message) = message_of(&state, &headers, body).await?;
-    count(&state, &caller.id, "event", |rates| rates.worker)?;
+    count(&state, &caller.id, "event", |rates| rates.event)?;
     let answer = take_event(&state, &caller, &message).await?;
     Ok(json::ok(&answer.encode()))
 }
