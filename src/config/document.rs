@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::nearest::nearest;
 use super::{Problem, Problems};
+use crate::blueprint::suggest::nearest;
 
 /// A TOML value with its line.
 #[derive(Debug, Clone)]

@@ -7,7 +7,6 @@ mod document;
 mod foreign;
 pub mod glob;
 pub mod keys;
-mod nearest;
 mod read;
 pub mod schedules;
 pub mod settings;
@@ -22,7 +21,6 @@ use std::path::{Path, PathBuf};
 use crate::domain::Client;
 use crate::domain::schedule::Schedule;
 
-pub use nearest::nearest;
 pub use read::{Flag, Resolved, Sources, resolve};
 pub use settings::Settings;
 pub use workers::WorkerTokens;

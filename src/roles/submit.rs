@@ -121,7 +121,7 @@ pub async fn endpoint(remote: &Remote, blueprint: &str) -> Result<String, Failur
             .iter()
             .filter_map(|one| one["name"].as_str())
             .collect();
-        let near = crate::config::nearest(blueprint, names.iter().copied());
+        let near = crate::blueprint::suggest::nearest(blueprint, names.iter().copied());
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known are: {}", names.join(", ")),

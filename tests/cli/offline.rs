@@ -200,6 +200,23 @@ async fn the_shipped_blueprints_are_good_and_bad_ones_end_with_8() {
 }
 
 #[tokio::test]
+async fn blueprints_are_drawn() {
+    for (format, word) in [("dot", "digraph"), ("mermaid", "-->"), ("svg", "<svg")] {
+        let ended = run(&["blueprints", "graph", "full_showcase", "--format", format]).await;
+        ended.check(0, word, "");
+        ended.check(0, "dispatch_transcoding", "");
+    }
+    run(&["blueprints", "graph", "blueprints/full_showcase.yaml"])
+        .await
+        .check(0, "digraph", "");
+    run(&["blueprints", "graph", "nothing"])
+        .await
+        .check(8, "", "known are: full_showcase");
+    let schema = run(&["blueprints", "schema"]).await.json();
+    assert!(schema["$schema"].is_string());
+}
+
+#[tokio::test]
 async fn schedules_are_listed_with_their_slots() {
     let ended = run(&["schedules", "list", "-n", "3", "-o", "json"]).await;
     let slots = ended.json();

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::short;
-use crate::blueprint::{Catalog, Problem};
+use crate::blueprint::{Blueprint, Catalog, Problem, graph as drawing, language_schema, load};
 use crate::roles::context::Context;
 use crate::roles::exit::{Exit, Failure, RoleResult};
 use crate::roles::printer::{Printer, Table};
@@ -22,6 +22,39 @@ pub enum Verb {
     /// List the blueprints of a directory
     #[command(after_help = "Example:\n  avtomatika blueprints list --blueprints blueprints")]
     List(FolderArgs),
+    /// Draw a blueprint's states and ways
+    #[command(after_help = "Examples:
+  avtomatika blueprints graph full_showcase --format svg > full_showcase.svg
+  avtomatika blueprints graph my-flow.yaml --format mermaid")]
+    Graph(GraphArgs),
+    /// Print the JSON Schema of the language, for editors
+    #[command(after_help = "Example:\n  avtomatika blueprints schema > blueprint.schema.json")]
+    Schema,
+}
+
+/// What to draw.
+#[derive(Debug, clap::Args)]
+pub struct GraphArgs {
+    /// A blueprint's name, or a file
+    pub name: String,
+    /// The form of the drawing
+    #[arg(short, long, value_enum, default_value_t)]
+    pub format: GraphFormat,
+    /// Where blueprints lie.
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
+/// The form of a drawing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum GraphFormat {
+    /// For Graphviz
+    #[default]
+    Dot,
+    /// For Markdown
+    Mermaid,
+    /// A picture
+    Svg,
 }
 
 /// Which files.
@@ -52,6 +85,11 @@ pub fn run(verb: Verb, context: &Context) -> RoleResult {
     match verb {
         Verb::Check(args) => check(&args, &context.printer),
         Verb::List(args) => list(&args, &context.printer),
+        Verb::Graph(args) => graph(&args, &context.printer),
+        Verb::Schema => {
+            context.printer.value(&language_schema());
+            Ok(Exit::Ok)
+        }
     }
 }
 
@@ -212,4 +250,37 @@ fn list(args: &FolderArgs, printer: &Printer) -> RoleResult {
     }
     printer.list(&items, &table);
     Ok(Exit::Ok)
+}
+
+fn graph(args: &GraphArgs, printer: &Printer) -> RoleResult {
+    let file = Path::new(&args.name);
+    if file.is_file() {
+        let (name, text) = read(&[file.to_owned()])?.remove(0);
+        // By itself: a child in another file is no reason not to draw this one.
+        let loaded = load(&name, &text);
+        let Some(blueprint) = loaded.blueprint else {
+            let lines: Vec<String> = loaded.problems.iter().map(as_line).collect();
+            return Err(Failure::new(Exit::Invalid, lines.join("\n")));
+        };
+        printer.text(&drawn(&blueprint, args.format));
+        return Ok(Exit::Ok);
+    }
+    let catalog = catalog(&args.folder, printer)?;
+    let Some(blueprint) = catalog.get(&args.name) else {
+        let names: Vec<&str> = catalog.iter().map(|one| one.name.as_str()).collect();
+        let message = format!("there is no blueprint `{}`", args.name);
+        return Err(
+            Failure::new(Exit::Invalid, message).hint(format!("known are: {}", names.join(", ")))
+        );
+    };
+    printer.text(&drawn(blueprint, args.format));
+    Ok(Exit::Ok)
+}
+
+fn drawn(blueprint: &Blueprint, format: GraphFormat) -> String {
+    match format {
+        GraphFormat::Dot => drawing::dot(blueprint),
+        GraphFormat::Mermaid => drawing::mermaid(blueprint),
+        GraphFormat::Svg => drawing::svg(blueprint),
+    }
 }

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::{cell, short};
+use super::{cell, explanation, short};
 use crate::domain::JobStatus;
 use crate::roles::context::Context;
 use crate::roles::exit::{Exit, Failure, RoleResult};
@@ -288,55 +288,9 @@ async fn history(args: JobArgs, printer: &Printer) -> RoleResult {
 
 async fn explain(args: JobArgs, printer: &Printer) -> RoleResult {
     let remote = Remote::new(&args.remote)?;
-    let explanation = remote.get(&path(&args, "/explain")).await?.body;
-    printer.item(&explanation, &explained(&explanation));
+    let answer = remote.get(&path(&args, "/explain")).await?.body;
+    printer.item(&answer, &explanation::in_words(&answer));
     Ok(Exit::Ok)
-}
-
-/// Puts an explanation into words.
-fn explained(explanation: &Value) -> String {
-    let mut text = format!(
-        "{} in {}: {} ({})\n",
-        cell(&explanation["status"]),
-        cell(&explanation["state"]),
-        cell(&explanation["message"]),
-        cell(&explanation["code"]),
-    );
-    for task in explanation["tasks"].as_array().into_iter().flatten() {
-        text.push_str(&format!(
-            "\ntask {} ({}): {} ({})\n",
-            cell(&task["task_id"]),
-            cell(&task["skill"]),
-            cell(&task["message"]),
-            cell(&task["code"]),
-        ));
-        for worker in task["workers"].as_array().into_iter().flatten() {
-            let mismatch = &worker["mismatch"];
-            let verdict = if mismatch.is_null() {
-                "qualifies".to_owned()
-            } else {
-                format!(
-                    "{}: {} wanted {}, seen {}",
-                    cell(&mismatch["code"]),
-                    cell(&mismatch["requirement"]),
-                    cell(&mismatch["wanted"]),
-                    cell(&mismatch["seen"]),
-                )
-            };
-            text.push_str(&format!("  {}  {verdict}\n", cell(&worker["worker_id"])));
-        }
-    }
-    let unblocks = explanation["unblocks"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if !unblocks.is_empty() {
-        text.push_str("\nwhat would set it going:\n");
-        for line in unblocks {
-            text.push_str(&format!("  - {}\n", cell(line)));
-        }
-    }
-    text
 }
 
 async fn deliveries(args: JobArgs, printer: &Printer) -> RoleResult {
@@ -361,31 +315,6 @@ async fn deliveries(args: JobArgs, printer: &Printer) -> RoleResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn explanations_are_put_into_words() {
-        let explanation = json!({
-            "job_id": "j", "status": "waiting_for_worker", "state": "render",
-            "code": "no_qualified_worker", "message": "no worker qualifies",
-            "unblocks": ["a worker with 80 GB"],
-            "tasks": [{"task_id": "task-1", "skill": "render", "code": "no_qualified_worker",
-                "message": "2 workers know the skill, none qualifies",
-                "workers": [
-                    {"worker_id": "gpu-1", "mismatch": {"code": "resources",
-                        "requirement": "resources.devices[0].properties.memory_gb", "wanted": 80, "seen": 24}},
-                    {"worker_id": "gpu-2"}]}],
-        });
-        insta::assert_snapshot!(explained(&explanation), @r"
-        waiting_for_worker in render: no worker qualifies (no_qualified_worker)
-
-        task task-1 (render): 2 workers know the skill, none qualifies (no_qualified_worker)
-          gpu-1  resources: resources.devices[0].properties.memory_gb wanted 80, seen 24
-          gpu-2  qualifies
-
-        what would set it going:
-          - a worker with 80 GB
-        ");
-    }
 
     #[test]
     fn rows_of_both_orchestrators_become_jobs() {

@@ -2,6 +2,7 @@
 
 pub mod blueprints;
 pub mod config;
+mod explanation;
 pub mod health;
 pub mod jobs;
 pub mod schedules;
