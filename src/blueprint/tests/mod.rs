@@ -1,5 +1,7 @@
 //! The shipped files, the bad files, and whatever else the loader may be handed.
 
+mod documents;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -374,23 +376,5 @@ proptest! {
         let _ = compiled.condition("p", &text, &[]);
         let _ = compiled.template("p", &format!("{{{{ {text} }}}}"), &[]);
         let _ = compiled.template("p", &format!("x{{{{ {text}"), &[]);
-    }
-}
-
-#[test]
-fn the_pictures_in_the_docs_are_current() {
-    for (name, text) in folder("blueprints") {
-        let blueprint = good(&text);
-        let path = format!("docs/graphs/{}.svg", blueprint.name);
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        let picture = super::graph::svg(&blueprint);
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(&path, &picture).expect("the folder exists");
-        }
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            kept == picture,
-            "{name}: run the tests with UPDATE_DOCS=1 to draw it again"
-        );
     }
 }
