@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Commit, DeliveryRecord, JobQuery, Message};
+use super::{Commit, DeliveryRecord, JobQuery};
 use crate::base::{JobId, Timestamp, WorkerId, crypto};
 use crate::domain::task::Answer;
 use crate::domain::{Job, Lease, Task, TaskReport, TaskStatus, Webhook};
@@ -26,35 +26,29 @@ pub fn assert_well_formed(commit: &Commit) {
     );
 }
 
-/// Returns the id of the message that the effect at `index` of a commit puts into the outbox.
+/// Returns the id of the signal that the effect at `index` of the job's commit puts into the outbox.
 ///
-/// A signal's id derives from its place, so that committing twice cannot make two of it.
+/// It derives from its place, so that committing twice cannot make two of it.
 #[must_use]
-pub fn message_id(job: &Job, index: usize, message: &Message) -> Uuid {
-    match message {
-        Message::Webhook(webhook) => webhook.id,
-        Message::Signal(_) => {
-            let digest = crypto::sha256(&[
-                b"signal",
-                job.id.0.as_bytes(),
-                &job.revision.to_be_bytes(),
-                &(index as u64).to_be_bytes(),
-            ]);
-            let mut bytes = [0_u8; 16];
-            bytes.copy_from_slice(&digest[..16]);
-            uuid::Builder::from_random_bytes(bytes).into_uuid()
-        }
-    }
+pub fn signal_id(job: &Job, index: usize) -> Uuid {
+    let digest = crypto::sha256(&[
+        b"signal",
+        job.id.0.as_bytes(),
+        &job.revision.to_be_bytes(),
+        &(index as u64).to_be_bytes(),
+    ]);
+    let mut bytes = [0_u8; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// Returns the message's kind as rows have it.
+/// Returns the signal's kind as rows have it.
 #[must_use]
-pub const fn message_kind(message: &Message) -> &'static str {
-    match message {
-        Message::Webhook(_) => "webhook",
-        Message::Signal(Signal::StartChild(_)) => "start_child",
-        Message::Signal(Signal::ChildEnded { .. }) => "child_ended",
-        Message::Signal(Signal::CancelChild { .. }) => "cancel_child",
+pub const fn signal_kind(signal: &Signal) -> &'static str {
+    match signal {
+        Signal::StartChild(_) => "start_child",
+        Signal::ChildEnded { .. } => "child_ended",
+        Signal::CancelChild { .. } => "cancel_child",
     }
 }
 

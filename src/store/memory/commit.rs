@@ -45,8 +45,8 @@ impl State {
                     committed.ended_leases.extend(self.end_tasks(job.id, visit));
                 }
                 Effect::Signal(signal) => {
+                    let id = rules::signal_id(&job, index);
                     let message = Message::Signal(signal);
-                    let id = rules::message_id(&job, index, &message);
                     let item = OutboxItem {
                         id,
                         message,

@@ -1,13 +1,14 @@
 //! The commit in SQLite: revision, guards, effects, in that order, in the writer's transaction.
 
 use rusqlite::{Connection, params};
+use serde::Serialize;
 
 use super::rows::{self, first, int};
 use super::{outbox, queries, record_event, tasks};
 use crate::base::{TaskId, Timestamp, WorkerId};
-use crate::domain::Task;
-use crate::engine::{Effect, Guard};
-use crate::store::{Commit, CommitError, Committed, Message, StoreError, rules};
+use crate::domain::{Task, Webhook};
+use crate::engine::{Effect, Guard, Signal};
+use crate::store::{Commit, CommitError, Committed, StoreError, rules};
 
 /// A commit with its bodies already written out, which is the caller's time and not the writer's.
 pub(super) struct Prepared {
@@ -153,9 +154,8 @@ impl Prepared {
                 end_tasks(db, open, &mut committed.ended_leases)?;
             }
             Effect::Signal(signal) => {
-                let message = Message::Signal(signal.clone());
-                let id = rules::message_id(job, index, &message);
-                let kind = rules::message_kind(&message);
+                let id = rules::signal_id(job, index);
+                let kind = rules::signal_kind(signal);
                 outbox::insert(
                     db,
                     &outbox::NewRow {
@@ -193,13 +193,21 @@ impl Prepared {
     }
 }
 
+/// A [`Message`](crate::store::Message) that is only written: its form must be the same.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum MessageRef<'a> {
+    Signal(&'a Signal),
+    Webhook(&'a Webhook),
+}
+
 fn body(effect: &Effect) -> Result<String, StoreError> {
     match effect {
         Effect::PutTask(task) => rows::encode(task),
         Effect::Record(event) => rows::encode(event),
         Effect::PutData { value, .. } => rows::encode(value),
-        Effect::Signal(signal) => rows::encode(&Message::Signal(signal.clone())),
-        Effect::SendWebhook(webhook) => rows::encode(&Message::Webhook(webhook.clone())),
+        Effect::Signal(signal) => rows::encode(&MessageRef::Signal(signal)),
+        Effect::SendWebhook(webhook) => rows::encode(&MessageRef::Webhook(webhook)),
         Effect::EndTask { .. } | Effect::ReleaseBranches { .. } | Effect::EndTasks { .. } => {
             Ok(String::new())
         }

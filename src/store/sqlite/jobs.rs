@@ -182,7 +182,7 @@ impl JobStore for SqliteStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         // The writer's transaction takes the file's write lock, so this is more than a ping.
-        let check = |db: &rusqlite::Connection| first::<i64>(db, "SELECT count(*) FROM quotas", []);
+        let check = |db: &rusqlite::Connection| first::<i64>(db, "SELECT 1 FROM jobs LIMIT 1", []);
         self.write(check).await?;
         self.read(check).await?;
         Ok(())

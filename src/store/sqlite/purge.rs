@@ -49,9 +49,10 @@ impl SqliteStore {
 }
 
 fn forgettable(db: &Connection, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError> {
+    // The plus keeps SQLite from walking through all ended jobs by the index on their status.
     let mut statement = db.prepare_cached(
         "SELECT id FROM jobs
-         WHERE keep_until <= ?1 AND status IN ('finished', 'failed', 'quarantined', 'cancelled')
+         WHERE keep_until <= ?1 AND +status IN ('finished', 'failed', 'quarantined', 'cancelled')
          AND NOT EXISTS (SELECT 1 FROM outbox WHERE job = jobs.id AND status = 'pending')
          ORDER BY keep_until, id LIMIT ?2",
     )?;

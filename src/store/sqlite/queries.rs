@@ -1,7 +1,6 @@
 //! What is asked of jobs: what is due, listings, counts, keys, data stores.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
@@ -76,12 +75,40 @@ fn due_tasks(
 
 /// Lists jobs, newest first: their ids begin with the time of their creation.
 pub(super) fn list(db: &Connection, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
-    let mut sql = "SELECT body FROM jobs WHERE 1".to_owned();
+    let (sql, values) = list_sql(query);
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut found = statement.query(params_from_iter(values))?;
+    let mut jobs = Vec::new();
+    while let Some(row) = found.next()? {
+        jobs.push(rows::decode(row, 0, "job")?);
+    }
+    Ok(jobs)
+}
+
+fn list_sql(query: &JobQuery) -> (String, Vec<Value>) {
+    let mut labels = query.labels.iter();
+    let mut sql = "SELECT jobs.body FROM jobs WHERE 1".to_owned();
+    let mut id = "jobs.id";
     let mut values: Vec<Value> = Vec::new();
+    if let Some((name, value)) = labels.next() {
+        // A label's own index has the jobs in order; without the join every job would be looked at.
+        "SELECT jobs.body FROM labels CROSS JOIN jobs ON jobs.id = labels.job
+         WHERE labels.name = ? AND labels.value = ?"
+            .clone_into(&mut sql);
+        id = "labels.job";
+        values.extend([Value::Text(name.clone()), Value::Text(value.clone())]);
+    }
     let mut filter = |clause: &str, value: Value| {
         sql.push_str(clause);
         values.push(value);
     };
+    for (name, value) in labels {
+        filter(
+            " AND EXISTS (SELECT 1 FROM labels AS more WHERE more.job = jobs.id AND more.name = ?",
+            Value::Text(name.clone()),
+        );
+        filter(" AND more.value = ?)", Value::Text(value.clone()));
+    }
     if let Some(client) = &query.client {
         filter(" AND client = ?", Value::Text(client.to_string()));
     }
@@ -95,14 +122,10 @@ pub(super) fn list(db: &Connection, query: &JobQuery) -> Result<Vec<Job>, StoreE
         filter(" AND created_at < ?", Value::Integer(to.0));
     }
     if let Some(after) = query.after {
-        filter(" AND id < ?", Value::Blob(after.0.as_bytes().to_vec()));
-    }
-    for (name, value) in &query.labels {
         filter(
-            " AND EXISTS (SELECT 1 FROM labels WHERE job = jobs.id AND name = ?",
-            Value::Text(name.clone()),
+            &format!(" AND {id} < ?"),
+            Value::Blob(after.0.as_bytes().to_vec()),
         );
-        filter(" AND value = ?)", Value::Text(value.clone()));
     }
     for (index, status) in query.statuses.iter().enumerate() {
         let clause = if index == 0 {
@@ -112,18 +135,12 @@ pub(super) fn list(db: &Connection, query: &JobQuery) -> Result<Vec<Job>, StoreE
         };
         filter(clause, Value::Text(status.as_str().to_owned()));
     }
-    if !query.statuses.is_empty() {
-        sql.push(')');
-    }
-    write!(sql, " ORDER BY id DESC LIMIT {}", query.limit)
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut found = statement.query(params_from_iter(values))?;
-    let mut jobs = Vec::new();
-    while let Some(row) = found.next()? {
-        jobs.push(rows::decode(row, 0, "job")?);
-    }
-    Ok(jobs)
+    let end = if query.statuses.is_empty() { "" } else { ")" };
+    filter(
+        &format!("{end} ORDER BY {id} DESC LIMIT ?"),
+        Value::Integer(query.limit.into()),
+    );
+    (sql, values)
 }
 
 /// Counts jobs by status, from an index alone.
