@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::context::LogArgs;
 use super::printer::Output;
-use super::{operator, orchestrator, scheduler, submit, webhook_sink};
+use super::{operator, orchestrator, scheduler, submit, webhook_sink, worker};
 
 /// A durable workflow orchestrator: blueprints say what happens, workers do it, one binary runs all
 #[derive(Debug, Parser)]
@@ -49,6 +49,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve the API, keep the jobs, hand out the tasks
     Orchestrator(orchestrator::Args),
+    /// Pull tasks and run them: a demonstration profile's skills, or any executable
+    Worker(worker::WorkerArgs),
     /// Create a job, show its progress, print its result
     Submit(submit::Args),
     /// Fire schedules through the HTTP API, exactly once per slot
@@ -84,7 +86,7 @@ impl Command {
     #[must_use]
     pub const fn default_log_level(&self) -> &'static str {
         match self {
-            Self::Scheduler(_) => "INFO",
+            Self::Scheduler(_) | Self::Worker(_) => "INFO",
             _ => "WARNING",
         }
     }

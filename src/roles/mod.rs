@@ -66,6 +66,10 @@ async fn dispatch(command: Command, context: &Context) -> RoleResult {
     let level = command.default_log_level();
     match command {
         Command::Orchestrator(args) => Box::pin(orchestrator::run(args, context)).await,
+        Command::Worker(args) => {
+            context.init_logging(level)?;
+            Box::pin(worker::command(&args, context)).await
+        }
         Command::Submit(args) => {
             context.init_logging(level)?;
             Box::pin(submit::run(args, context)).await

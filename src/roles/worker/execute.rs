@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use super::Worker;
 use super::result::{compose, deliver};
 use super::skill::{Outcome, Progress, Skill, TaskContext};
+use super::{Worker, ms};
 use crate::base::TaskId;
 use crate::domain::task::status;
 use crate::domain::{Object, TaskErrorCode};
@@ -33,7 +33,7 @@ pub(super) async fn run(
         job.id = task.job_id,
         skill = task.skill,
         status = outcome.status,
-        duration_ms = started.elapsed().as_millis(),
+        duration_ms = ms(started.elapsed()),
         "task ended"
     );
     let result = compose(&worker.config, &task, outcome, started.elapsed());

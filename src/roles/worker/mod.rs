@@ -23,7 +23,6 @@ mod usage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -33,6 +32,8 @@ pub use config::{Endpoint, PollMode, WorkerConfig};
 pub use profile::Profile;
 pub use skill::{Outcome, Registry, Skill, TaskContext};
 
+use super::context::Context;
+use super::exit::{Exit, Failure, RoleResult};
 use board::Board;
 use link::Link;
 
@@ -48,14 +49,23 @@ struct Worker {
     give_up: CancellationToken,
 }
 
+/// Runs the role until it is told to stop.
+pub async fn command(args: &WorkerArgs, context: &Context) -> RoleResult {
+    let config = WorkerConfig::from_args(args)
+        .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
+    run(config, context.stop.clone())
+        .await
+        .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
+    Ok(Exit::Ok)
+}
+
 /// Runs a worker until `shutdown`, then lets its tasks finish within the configured time.
 ///
 /// Errors when the configuration cannot be used; trouble with orchestrators is waited out.
 pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut links = Vec::with_capacity(config.endpoints.len());
     for endpoint in &config.endpoints {
-        let link = Link::new(&config, endpoint)
-            .with_context(|| format!("orchestrator {}", endpoint.url))?;
+        let link = Link::new(&config, endpoint)?;
         links.push(link);
     }
     let board = Board::new(config.max_concurrent_tasks);
@@ -119,6 +129,11 @@ async fn say_goodbye(worker: &Arc<Worker>) {
         farewells.spawn(async move { session::farewell(&worker, index).await });
     }
     while farewells.join_next().await.is_some() {}
+}
+
+/// Returns whole milliseconds, for logs.
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tracing::{debug, error, warn};
 
 use super::link::{is_unknown_worker, pause_after};
 use super::rotation::Rotation;
-use super::{Worker, execute};
+use super::{Worker, execute, ms};
 use crate::domain::worker::WorkerStatus;
 use crate::net::NetError;
 use crate::protocol::verify_task;
@@ -100,7 +100,7 @@ fn after_failure(worker: &Worker, pace: Pace, error: &NetError) -> Pace {
         debug!(worker.id = %worker.config.id, %error, "poll refused");
         worker.board.poke();
     } else {
-        warn!(worker.id = %worker.config.id, %error, pause_ms = pause.as_millis(), "poll failed");
+        warn!(worker.id = %worker.config.id, %error, pause_ms = ms(pause), "poll failed");
     }
     Pace {
         delay: Some(delay),

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 use tracing::{debug, error, info, warn};
 
-use super::Worker;
 use super::config::WorkerConfig;
 use super::execute::carries_data;
 use super::link::pause_after;
 use super::skill::Outcome;
+use super::{Worker, ms};
 use crate::domain::{Object, TaskErrorCode};
 use crate::net::NetError;
 use crate::protocol::wire::{ResultAnswer, TaskPayload, TaskResult};
@@ -82,7 +82,7 @@ pub(super) async fn deliver(
             return;
         }
         let pause = pause_after(&error, delay, delay);
-        warn!(task.id = %result.task_id, %error, pause_ms = pause.as_millis(), "result not delivered");
+        warn!(task.id = %result.task_id, %error, pause_ms = ms(pause), "result not delivered");
         delay = (delay * 2).min(PAUSE_MAX);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

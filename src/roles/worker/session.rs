@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Worker;
 use super::link::{is_unknown_worker, pause_after};
 use super::usage::Telemetry;
+use super::{Worker, ms};
 use crate::domain::worker::{Capabilities, WorkerStatus};
 use crate::net::NetError;
 use crate::protocol::sign::skills_hash;
@@ -68,7 +68,7 @@ async fn register(worker: &Worker, index: usize) {
                     worker.id = %worker.config.id,
                     orchestrator.url = link.url(),
                     %error,
-                    pause_ms = pause.as_millis(),
+                    pause_ms = ms(pause),
                     "registration failed"
                 );
                 tokio::time::sleep(pause).await;
@@ -110,7 +110,7 @@ async fn beats(worker: &Worker, index: usize, telemetry: &mut Telemetry) {
                 let current = delay.map_or(timing.heartbeat, |delay| delay * 2);
                 let current = current.min(BEAT_BACKOFF_MAX.max(timing.heartbeat));
                 let pause = pause_after(&error, current, timing.rate_limit_floor);
-                warn!(worker.id = %worker.config.id, %error, pause_ms = pause.as_millis(), "heartbeat failed");
+                warn!(worker.id = %worker.config.id, %error, pause_ms = ms(pause), "heartbeat failed");
                 // A refusal of one message is no outage.
                 delay = error.status().is_none().then_some(current);
                 tokio::time::sleep(pause).await;

@@ -38,9 +38,14 @@ pub(super) async fn keep(worker: Arc<Worker>, index: usize, stop: CancellationTo
             match connect(link).await {
                 Ok(socket) => {
                     debug!(orchestrator.url = link.url(), "command channel open");
-                    delay = RECONNECT;
+                    let opened = Instant::now();
                     let reason = serve(&worker, index, socket).await;
                     link.set_socket(None);
+                    // Two workers of one name close each other's channel: without this they would
+                    // do so every second.
+                    if opened.elapsed() > RECONNECT_MAX {
+                        delay = RECONNECT;
+                    }
                     info!(
                         orchestrator.url = link.url(),
                         reason, "command channel closed"
