@@ -75,6 +75,7 @@ impl Reader<'_> {
             return None;
         }
         let locals: Vec<&str> = self.locals.iter().map(String::as_str).collect();
+        self.places.insert(place.to_owned(), node.at);
         match self.compiled.condition(place, &text, &locals) {
             Ok(id) => Some(id),
             Err(error) => {

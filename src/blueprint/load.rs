@@ -66,6 +66,7 @@ pub fn load(file: &str, text: &str) -> Loaded {
     // The ways are looked up in the compiled conditions, so all of them must be there.
     if is_read && reader.problems.iter().all(|problem| problem.is_warning) {
         reader.check_flow(&content);
+        reader.check_history(&content);
     }
     let mut problems = std::mem::take(&mut reader.problems);
     problems.sort_by_key(|problem| (problem.line, problem.column));

@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod check;
+mod check_history;
 mod decode;
 mod decode_action;
 mod decode_parallel;

@@ -3,6 +3,7 @@
 //! Every method answers with something usable, so that reading goes on and all problems come out
 //! together.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use serde_json::Value;
@@ -31,6 +32,8 @@ pub(super) struct Reader<'a> {
     pub compiled: Compiled,
     /// Every state named as a target.
     pub targets: Vec<Target>,
+    /// Where each compiled expression stands.
+    pub places: BTreeMap<String, At>,
     /// The names that the expressions at hand see besides the common ones.
     pub locals: Vec<String>,
 }
@@ -68,6 +71,7 @@ impl<'a> Reader<'a> {
             problems: Vec::new(),
             compiled: Compiled::default(),
             targets: Vec::new(),
+            places: BTreeMap::new(),
             locals: Vec::new(),
         }
     }
@@ -235,6 +239,7 @@ impl<'a> Reader<'a> {
     /// Compiles a text that may be a template.
     pub(super) fn text_template(&mut self, at: At, place: &str, text: &str) -> Template {
         let locals: Vec<&str> = self.locals.iter().map(String::as_str).collect();
+        self.places.insert(place.to_owned(), at);
         let result = self.compiled.template(place, text, &locals);
         result.unwrap_or_else(|error| {
             self.compile_error(at, place, text, &error);

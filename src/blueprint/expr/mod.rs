@@ -8,6 +8,7 @@
 mod ast;
 mod compile;
 mod filters;
+mod reads;
 mod rewrite;
 mod rewrite_call;
 mod scope;
