@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::context::LogArgs;
 use super::printer::Output;
-use super::{operator, orchestrator, scheduler, submit, webhook_sink, worker};
+use super::{dev, operator, orchestrator, scheduler, showcase, submit, webhook_sink, worker};
 
 /// A durable workflow orchestrator: blueprints say what happens, workers do it, one binary runs all
 #[derive(Debug, Parser)]
@@ -49,6 +49,10 @@ pub struct Cli {
 pub enum Command {
     /// Serve the API, keep the jobs, hand out the tasks
     Orchestrator(orchestrator::Args),
+    /// Run everything in one process on an embedded store
+    Dev(dev::Args),
+    /// Play every demonstration scenario and compare expected with actual
+    Showcase(showcase::Args),
     /// Pull tasks and run them: a demonstration profile's skills, or any executable
     Worker(worker::WorkerArgs),
     /// Create a job, show its progress, print its result

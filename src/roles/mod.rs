@@ -2,12 +2,15 @@
 
 pub mod cli;
 pub mod context;
+pub mod dev;
 pub mod exit;
 pub mod operator;
 pub mod orchestrator;
 pub mod printer;
 pub mod remote;
 pub mod scheduler;
+pub mod showcase;
+pub mod stack;
 pub mod submit;
 pub mod webhook_sink;
 pub mod worker;
@@ -69,6 +72,14 @@ async fn dispatch(command: Command, context: &Context) -> RoleResult {
         Command::Worker(args) => {
             context.init_logging(level)?;
             Box::pin(worker::command(&args, context)).await
+        }
+        Command::Dev(args) => {
+            context.init_logging(level)?;
+            Box::pin(dev::run(args, context)).await
+        }
+        Command::Showcase(args) => {
+            context.init_logging(level)?;
+            Box::pin(showcase::run(args, context)).await
         }
         Command::Submit(args) => {
             context.init_logging(level)?;

@@ -19,7 +19,7 @@ use super::context::Context;
 use super::exit::{Exit, Failure, RoleResult};
 use super::printer::Output;
 use super::remote::{Remote, encoded};
-use follow::{Ended, Follower};
+pub use follow::{Ended, Follower};
 
 /// Milliseconds of a second.
 const MS: f64 = 1000.0;

@@ -1,0 +1,148 @@
+//! `showcase`: plays every demonstration scenario on a stack of its own and compares what happens
+//! with what should.
+
+mod play;
+mod scenarios;
+mod stage;
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::context::Context;
+use super::dev::DataFolder;
+use super::exit::{Exit, Failure, RoleResult};
+use super::printer::Table;
+use stage::Stage;
+
+/// The longest that one scenario may take.
+const SCENARIO_MAX: Duration = Duration::from_mins(1);
+
+/// What `showcase` is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  avtomatika showcase                              all scenarios, a table at the end
+  avtomatika showcase --only cancel --only approval
+  avtomatika showcase --keep                       leave it running afterwards")]
+pub struct Args {
+    /// Leave everything running afterwards
+    #[arg(long)]
+    pub keep: bool,
+    /// Play only the scenarios whose name contains this; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub only: Vec<String>,
+    /// Divide the time that simulated work takes
+    #[arg(long, value_name = "FACTOR", default_value_t = 4.0)]
+    pub speed: f64,
+}
+
+/// How one scenario went.
+struct Played {
+    name: &'static str,
+    expected: String,
+    actual: String,
+    note: String,
+    took: Duration,
+}
+
+impl Played {
+    fn is_as_expected(&self) -> bool {
+        self.expected == self.actual
+    }
+}
+
+/// Runs the role.
+pub async fn run(args: Args, context: &Context) -> RoleResult {
+    let folder = DataFolder::new(None)?;
+    let stage = Stage::build(context, folder.path(), args.speed)
+        .await
+        .map_err(|error| Failure::internal(format!("the stage cannot be built: {error:#}")))?;
+    let mut played = Vec::new();
+    for (name, scenario) in scenarios::ALL {
+        let wanted = args.only.is_empty() || args.only.iter().any(|text| name.contains(text));
+        if !wanted {
+            continue;
+        }
+        if context.stop.is_cancelled() {
+            break;
+        }
+        let one = play_one(name, scenario, &stage).await;
+        context.printer.note(&format!(
+            "{} {}: {} ({:.1} s)",
+            if one.is_as_expected() { "ok  " } else { "FAIL" },
+            one.name,
+            one.actual,
+            one.took.as_secs_f64()
+        ));
+        played.push(one);
+    }
+    print(&played, context);
+    let all_well = !played.is_empty() && played.iter().all(Played::is_as_expected);
+    if args.keep && !context.stop.is_cancelled() {
+        context.printer.note(&format!(
+            "still running at {}; Ctrl-C stops it",
+            stage.url()
+        ));
+        context.stop.cancelled().await;
+    }
+    stage.strike().await;
+    if context.stop.is_cancelled() && !args.keep {
+        return Ok(Exit::Interrupted);
+    }
+    Ok(if all_well { Exit::Ok } else { Exit::JobFailed })
+}
+
+async fn play_one(name: &'static str, scenario: scenarios::Scenario, stage: &Stage) -> Played {
+    let started = tokio::time::Instant::now();
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(SCENARIO_MAX, scenario(stage)) => outcome,
+        () = stage.stop.cancelled() => Ok(Err(Failure::new(Exit::Interrupted, "stopped by the user"))),
+    };
+    let (expected, actual, note) = match outcome {
+        Ok(Ok(seen)) => (seen.expected, seen.actual, seen.note),
+        Ok(Err(failure)) => ("no error".to_owned(), failure.to_string(), String::new()),
+        Err(_) => (
+            "an end".to_owned(),
+            format!("none within {} s", SCENARIO_MAX.as_secs()),
+            String::new(),
+        ),
+    };
+    Played {
+        name,
+        expected,
+        actual,
+        note,
+        took: started.elapsed(),
+    }
+}
+
+fn print(played: &[Played], context: &Context) {
+    let mut table = Table::new(&["SCENARIO", "EXPECTED", "ACTUAL", "", "SECONDS", "NOTE"]);
+    let mut items = Vec::new();
+    for one in played {
+        let verdict = if one.is_as_expected() { "ok" } else { "FAIL" };
+        let seconds = format!("{:.1}", one.took.as_secs_f64());
+        table.row(&[
+            one.name.to_owned(),
+            one.expected.clone(),
+            one.actual.clone(),
+            verdict.to_owned(),
+            seconds,
+            one.note.clone(),
+        ]);
+        items.push(json!({
+            "scenario": one.name,
+            "expected": one.expected,
+            "actual": one.actual,
+            "ok": one.is_as_expected(),
+            "duration_ms": one.took.as_millis().try_into().unwrap_or(u64::MAX),
+            "note": one.note,
+        }));
+    }
+    context.printer.list(&items, &table);
+    let failed = played.iter().filter(|one| !one.is_as_expected()).count();
+    context.printer.note(&format!(
+        "{} scenarios, {failed} not as expected",
+        played.len()
+    ));
+}
