@@ -13,10 +13,11 @@ use tracing::{debug, error, info};
 use super::result::{compose, deliver};
 use super::skill::{Outcome, Progress, Skill, TaskContext};
 use super::{Worker, ms};
-use crate::base::TaskId;
+use crate::base::{TaskId, Timestamp};
 use crate::domain::task::status;
 use crate::domain::{Object, TaskErrorCode};
 use crate::protocol::WireError;
+use crate::protocol::freshness::is_fresh;
 use crate::protocol::wire::{PROGRESS, TaskPayload, TaskResult, WorkerEventPayload};
 
 /// Runs a task and reports it.
@@ -101,7 +102,9 @@ async fn outcome_of(
         }),
     };
     let params = task.params.clone();
-    let time_left = task.deadline.map(|deadline| time_left(worker, deadline));
+    let time_left = task
+        .deadline
+        .map(|deadline| time_left(worker.config.clock.now(), deadline, task.timestamp));
     // A set of one: the run is a task of its own, so that its panic is its own, and it ends with
     // this function however that ends.
     let mut running = JoinSet::new();
@@ -138,10 +141,19 @@ fn ended(joined: Option<Result<Outcome, JoinError>>) -> Outcome {
     }
 }
 
-/// Returns the time until the deadline by this machine's clock.
-fn time_left(worker: &Worker, deadline: i64) -> Duration {
-    let now = worker.config.clock.now();
-    crate::base::Timestamp(deadline.saturating_mul(1_000)).since(now)
+/// Returns how long the task may run.
+///
+/// Two machines' clocks may differ by as much as a message may be old. A task handed out within
+/// that window gets the time between its own two stamps, else a fast clock here would end it
+/// before it began.
+fn time_left(now: Timestamp, deadline: i64, handed_out: Option<i64>) -> Duration {
+    let until = |from: Timestamp| Timestamp(deadline.saturating_mul(1_000)).since(from);
+    match handed_out {
+        Some(stamp) if is_fresh(stamp, now) => {
+            until(now).max(until(Timestamp(stamp.saturating_mul(1_000))))
+        }
+        _ => until(now),
+    }
 }
 
 /// Completes after the time, or never without one.
@@ -188,4 +200,29 @@ impl Progress for Reporter {
 /// The statuses for which a result carries data.
 pub(super) fn carries_data(status: &str) -> bool {
     status != status::FAILURE && status != status::CANCELLED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_do_not_end_a_task() {
+        let now = Timestamp(1_000_000);
+        for (deadline, handed_out, seconds) in [
+            (1_010, None, 10),
+            (1_010, Some(1_000), 10),
+            (990, Some(980), 10),
+            (1_060, Some(1_050), 60),
+            (990, None, 0),
+            (900, Some(890), 0),
+        ] {
+            let left = time_left(now, deadline, handed_out);
+            assert_eq!(
+                left,
+                Duration::from_secs(seconds),
+                "{deadline} {handed_out:?}"
+            );
+        }
+    }
 }
