@@ -2,13 +2,19 @@
 //! detailed view shows.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use super::fixture::{ALICE, Api, BOB, WORKER, request};
 use super::story::Answer;
+use crate::api::envelope::envelope;
 use crate::api::server::{Draining, Peer};
 use crate::api::{ApiSettings, Rate, RateLimits};
 
@@ -195,4 +201,30 @@ async fn the_client_api_can_be_moved_and_switched_off() {
         .filter(|path| path.starts_with("/api"))
         .collect();
     assert!(mounted.is_empty(), "{mounted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_fault_of_ours_and_ends_nothing_else() {
+    let api = Api::start().await;
+    let state = Arc::clone(&api.state);
+    let app = Router::new()
+        .route(
+            "/",
+            get(|| async { unreachable!("a secret of the handler") as &str }),
+        )
+        .layer(from_fn_with_state(state, envelope));
+    for _ in 0..2 {
+        let response = app
+            .clone()
+            .oneshot(request("GET /"))
+            .await
+            .expect("infallible");
+        let answer = Answer::of(response).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (500, "internal_error")
+        );
+        assert!(!answer.body.contains("secret"), "{}", answer.body);
+        assert_eq!(answer.headers["x-request-id"], answer.json()["request_id"]);
+    }
 }

@@ -257,13 +257,18 @@ async fn a_quota_counts_creations_only() {
             400
         );
     }
-    for _ in 0..2 {
-        api.create(BOB, "/api/v1/jobs/work", &json!({})).await;
-    }
+    let keyed = format!("POST /api/v1/jobs/work\nX-Client-Token: {BOB}\nIdempotency-Key: first");
+    assert_eq!(api.send(&format!("{keyed}\n\n{{}}")).await.status, 202);
+    api.create(BOB, "/api/v1/jobs/work", &json!({})).await;
     let third = api.post(BOB, "/api/v1/jobs/work", &json!({})).await;
     assert_eq!(
         (third.status, third.code().as_str()),
         (429, "quota_exceeded")
+    );
+    assert_eq!(
+        api.send(&format!("{keyed}\n\n{{}}")).await.status,
+        202,
+        "made already"
     );
     assert_eq!(
         api.get(BOB, "/api/v1/jobs")

@@ -4,9 +4,10 @@ use std::io::Write as _;
 
 use axum::body::Body;
 use axum::http::Request;
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use super::fixture::{ALICE, Api, BOB};
+use super::fixture::{ALICE, Api, BOB, request};
 use super::story::Answer;
 use crate::api::ApiSettings;
 
@@ -205,4 +206,32 @@ async fn compressed_answers() {
     }
     let small = api.send("GET /_public/status\nAccept-Encoding: gzip").await;
     assert!(!small.headers.contains_key("content-encoding"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_measured_after_it_was_inflated() {
+    let text = "GET /_public/openapi.json\nAccept-Encoding: gzip";
+    let response = Api::start().await.call(request(text)).await;
+    let packed = response
+        .into_body()
+        .collect()
+        .await
+        .expect("whole")
+        .to_bytes();
+    let bytes_max = packed.len() * 2;
+    let api = Api::with(ApiSettings {
+        body_bytes_max: bytes_max,
+        ..ApiSettings::default()
+    })
+    .await;
+    let request = Request::post("/api/v1/jobs/work")
+        .header("x-client-token", ALICE)
+        .header("content-encoding", "gzip")
+        .body(Body::from(packed))
+        .expect("a request");
+    let answer = Answer::of(api.call(request).await).await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (413, "body_too_large")
+    );
 }
