@@ -17,6 +17,7 @@ const NOW: Timestamp = Timestamp(1_795_422_000_000);
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
