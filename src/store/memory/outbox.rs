@@ -48,6 +48,7 @@ impl Outbox {
         self.rows.insert(self.written, row);
     }
 
+    /// Claims what is due, oldest first.
     pub fn take(&mut self, now: Timestamp, until: Timestamp, limit: u32) -> Vec<OutboxItem> {
         let due: Vec<(Timestamp, u64)> = self
             .due
@@ -69,6 +70,7 @@ impl Outbox {
         items
     }
 
+    /// Returns when the next message is due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -114,6 +116,7 @@ impl Outbox {
             .any(|(_, number)| self.rows.get(number).is_some_and(|row| row.job == job))
     }
 
+    /// Returns a job's webhooks, oldest first.
     pub fn deliveries(&self, job: JobId, limit: u32) -> Vec<DeliveryRecord> {
         self.rows
             .values()
@@ -134,6 +137,7 @@ impl Outbox {
             .collect()
     }
 
+    /// Drops a job's messages, however they stand.
     pub fn forget_job(&mut self, job: JobId) {
         let Self {
             rows, numbers, due, ..

@@ -19,10 +19,12 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
+    /// Returns the task.
     pub fn get(&self, id: &TaskId) -> Option<&Task> {
         self.by_id.get(id)
     }
 
+    /// Stores a task, all of it.
     pub fn put(&mut self, task: Task) {
         self.remove(&task.id);
         self.by_place.insert(place(&task));
@@ -102,6 +104,7 @@ impl Tasks {
             .filter_map(|(at, id)| Some((*at, self.by_id.get(id)?)))
     }
 
+    /// Drops a job's tasks.
     pub fn forget_job(&mut self, job: JobId) {
         let ids: Vec<TaskId> = self.of_job(job).map(|task| task.id.clone()).collect();
         for id in ids {
