@@ -54,8 +54,12 @@ impl<'a> Written<'a> {
                 branches,
                 otherwise,
             } => {
-                branches.iter().for_each(|branch| self.body(&branch.body));
-                otherwise.iter().for_each(|body| self.body(body));
+                for branch in branches {
+                    self.body(&branch.body);
+                }
+                if let Some(body) = otherwise {
+                    self.body(body);
+                }
             }
             Action::Dispatch(dispatch) => {
                 self.keys.extend(dispatch.into.as_deref());

@@ -43,10 +43,11 @@ fn of_code<'a>(code: &'a Code, paths: &mut Vec<&'a Path>) {
     match code {
         Code::Path(path) => paths.push(path),
         Code::Expression(_, bindings) => {
-            paths.extend(bindings.iter().filter_map(|binding| match binding {
-                Binding::Path(path) => Some(path),
-                Binding::Constant(_) | Binding::Share => None,
-            }))
+            for binding in bindings {
+                if let Binding::Path(path) = binding {
+                    paths.push(path);
+                }
+            }
         }
     }
 }
