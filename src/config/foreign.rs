@@ -7,6 +7,11 @@ pub const ALIASES: &[(&str, &str)] = &[("ENVIRONMENT", "ENV")];
 /// know. Setting one of them to anything else is told instead of passed over (CQ3).
 pub const UNSUPPORTED: &[(&str, &str, &str)] = &[
     (
+        "INSTANCE_ID",
+        "",
+        "one orchestrator owns the embedded store, so it needs no name of its own",
+    ),
+    (
         "HISTORY_DATABASE_URI",
         "",
         "history is kept in the embedded store, in DATA_DIR",

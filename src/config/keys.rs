@@ -49,12 +49,6 @@ const DAY: u64 = 86_400;
 /// All settings, grouped as `config/avtomatika.toml` shows them.
 pub const KEYS: &[Key] = &[
     key(
-        "INSTANCE_ID",
-        Kind::Text,
-        "",
-        "this orchestrator's name among several; empty is the host's name",
-    ),
-    key(
         "ENVIRONMENT",
         Kind::OneOf(&["development", "production", "dev", "prod"]),
         "development",

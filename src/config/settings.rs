@@ -126,8 +126,6 @@ pub struct Webhooks {
 /// All settings of an orchestrator.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// This orchestrator's name among several; empty is the host's.
-    pub instance_id: String,
     /// Whether well-known and missing secrets are refused.
     pub production: bool,
     /// The HTTP server.
@@ -174,7 +172,6 @@ pub fn build(values: &Resolved, problems: &mut Problems) -> Settings {
         .starts_with("prod");
     let data = values.path("DATA_DIR").unwrap_or_else(|| "data".into());
     Settings {
-        instance_id: values.text("INSTANCE_ID").to_owned(),
         production,
         http: http(values),
         secrets: secrets(values, production, problems),

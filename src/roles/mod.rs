@@ -15,6 +15,8 @@ pub mod submit;
 pub mod webhook_sink;
 pub mod worker;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use cli::{Cli, Command};
 use context::Context;
 use exit::{Exit, RoleResult};
@@ -51,17 +53,31 @@ pub fn run(cli: Cli) -> Exit {
 }
 
 async fn until_signalled(command: Command, context: &Context) -> RoleResult {
+    // Listened for from here to the end, so that no signal falls between two waits.
+    let mut interrupt = signal(SignalKind::interrupt());
+    let mut terminate = signal(SignalKind::terminate());
     let mut role = std::pin::pin!(dispatch(command, context));
     loop {
         tokio::select! {
             ended = &mut role => return ended,
-            () = stop_signal() => {
-                if context.stop.is_cancelled() {
-                    return Ok(Exit::Interrupted);
-                }
-                context.stop.cancel();
-            }
+            () = received(&mut interrupt) => {}
+            () = received(&mut terminate) => {}
         }
+        if context.stop.is_cancelled() {
+            return Ok(Exit::Interrupted);
+        }
+        context.stop.cancel();
+    }
+}
+
+/// Waits for a signal; for ever where it cannot be listened for.
+async fn received(listener: &mut std::io::Result<Signal>) {
+    let has_come = match listener {
+        Ok(stream) => stream.recv().await.is_some(),
+        Err(_) => false,
+    };
+    if !has_come {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -101,26 +117,5 @@ async fn dispatch(command: Command, context: &Context) -> RoleResult {
         Command::Health(args) => Box::pin(operator::health::run(args, context)).await,
         Command::Completions(args) => Ok(operator::shell::completions(&args, context)),
         Command::Man(_) => operator::shell::man(context),
-    }
-}
-
-/// Waits for SIGINT or SIGTERM; for ever where neither can be listened for.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut stream) => {
-                stream.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = terminate => {}
-        result = tokio::signal::ctrl_c() => {
-            if result.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
     }
 }

@@ -133,3 +133,23 @@ async fn the_scheduler_names_each_slot_once_and_for_all() {
         "both schedulers fired the same slots"
     );
 }
+
+/// Without anybody to ask, an interrupted `submit` leaves the job alone.
+#[tokio::test]
+async fn an_interrupted_submit_lets_the_job_go_on() {
+    let stub = Stub::start().await;
+    stub.on("POST /api/v1/jobs/flow", 202, &json!({"job_id": "j1"}))
+        .on(
+            "GET /api/v1/jobs/j1",
+            200,
+            &json!({"status": "waiting_for_human"}),
+        );
+    let child = binary(&["submit", "flow", "--url", &stub.url, "--token", "t"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    stub.wait_for("GET /api/v1/jobs/j1", 1).await;
+    stop(child).await.check(130, "", "job j1 goes on");
+    assert_eq!(stub.asked("POST /api/v1/jobs/j1/cancel").len(), 0);
+}
