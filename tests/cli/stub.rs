@@ -117,7 +117,7 @@ impl Stub {
                 next.await;
             }
         };
-        let come = tokio::time::timeout(Duration::from_secs(60), come).await;
+        let come = tokio::time::timeout(Duration::from_mins(1), come).await;
         come.unwrap_or_else(|_| panic!("only {} times `{line}`", self.asked(line).len()))
     }
 }
