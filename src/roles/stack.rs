@@ -183,8 +183,7 @@ fn configuration(options: &StackOptions) -> anyhow::Result<Configuration> {
         ),
     ] {
         let path = directory.join(name);
-        std::fs::write(&path, text)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         flags.push(flag(key, &path.display().to_string()));
     }
     let uses_environment = options.uses_environment;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::{Applied, Inner, Reported, Runtime, RuntimeError};
-use crate::base::{JobId, TaskId, WorkerId};
-use crate::domain::{Task, TaskReport, TaskStatus};
-use crate::engine::{self, Advance, Effect, Ignored, Input, Outcome, WorkerEvent, World};
+use serde_json::json;
+
+use crate::base::{JobId, TaskId, WorkerId, crypto};
+use crate::domain::{Event, EventKind, Object, Task, TaskReport, TaskStatus};
+use crate::engine::{self, Advance, Answer, Effect, Ignored, Input, Outcome, WorkerEvent, World};
 use crate::store::{CommitError, Committed, StoreError};
 
 /// An input of which a part is read from the store anew for every try.
@@ -48,7 +50,9 @@ impl Runtime {
                 Ok(Reported::Accepted(answer))
             }
             Ok(Applied::Ignored(reason)) => {
-                tracing::debug!(job.id = %job, task.id = %task, worker.id = %worker, ?reason, "result ignored");
+                if let Err(error) = self.inner.record_ignored(job, worker, task, reason).await {
+                    tracing::warn!(job.id = %job, task.id = %task, %error, "an ignored result is not in the history");
+                }
                 Ok(Reported::Ignored(reason))
             }
             Err(RuntimeError::JobNotFound) => Ok(Reported::JobNotFound),
@@ -209,7 +213,13 @@ impl Inner {
                 Effect::PutTask(task) if task.status == TaskStatus::Queued => {
                     self.offer(task.as_ref().clone());
                 }
-                Effect::EndTask { id, .. } => self.matchmaker.remove(id),
+                Effect::EndTask { id, answer, .. } => {
+                    let holder = self.matchmaker.remove(id);
+                    // Its own result was answered; for any other end it is at work in vain.
+                    if let (Some(worker), Answer::None) = (holder, answer) {
+                        self.tell_to_stop(&worker, id.clone(), job.id);
+                    }
+                }
                 Effect::EndTasks { visit } => self.matchmaker.remove_visit(job.id, *visit),
                 _ => {}
             }
@@ -219,18 +229,54 @@ impl Inner {
         }
         for (worker, task) in committed.ended_leases {
             self.matchmaker.remove(&task);
-            self.registry.notify(
-                &worker,
-                super::Notice::CancelTask {
-                    task_id: task,
-                    job_id: job.id,
-                },
-            );
+            self.tell_to_stop(&worker, task, job.id);
         }
         if let Some((worker, delta)) = &advance.reputation {
             self.registry.queue_reputation(worker, *delta);
         }
         self.deliver_now(&advance.effects, committed.outbox);
+    }
+
+    fn tell_to_stop(&self, worker: &WorkerId, task_id: TaskId, job_id: JobId) {
+        let notice = super::Notice::CancelTask { task_id, job_id };
+        self.registry.notify(worker, notice);
+    }
+
+    /// Writes into the history that a result came that no longer counts. The same result again is
+    /// the same event, so that a worker cannot fill the history.
+    async fn record_ignored(
+        &self,
+        id: JobId,
+        worker: &WorkerId,
+        task: &TaskId,
+        reason: Ignored,
+    ) -> Result<(), RuntimeError> {
+        let Some(job) = self.ports.jobs.load(id).await? else {
+            return Ok(());
+        };
+        let digest = crypto::sha256(&[b"ignored", task.as_str().as_bytes()]);
+        // The upper half of the places is never reached by a step's own events.
+        let index = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) | 1 << 31;
+        let mut details = Object::new();
+        details.insert("reason".to_owned(), json!(reason));
+        let event = Event {
+            event_id: Event::derive_id(id, job.revision, index),
+            job_id: id,
+            client: job.client.id,
+            revision: job.revision,
+            index,
+            at: self.ports.clock.now(),
+            kind: EventKind::TaskIgnored,
+            state: job.state,
+            previous_state: None,
+            next_state: None,
+            worker_id: Some(worker.clone()),
+            task_id: Some(task.clone()),
+            attempt: None,
+            duration_ms: None,
+            details,
+        };
+        Ok(self.ports.history.append(vec![event]).await?)
     }
 
     /// Makes a queued task known: to the timers, and to the matchmaker or the workers that wait.

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::handout::{Handout, Ticket};
 use super::queue::{Fit, Queue};
 use super::registry::Known;
 use super::{Inner, Runtime, RuntimeError};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
+use crate::domain::task::Strategy;
 use crate::domain::{Lease, Task, TaskSpec};
 use crate::engine::select::{self, Candidate};
 
@@ -33,8 +35,9 @@ struct State {
     polls: BTreeMap<WorkerId, VecDeque<Poll>>,
     /// Workers with a poll open, by the skills that they had when they opened it.
     pollers: HashMap<String, BTreeSet<WorkerId>>,
-    /// Who was asked last, by skill: the next ranking begins behind it.
-    asked_last: HashMap<String, WorkerId>,
+    /// Who was asked last, by skill: the next ranking begins behind it. `round_robin` has turns of
+    /// its own, which other strategies' choices do not disturb.
+    asked_last: HashMap<(String, bool), WorkerId>,
     leases: HashMap<TaskId, WorkerId>,
     loads: HashMap<WorkerId, u32>,
     polls_opened: u64,
@@ -44,26 +47,6 @@ struct State {
 #[derive(Default)]
 pub(super) struct Matchmaker {
     state: Mutex<State>,
-}
-
-/// A task on its way to a poll. Goes back to the queue when the poll is gone before it is taken.
-struct Ticket {
-    inner: Arc<Inner>,
-    task: Option<Task>,
-}
-
-impl Ticket {
-    fn take(mut self) -> Task {
-        self.task.take().expect("a ticket is taken once, by value")
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
-            self.inner.offer(task);
-        }
-    }
 }
 
 /// Closes a poll when its caller goes away.
@@ -79,45 +62,6 @@ impl Drop for OpenPoll {
             .matchmaker
             .state()
             .close_poll(&self.worker, self.number);
-    }
-}
-
-/// A leased task on its way out. Unless it is `delivered`, dropping it gives the lease back.
-pub struct Handout {
-    task: Task,
-    worker: WorkerId,
-    inner: Option<Arc<Inner>>,
-}
-
-impl Handout {
-    /// Returns the task with its lease.
-    #[must_use]
-    pub fn task(&self) -> &Task {
-        &self.task
-    }
-
-    /// The worker has it: from here on only its result, its death or a deadline ends the lease.
-    pub fn delivered(mut self) {
-        self.inner = None;
-    }
-}
-
-impl Drop for Handout {
-    fn drop(&mut self) {
-        let Some(inner) = self.inner.take() else {
-            return;
-        };
-        let (id, worker) = (self.task.id.clone(), self.worker.clone());
-        inner.matchmaker.remove(&id);
-        let tasks = inner.tasks.clone();
-        tasks.spawn(async move {
-            match inner.ports.jobs.release_task(&id, &worker).await {
-                Ok(Some(task)) => inner.offer(task),
-                Ok(None) => {}
-                // The lease ends by itself.
-                Err(error) => tracing::warn!(task.id = %id, %error, "a lease was not given back"),
-            }
-        });
     }
 }
 
@@ -150,7 +94,8 @@ impl State {
         settings: &super::Settings,
     ) -> Option<Poll> {
         let pollers = self.pollers.get(&spec.skill)?;
-        let behind = match self.asked_last.get(&spec.skill) {
+        let turns = (spec.skill.clone(), spec.strategy == Strategy::RoundRobin);
+        let behind = match self.asked_last.get(&turns) {
             Some(last) => Bound::Excluded(last),
             None => Bound::Unbounded,
         };
@@ -168,7 +113,7 @@ impl State {
             .collect();
         let chosen = select::choose(spec, &candidates, settings.soft_limit)?;
         let worker = candidates[chosen].worker.id.clone();
-        self.asked_last.insert(spec.skill.clone(), worker.clone());
+        self.asked_last.insert(turns, worker.clone());
         let poll = self.polls.get_mut(&worker)?.pop_front()?;
         self.close_poll(&worker, poll.number);
         Some(poll)
@@ -180,18 +125,18 @@ impl Matchmaker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets a task: it has ended, or is about to be queued anew.
-    pub(super) fn remove(&self, id: &TaskId) {
+    /// Forgets a task: it has ended, or is about to be queued anew. Returns who had it.
+    pub(super) fn remove(&self, id: &TaskId) -> Option<WorkerId> {
         let mut state = self.state();
         state.queue.remove(id);
-        if let Some(worker) = state.leases.remove(id)
-            && let Some(load) = state.loads.get_mut(&worker)
-        {
+        let worker = state.leases.remove(id)?;
+        if let Some(load) = state.loads.get_mut(&worker) {
             *load = load.saturating_sub(1);
             if *load == 0 {
                 state.loads.remove(&worker);
             }
         }
+        Some(worker)
     }
 
     /// Forgets the queued tasks of one stay of a job in one state.

@@ -7,6 +7,8 @@
 
 mod apply;
 mod blueprints;
+mod handout;
+mod heartbeat;
 mod intake;
 mod loops;
 mod matchmaker;
@@ -32,7 +34,7 @@ use crate::domain::{ClientRef, Job, Object};
 use crate::engine::{Answer, Ignored, Limits, SubmitError};
 use crate::store::{BlobStore, Durability, HistoryStore, JobStore, StoreError, WorkerStore};
 
-pub use matchmaker::Handout;
+pub use handout::Handout;
 pub use registry::{Beat, BeatAnswer, Notice};
 pub use tokens::{TokenCheck, TokenPair};
 pub use watch::Watch;

@@ -1,13 +1,13 @@
 //! Workers: who is known, who is alive, what each is told, what each has earned.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::queue::Fit;
-use super::{Inner, Runtime, RuntimeError};
+use super::{Inner, RuntimeError};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::blueprint::Schema;
 use crate::domain::worker::{SkillInfo, WorkerStatus};
@@ -16,7 +16,7 @@ use crate::engine::select;
 use crate::store::StoreError;
 
 /// Notices that a slow socket may be behind; beyond it the heartbeat has to tell.
-const NOTICES_MAX: usize = 256;
+pub(super) const NOTICES_MAX: usize = 256;
 /// Changes of reputation that may wait for the store; beyond it they are lost, with a warning.
 const REPUTATION_BACKLOG: usize = 10_000;
 /// What a worker below the dispatch floor regains with each sweep, so that it is tried again some
@@ -79,7 +79,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    fn new(worker: Worker) -> Self {
+    pub(super) fn new(worker: Worker) -> Self {
         let inputs = worker.skills.iter().filter_map(|skill| {
             let schema = skill
                 .input_schema
@@ -95,7 +95,7 @@ impl Known {
         }
     }
 
-    fn with_skills_of(worker: Worker, other: &Self) -> Self {
+    pub(super) fn with_skills_of(worker: Worker, other: &Self) -> Self {
         Self {
             worker: Arc::new(worker),
             inputs: Arc::clone(&other.inputs),
@@ -141,15 +141,15 @@ fn restricts(schema: &Object) -> bool {
 }
 
 /// A worker's open socket.
-struct Socket {
-    number: u64,
-    notices: mpsc::Sender<Notice>,
+pub(super) struct Socket {
+    pub(super) number: u64,
+    pub(super) notices: mpsc::Sender<Notice>,
 }
 
 /// The registry.
 pub(super) struct Registry {
     workers: RwLock<BTreeMap<WorkerId, Arc<Known>>>,
-    sockets: Mutex<(u64, HashMap<WorkerId, Socket>)>,
+    pub(super) sockets: Mutex<(u64, HashMap<WorkerId, Socket>)>,
     reputation: mpsc::Sender<(WorkerId, f64)>,
     reputation_queue: Mutex<Option<mpsc::Receiver<(WorkerId, f64)>>>,
 }
@@ -175,12 +175,12 @@ impl Registry {
         self.read().get(id).cloned()
     }
 
-    fn insert(&self, known: Known) {
+    pub(super) fn insert(&self, known: Known) {
         let mut workers = self.workers.write().unwrap_or_else(PoisonError::into_inner);
         workers.insert(known.worker.id.clone(), Arc::new(known));
     }
 
-    fn remove(&self, ids: &[WorkerId]) {
+    pub(super) fn remove(&self, ids: &[WorkerId]) {
         let mut workers = self.workers.write().unwrap_or_else(PoisonError::into_inner);
         for id in ids {
             workers.remove(id);
@@ -288,161 +288,4 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-impl Runtime {
-    /// Takes a registration. Times are the shell's, reputation is what the worker has earned.
-    pub async fn register(&self, mut worker: Worker) -> Result<Worker, RuntimeError> {
-        let now = self.inner.ports.clock.now();
-        worker.registered_at = now;
-        worker.last_seen = now;
-        worker.expires_at = now.after_ms(self.inner.settings.worker_ttl_ms);
-        let stored = self.inner.ports.workers.put_worker(worker).await?;
-        self.inner.registry.insert(Known::new(stored.clone()));
-        self.inner.rematch(&stored.id);
-        tracing::info!(worker.id = %stored.id, worker.r#type = %stored.worker_type, "worker registered");
-        Ok(stored)
-    }
-
-    /// Takes a heartbeat; nothing when the worker is not known and has to register again.
-    pub async fn heartbeat(
-        &self,
-        id: &WorkerId,
-        beat: Beat,
-    ) -> Result<Option<BeatAnswer>, RuntimeError> {
-        let Some(known) = self.inner.registry.known(id) else {
-            return Ok(None);
-        };
-        let now = self.inner.ports.clock.now();
-        let mut worker = Worker::clone(&known.worker);
-        worker.last_seen = now;
-        worker.expires_at = now.after_ms(self.inner.settings.worker_ttl_ms);
-        let tasks = if beat.empty {
-            worker.current_tasks.clone()
-        } else {
-            merge(&mut worker, &beat);
-            beat.current_tasks.clone().unwrap_or_default()
-        };
-        let cancel_task_ids = self.extend(id, &tasks).await?;
-        let skills_changed = worker.skills != known.worker.skills;
-        let require_full_sync = worker.skills.is_empty() && beat.skills.is_none() && !beat.empty;
-        if worker_differs(&worker, &known.worker) {
-            self.inner.ports.workers.beat(worker.clone()).await?;
-        }
-        if worker.status == WorkerStatus::Offline {
-            self.inner.registry.remove(std::slice::from_ref(id));
-            tracing::info!(worker.id = %id, "worker said goodbye");
-        } else {
-            let known = if skills_changed {
-                Known::new(worker)
-            } else {
-                Known::with_skills_of(worker, &known)
-            };
-            self.inner.registry.insert(known);
-            self.inner.rematch(id);
-        }
-        Ok(Some(BeatAnswer {
-            require_full_sync,
-            cancel_task_ids,
-        }))
-    }
-
-    /// Extends the worker's leases; returns the tasks that it has no lease on.
-    async fn extend(&self, id: &WorkerId, tasks: &[TaskId]) -> Result<Vec<TaskId>, RuntimeError> {
-        if tasks.is_empty() {
-            return Ok(Vec::new());
-        }
-        let until = self.inner.lease_until();
-        let held = self
-            .inner
-            .ports
-            .jobs
-            .extend_leases(id, tasks, until)
-            .await?;
-        let held: HashSet<TaskId> = held.into_iter().collect();
-        Ok(tasks
-            .iter()
-            .filter(|task| !held.contains(*task))
-            .cloned()
-            .collect())
-    }
-
-    /// Opens the worker's channel for notices; an older one is told that it is replaced.
-    #[must_use]
-    pub fn open_socket(&self, worker: &WorkerId) -> mpsc::Receiver<Notice> {
-        let (notices, receiver) = mpsc::channel(NOTICES_MAX);
-        let mut sockets = self
-            .inner
-            .registry
-            .sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        sockets.1.retain(|_, socket| !socket.notices.is_closed());
-        sockets.0 += 1;
-        let socket = Socket {
-            number: sockets.0,
-            notices,
-        };
-        if let Some(old) = sockets.1.insert(worker.clone(), socket) {
-            tracing::debug!(worker.id = %worker, socket = old.number, "socket replaced");
-            // Full or closed: dropping the sender ends it as well.
-            drop(old.notices.try_send(Notice::Replaced));
-        }
-        receiver
-    }
-
-    /// Returns every known worker, by id.
-    #[must_use]
-    pub fn workers(&self) -> Vec<Arc<Worker>> {
-        self.inner
-            .registry
-            .read()
-            .values()
-            .map(|known| Arc::clone(&known.worker))
-            .collect()
-    }
-
-    /// Returns one worker.
-    #[must_use]
-    pub fn worker(&self, id: &WorkerId) -> Option<Arc<Worker>> {
-        self.inner
-            .registry
-            .known(id)
-            .map(|known| Arc::clone(&known.worker))
-    }
-}
-
-/// Takes over what a heartbeat may change, and nothing else (fixes WQ12).
-fn merge(worker: &mut Worker, beat: &Beat) {
-    if let Some(status) = beat.status {
-        worker.status = status;
-    }
-    if beat.usage.is_some() {
-        worker.usage.clone_from(&beat.usage);
-    }
-    worker.current_tasks = beat.current_tasks.clone().unwrap_or_default();
-    let same_hash = beat.skills_hash.is_some() && beat.skills_hash == worker.skills_hash;
-    if let Some(skills) = &beat.skills
-        && (!same_hash || worker.skills.is_empty())
-    {
-        worker.skills.clone_from(skills);
-    }
-    if beat.skills_hash.is_some() {
-        worker.skills_hash.clone_from(&beat.skills_hash);
-    }
-    worker.available_skills.clone_from(&beat.available_skills);
-    worker.hot_skills = beat.hot_skills.clone().unwrap_or_default();
-    if beat.metadata.is_some() {
-        worker.metadata.clone_from(&beat.metadata);
-    }
-}
-
-/// Tells whether a heartbeat changed what is worth a write: not that it came, nor the load.
-fn worker_differs(new: &Worker, old: &Worker) -> bool {
-    new.status != old.status
-        || new.skills != old.skills
-        || new.available_skills != old.available_skills
-        || new.hot_skills != old.hot_skills
-        || new.skills_hash != old.skills_hash
-        || new.metadata != old.metadata
 }

@@ -20,6 +20,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Compares what should happen with what did.
     pub fn new(expected: &str, actual: impl Into<String>) -> Self {
         Self {
             expected: expected.to_owned(),
@@ -28,6 +29,7 @@ impl Seen {
         }
     }
 
+    /// Adds a note.
     pub fn note(self, note: impl Into<String>) -> Self {
         Self {
             note: note.into(),

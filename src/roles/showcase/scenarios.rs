@@ -32,7 +32,9 @@ pub(super) const ALL: [(&str, Scenario); 15] = [
     ("child failure", |stage| Box::pin(child_failure(stage))),
     ("cancel", |stage| Box::pin(cancel(stage))),
     ("worker killed", |stage| Box::pin(worker_killed(stage))),
-    ("scheduled maintenance", |stage| Box::pin(maintenance(stage))),
+    ("scheduled maintenance", |stage| {
+        Box::pin(maintenance(stage))
+    }),
     ("webhooks", |stage| Box::pin(webhooks(stage))),
 ];
 
@@ -54,31 +56,50 @@ fn input(more: Value) -> Value {
 
 async fn default(stage: &Stage) -> Played {
     let (actual, ended) = stage.play(input(json!({ "quality": "high" }))).await?;
-    let branches = ended.job["result"].as_object().map_or(0, serde_json::Map::len);
-    Ok(Seen::new("finished, 3 analyses", format!("{actual}, {branches} analyses"))
-        .note(ended.states.join(" > ")))
+    let branches = ended.job["result"]
+        .as_object()
+        .map_or(0, serde_json::Map::len);
+    Ok(Seen::new(
+        "finished, 3 analyses",
+        format!("{actual}, {branches} analyses"),
+    )
+    .note(ended.states.join(" > ")))
 }
 
 async fn low_quality(stage: &Stage) -> Played {
     let (actual, ended) = stage.play(input(json!({ "quality": "low" }))).await?;
     let history = stage.history(&job_id(&ended.job)).await?;
-    let fast = history.iter().any(|event| event["details"]["message"] == "low quality, the fast path");
-    let path = if fast { "the fast path" } else { "another path" };
-    Ok(Seen::new("finished by the fast path", format!("{actual} by {path}")))
+    let fast = history
+        .iter()
+        .any(|event| event["details"]["message"] == "low quality, the fast path");
+    let path = if fast {
+        "the fast path"
+    } else {
+        "another path"
+    };
+    Ok(Seen::new(
+        "finished by the fast path",
+        format!("{actual} by {path}"),
+    ))
 }
 
 async fn round_robin(stage: &Stage) -> Played {
     let mut workers = Vec::new();
     let mut actual = String::new();
     for _ in 0..2 {
-        let (outcome, ended) = stage.play(input(json!({ "use_round_robin": true }))).await?;
+        let (outcome, ended) = stage
+            .play(input(json!({ "use_round_robin": true })))
+            .await?;
         actual = outcome;
         let history = stage.history(&job_id(&ended.job)).await?;
         workers.extend(worker_in(&history, "pre_processing_decision"));
     }
     workers.sort();
     workers.dedup();
-    let seen = Seen::new("finished, 2 workers in turn", format!("{actual}, {} workers in turn", workers.len()));
+    let seen = Seen::new(
+        "finished, 2 workers in turn",
+        format!("{actual}, {} workers in turn", workers.len()),
+    );
     Ok(seen.note(workers.join(", ")))
 }
 
@@ -91,7 +112,8 @@ async fn best_value(stage: &Stage) -> Played {
         let id = stage.start(json!({ "use_reputation": true })).await?;
         let event = stage
             .wait_for(&id, |event| {
-                event["event_type"] == "task_finished" && event["state"] == "pre_processing_decision"
+                event["event_type"] == "task_finished"
+                    && event["state"] == "pre_processing_decision"
             })
             .await?;
         chosen.push(event["worker_id"].as_str().unwrap_or_default().to_owned());
@@ -113,8 +135,10 @@ async fn best_value(stage: &Stage) -> Played {
 
 fn reputations(stage: &Stage) -> String {
     let workers = stage.stack.orchestrator.runtime().workers();
-    let list: Vec<String> =
-        workers.iter().map(|worker| format!("{} {:.3}", worker.id, worker.reputation)).collect();
+    let list: Vec<String> = workers
+        .iter()
+        .map(|worker| format!("{} {:.3}", worker.id, worker.reputation))
+        .collect();
     list.join(", ")
 }
 
@@ -132,34 +156,55 @@ async fn wait_for_worker(stage: &Stage, id: &str) -> Result<(), Failure> {
 }
 
 async fn cheapest(stage: &Stage) -> Played {
-    let (actual, ended) = stage.play(input(json!({ "use_advanced_dispatch": true }))).await?;
+    let (actual, ended) = stage
+        .play(input(json!({ "use_advanced_dispatch": true })))
+        .await?;
     let history = stage.history(&job_id(&ended.job)).await?;
     let worker = worker_in(&history, "pre_processing_decision").unwrap_or_default();
-    Ok(Seen::new("finished, analysed by cpu-worker-01", format!("{actual}, analysed by {worker}")))
+    Ok(Seen::new(
+        "finished, analysed by cpu-worker-01",
+        format!("{actual}, analysed by {worker}"),
+    ))
 }
 
 /// The reviewer has only what the webhook brought: the token.
 async fn approved(stage: &Stage) -> Played {
-    let id = stage.start(input(json!({ "needs_approval": true }))).await?;
+    let id = stage
+        .start(input(json!({ "needs_approval": true })))
+        .await?;
     let asked = stage
         .stack
         .inbox
-        .wait_for(|one| one.body["event"] == "approval_required" && one.body["job_id"] == id.as_str())
+        .wait_for(|one| {
+            one.body["event"] == "approval_required" && one.body["job_id"] == id.as_str()
+        })
         .await;
     let token = asked.body["approval"]["token"].clone();
     let path = format!("/_public/webhooks/approval/{id}");
     let decision = json!({ "decision": "approved", "token": token });
-    stage.remote.post_with_key(&path, &decision, &stage.key()).await?;
+    stage
+        .remote
+        .post_with_key(&path, &decision, &stage.key())
+        .await?;
     let ended = stage.end_of(&id).await?;
-    let message = asked.body["approval"]["message"].as_str().unwrap_or_default();
+    let message = asked.body["approval"]["message"]
+        .as_str()
+        .unwrap_or_default();
     Ok(Seen::new("finished", outcome(&ended)).note(format!("asked: {message}")))
 }
 
 async fn rejected(stage: &Stage) -> Played {
-    let id = stage.start(input(json!({ "needs_approval": true }))).await?;
-    stage.wait_for(&id, |event| event["event_type"] == "approval_required").await?;
+    let id = stage
+        .start(input(json!({ "needs_approval": true })))
+        .await?;
+    stage
+        .wait_for(&id, |event| event["event_type"] == "approval_required")
+        .await?;
     let path = format!("/jobs/{id}/approve");
-    stage.remote.post(&path, &json!({ "decision": "rejected" })).await?;
+    stage
+        .remote
+        .post(&path, &json!({ "decision": "rejected" }))
+        .await?;
     let ended = stage.end_of(&id).await?;
     Ok(Seen::new("failed: human_rejected", outcome(&ended)))
 }
@@ -168,34 +213,53 @@ async fn transient(stage: &Stage) -> Played {
     let (actual, ended) = stage.play(input(json!({ "trigger": "transient" }))).await?;
     let history = stage.history(&job_id(&ended.job)).await?;
     let retries = count(&history, "task_retried");
-    Ok(Seen::new("finished after 2 retries", format!("{actual} after {retries} retries")))
+    Ok(Seen::new(
+        "finished after 2 retries",
+        format!("{actual} after {retries} retries"),
+    ))
 }
 
 async fn permanent(stage: &Stage) -> Played {
     let (actual, ended) = stage.play(input(json!({ "trigger": "security" }))).await?;
     let history = stage.history(&job_id(&ended.job)).await?;
     let retries = count(&history, "task_retried");
-    Ok(Seen::new("failed: transcoding_failed, 0 retries", format!("{actual}, {retries} retries")))
+    Ok(Seen::new(
+        "failed: transcoding_failed, 0 retries",
+        format!("{actual}, {retries} retries"),
+    ))
 }
 
 async fn needs_review(stage: &Stage) -> Played {
-    let (actual, _) = stage.play(input(json!({ "trigger": "needs_review" }))).await?;
+    let (actual, _) = stage
+        .play(input(json!({ "trigger": "needs_review" })))
+        .await?;
     Ok(Seen::new("failed: manual_review", actual))
 }
 
 async fn child_failure(stage: &Stage) -> Played {
-    let (actual, ended) = stage.play(input(json!({ "fail_enrichment": true }))).await?;
-    let child = ended.job["child_job_id"].as_str().unwrap_or_default().to_owned();
+    let (actual, ended) = stage
+        .play(input(json!({ "fail_enrichment": true })))
+        .await?;
+    let child = ended.job["child_job_id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     Ok(Seen::new("failed: enrichment_failed", actual).note(format!("child {child}")))
 }
 
 async fn cancel(stage: &Stage) -> Played {
     let id = stage.start(input(json!({ "quality": "high" }))).await?;
-    stage.wait_for(&id, |event| event["event_type"] == "worker_event").await?;
-    stage.remote.post(&format!("/jobs/{id}/cancel"), &json!({})).await?;
+    stage.wait_for(&id, is_progress).await?;
+    stage
+        .remote
+        .post(&format!("/jobs/{id}/cancel"), &json!({}))
+        .await?;
     let ended = stage.end_of(&id).await?;
-    let state = ended.job["current_state"].as_str().unwrap_or_default();
-    Ok(Seen::new("cancelled in dispatch_transcoding", format!("{} in {state}", ended.status)))
+    let place = ended.job["current_state"].as_str().unwrap_or_default();
+    Ok(Seen::new(
+        "cancelled in dispatch_transcoding",
+        format!("{} in {place}", ended.status),
+    ))
 }
 
 /// Starts a worker of its own process, gives it work and kills it without a word.
@@ -203,7 +267,15 @@ async fn worker_killed(stage: &Stage) -> Played {
     let program = std::env::current_exe()
         .map_err(|error| Failure::internal(format!("this program cannot be found: {error}")))?;
     let mut doomed = tokio::process::Command::new(program)
-        .args(["worker", "--profile", "gpu", "--id", DOOMED, "--speed", "0.2"])
+        .args([
+            "worker",
+            "--profile",
+            "gpu",
+            "--id",
+            DOOMED,
+            "--speed",
+            "0.2",
+        ])
         .args(["--orchestrator", &stage.url()])
         .env_clear()
         .env("WORKER_TOKEN", &stage.doomed_token)
@@ -244,9 +316,7 @@ async fn worker_killed(stage: &Stage) -> Played {
 /// Returns a job whose task the doomed worker has: its progress says so.
 async fn held_by_doomed(stage: &Stage, jobs: &[String]) -> Result<String, Failure> {
     let watches = jobs.iter().map(|id| {
-        let by_doomed = |event: &Value| {
-            event["event_type"] == "worker_event" && event["worker_id"] == DOOMED
-        };
+        let by_doomed = |event: &Value| is_progress(event) && event["worker_id"] == DOOMED;
         Box::pin(async move { stage.wait_for(id, by_doomed).await.map(|_| id.clone()) })
     });
     // The others end without it, which is no error here.
@@ -270,7 +340,10 @@ async fn maintenance(stage: &Stage) -> Played {
             .await
             .map_err(|error| Failure::internal(error.to_string()))?;
         if let Some(job) = jobs.first() {
-            let run = job.result.as_ref().map_or(Value::Null, |result| result["run"].clone());
+            let run = job
+                .result
+                .as_ref()
+                .map_or(Value::Null, |result| result["run"].clone());
             return Ok(Seen::new("finished", job.status.as_str()).note(format!("run number {run}")));
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -279,23 +352,45 @@ async fn maintenance(stage: &Stage) -> Played {
 
 /// Every job of every scenario has told its end exactly once, signed.
 async fn webhooks(stage: &Stage) -> Played {
-    let jobs = stage.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let jobs = stage
+        .jobs
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let is_end = |body: &Value| {
         let event = body["event"].as_str().unwrap_or_default();
-        matches!(event, "job_finished" | "job_failed" | "job_quarantined" | "job_cancelled")
+        matches!(
+            event,
+            "job_finished" | "job_failed" | "job_quarantined" | "job_cancelled"
+        )
     };
     for id in &jobs {
         let job = id.as_str();
-        stage.stack.inbox.wait_for(|one| one.body["job_id"] == job && is_end(&one.body)).await;
+        stage
+            .stack
+            .inbox
+            .wait_for(|one| one.body["job_id"] == job && is_end(&one.body))
+            .await;
     }
     let received = stage.stack.inbox.all();
     let ends = received.iter().filter(|one| is_end(&one.body)).count();
     let verified = received.iter().filter(|one| one.verified).count();
     let expected = format!("{} ends, all signatures good", jobs.len());
-    let signatures = if verified == received.len() { "all" } else { "not all" };
-    let seen = Seen::new(&expected, format!("{ends} ends, {signatures} signatures good"));
+    let signatures = if verified == received.len() {
+        "all"
+    } else {
+        "not all"
+    };
+    let seen = Seen::new(
+        &expected,
+        format!("{ends} ends, {signatures} signatures good"),
+    );
     let repeats = stage.stack.inbox.repeats();
     Ok(seen.note(format!("{} webhooks, {repeats} repeats", received.len())))
+}
+
+fn is_progress(event: &Value) -> bool {
+    event["event_type"] == "worker_event:progress"
 }
 
 fn job_id(job: &Value) -> String {

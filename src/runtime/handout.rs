@@ -1,0 +1,66 @@
+//! Tasks between the queue and a worker: whoever goes away on the way gives them back.
+
+use std::sync::Arc;
+
+use super::Inner;
+use crate::base::WorkerId;
+use crate::domain::Task;
+
+/// A task on its way to a poll. Goes back to the queue when the poll is gone before it is taken.
+pub(super) struct Ticket {
+    pub(super) inner: Arc<Inner>,
+    pub(super) task: Option<Task>,
+}
+
+impl Ticket {
+    pub(super) fn take(mut self) -> Task {
+        self.task.take().expect("a ticket is taken once, by value")
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            self.inner.offer(task);
+        }
+    }
+}
+
+/// A leased task on its way out. Unless it is `delivered`, dropping it gives the lease back.
+pub struct Handout {
+    pub(super) task: Task,
+    pub(super) worker: WorkerId,
+    pub(super) inner: Option<Arc<Inner>>,
+}
+
+impl Handout {
+    /// Returns the task with its lease.
+    #[must_use]
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// The worker has it: from here on only its result, its death or a deadline ends the lease.
+    pub fn delivered(mut self) {
+        self.inner = None;
+    }
+}
+
+impl Drop for Handout {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        let (id, worker) = (self.task.id.clone(), self.worker.clone());
+        inner.matchmaker.remove(&id);
+        let tasks = inner.tasks.clone();
+        tasks.spawn(async move {
+            match inner.ports.jobs.release_task(&id, &worker).await {
+                Ok(Some(task)) => inner.offer(task),
+                Ok(None) => {}
+                // The lease ends by itself.
+                Err(error) => tracing::warn!(task.id = %id, %error, "a lease was not given back"),
+            }
+        });
+    }
+}
