@@ -1,6 +1,7 @@
 //! Blueprints in use: the newest good revisions, and those that running jobs are pinned to.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -15,6 +16,8 @@ use crate::store::StoreError;
 #[derive(Default)]
 pub(super) struct Blueprints {
     catalog: ArcSwap<Catalog>,
+    /// Whether the files have been read once: before that, a missing name says nothing.
+    are_read: AtomicBool,
     /// By name and revision. Grows with the revisions that running jobs use, which is few.
     pinned: Mutex<HashMap<(String, String), Arc<Blueprint>>>,
 }
@@ -22,6 +25,10 @@ pub(super) struct Blueprints {
 impl Blueprints {
     pub(super) fn newest(&self, name: &str) -> Option<Arc<Blueprint>> {
         self.catalog.load().get(name).cloned()
+    }
+
+    pub(super) fn are_read(&self) -> bool {
+        self.are_read.load(Ordering::Acquire)
     }
 
     fn known(&self, job: &Job) -> Option<Arc<Blueprint>> {
@@ -116,6 +123,10 @@ impl Runtime {
             }
         }
         self.inner.blueprints.catalog.store(Arc::new(catalog));
+        self.inner
+            .blueprints
+            .are_read
+            .store(true, Ordering::Release);
         Ok(problems)
     }
 }

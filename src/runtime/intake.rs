@@ -114,6 +114,14 @@ impl Inner {
         if !waits || parent.visit != start.visit {
             return Ok(());
         }
+        if self.ports.jobs.load(start.child).await?.is_some() {
+            // Whatever a newer revision would say to its input: it runs.
+            return Ok(());
+        }
+        if !self.blueprints.are_read() {
+            // Left over from before a restart: its blueprint may yet be found.
+            return Err(RuntimeError::Busy);
+        }
         let Some(blueprint) = self.blueprints.newest(&start.blueprint) else {
             return self
                 .child_not_started(start, "there is no such blueprint")
