@@ -21,6 +21,11 @@ const DUE_CONCURRENCY: usize = 64;
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// Between tries while the store does not answer; doubles up to thirty times this.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at the store's queue, while workers wait: another process may have queued
+/// something, and a commit whose answer was lost may have gone through all the same.
+const REFILL_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+/// A look at a long queue may take one part in so many of the time.
+const REFILL_SHARE: u32 = 20;
 /// Between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Jobs that one sweep step deletes, so that it never holds the writer for long.
@@ -64,7 +69,7 @@ impl Schedule {
 }
 
 /// How many loops run.
-pub(super) const COUNT: usize = 4;
+pub(super) const COUNT: usize = 5;
 
 /// Starts every loop; they end when the shell stops.
 pub(super) fn start(inner: &Arc<Inner>) {
@@ -72,6 +77,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
     inner.tasks.spawn(Arc::clone(inner).run_outbox());
     inner.tasks.spawn(Arc::clone(inner).run_reputation());
     inner.tasks.spawn(Arc::clone(inner).run_sweep());
+    inner.tasks.spawn(Arc::clone(inner).run_refill());
 }
 
 impl Inner {
@@ -157,6 +163,25 @@ impl Inner {
             biased;
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Finds queued tasks that this process was not told of.
+    async fn run_refill(self: Arc<Self>) {
+        let mut pause = REFILL_AT_MOST_EVERY;
+        loop {
+            self.pause(pause).await;
+            if self.stop.is_cancelled() {
+                return;
+            }
+            if !self.matchmaker.has_open_polls() {
+                continue;
+            }
+            let began = tokio::time::Instant::now();
+            if let Err(error) = self.refill_queue().await {
+                tracing::warn!(%error, "the queue was not read again");
+            }
+            pause = REFILL_AT_MOST_EVERY.max(began.elapsed() * REFILL_SHARE);
         }
     }
 

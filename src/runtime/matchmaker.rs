@@ -144,6 +144,11 @@ impl Matchmaker {
         self.state().queue.remove_visit(job, visit);
     }
 
+    /// Tells whether any worker waits for a task.
+    pub(super) fn has_open_polls(&self) -> bool {
+        !self.state().polls.is_empty()
+    }
+
     fn leased(&self, id: &TaskId, worker: &WorkerId) {
         let mut state = self.state();
         if state.leases.insert(id.clone(), worker.clone()).is_none() {
