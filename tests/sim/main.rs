@@ -1,0 +1,124 @@
+//! The simulation: whole worlds of real shells over one true store, on virtual time, in which
+//! everything that can go wrong does, and an auditor that judges them by what can be seen.
+//!
+//! A seed decides all of a world. `make sim SEEDS=1 SEED_START=<seed>` plays one again.
+
+mod auditor;
+mod blueprints;
+mod clients;
+mod clock;
+mod cluster;
+mod gate;
+mod ledger;
+mod logs;
+mod panics;
+mod people;
+mod plan;
+mod planted;
+mod play;
+mod ports;
+mod ports_rest;
+mod rng;
+mod seen;
+mod skills;
+mod workers;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use planted::Bug;
+use play::play;
+
+/// Worlds of one test run, unless `SIM_SEEDS` says otherwise.
+const SEEDS: u64 = 2_000;
+/// Stack of a thread that plays worlds: futures are large before they are optimised.
+const STACK_BYTES: usize = 16 << 20;
+/// Worlds in which a planted bug must show.
+const SEEDS_FOR_A_BUG: u64 = 300;
+
+fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is `{text}`, expected a number")),
+        Err(_) => default,
+    }
+}
+
+/// Does the work for every number of the range, on all processors; stops when it returns something.
+fn on_all_processors<T: Send>(
+    numbers: std::ops::Range<u64>,
+    work: impl Fn(u64) -> Option<T> + Sync,
+) -> Option<T> {
+    panics::watch();
+    let (next, found) = (AtomicU64::new(numbers.start), Mutex::new(None));
+    let run = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= numbers.end {
+                return;
+            }
+            if let Some(result) = work(number) {
+                next.store(numbers.end, Ordering::Relaxed);
+                found
+                    .lock()
+                    .expect("nobody panics with it")
+                    .get_or_insert(result);
+            }
+        }
+    };
+    let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..processors {
+            thread::Builder::new()
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, run)
+                .expect("a thread starts");
+        }
+    });
+    found.into_inner().expect("nobody panics with it")
+}
+
+#[test]
+fn seeds() {
+    let start = setting("SIM_SEED_START", 1);
+    let count = setting("SIM_SEEDS", SEEDS);
+    let failure = on_all_processors(start..start + count, |seed| {
+        let end = play(seed, None);
+        end.violation.map(|_| (seed, end.story))
+    });
+    if let Some((seed, story)) = failure {
+        panic!("\n{story}\nreplay with: make sim SEEDS=1 SEED_START={seed}\n");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    let differs = on_all_processors(1..13, |seed| {
+        let (first, second) = (play(seed, None), play(seed, None));
+        (first.digest != second.digest).then_some((seed, first.digest, second.digest))
+    });
+    assert_eq!(differs, None);
+}
+
+#[test]
+fn the_auditor_finds_every_planted_bug_and_names_its_rule() {
+    let missed = on_all_processors(0..Bug::ALL.len() as u64, |number| {
+        let bug = Bug::ALL[usize::try_from(number).expect("few")];
+        let found = (1..=SEEDS_FOR_A_BUG).find_map(|seed| {
+            let end = play(seed, Some(bug));
+            end.violation.map(|violation| (seed, violation, end.story))
+        });
+        match found {
+            None => Some(format!("{bug:?} was not found in {SEEDS_FOR_A_BUG} worlds")),
+            Some((_, violation, _)) if violation.rule == bug.rule() => None,
+            Some((seed, violation, story)) => Some(format!(
+                "{story}\n{bug:?} was taken for {} in seed {seed}: {}",
+                violation.rule, violation.what
+            )),
+        }
+    });
+    assert_eq!(missed, None, "{}", missed.as_deref().unwrap_or_default());
+}
