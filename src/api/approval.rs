@@ -62,6 +62,7 @@ async fn decide(state: &ApiState, job: &Job, decision: Decision) -> Answer {
         security,
     } = decision;
     let input = Input::Decided {
+        visit: job.visit,
         decision: choice.clone(),
         metadata,
         security,

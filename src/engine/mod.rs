@@ -139,6 +139,9 @@ pub enum Input {
     },
     /// A person has decided. Whoever received it has checked that they may.
     Decided {
+        /// The visit that the decision was asked for: one that comes late does not decide the
+        /// job's next question.
+        visit: u64,
         /// One of the state's.
         decision: String,
         /// Merged into the job's metadata, after the form has been checked.

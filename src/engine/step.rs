@@ -36,10 +36,16 @@ fn dispatch(world: &World<'_>, job: Job, input: Input) -> Outcome {
             worker_event::received(world, job, task.as_deref(), &event)
         }
         Input::Decided {
+            visit,
             decision,
             metadata,
             security,
-        } => approval::decided(world, job, &decision, metadata, security),
+        } => {
+            if visit != job.visit && !job.status.is_terminal() {
+                return Outcome::Ignored(Ignored::NotWaiting);
+            }
+            approval::decided(world, job, &decision, metadata, security)
+        }
         Input::EventReceived { name, payload } => wait::event_received(world, job, &name, &payload),
         Input::ChildEnded(end) => {
             let awaited = matches!(

@@ -53,6 +53,17 @@ states:
     go_to: finished
   finished: { end: finished }
 ---
+blueprint: asked
+start: first
+states:
+  first:
+    approve: { integration: desk, message: one, timeout: 1h }
+    on: { "yes": second, timeout: finished }
+  second:
+    approve: { integration: desk, message: two, timeout: 1h }
+    on: { "yes": finished, timeout: finished }
+  finished: { end: finished }
+---
 blueprint: nested
 start: child
 states:

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use avtomatika::domain::task::status;
 use avtomatika::domain::{EventKind, JobStatus, TaskReport};
-use avtomatika::engine::Input;
-use avtomatika::runtime::RuntimeError;
+use avtomatika::engine::{Ignored, Input};
+use avtomatika::runtime::{Applied, RuntimeError};
 use serde_json::json;
 
 use crate::POLL;
@@ -258,5 +258,23 @@ async fn shutting_down_answers_polls_and_takes_no_more() {
         .await;
     assert!(matches!(refused, Err(RuntimeError::ShuttingDown)));
     assert!(!world.runtime.readiness().await.ready);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_counts_for_its_own_question_only() {
+    let world = Fixture::start().await;
+    let job = world.submit("asked", json!({})).await;
+    let visit = world.job(job).await.visit;
+    let decision = Input::Decided {
+        visit,
+        decision: "yes".to_owned(),
+        metadata: None,
+        security: None,
+    };
+    world.runtime.apply(job, decision.clone()).await.unwrap();
+    let late = world.runtime.apply(job, decision).await.unwrap();
+    assert_eq!(late, Applied::Ignored(Ignored::NotWaiting));
+    assert_eq!(world.job(job).await.state, "second");
     world.stop().await;
 }

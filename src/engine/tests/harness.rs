@@ -176,6 +176,7 @@ impl Bench {
             "says" => self.says(first, tail),
             "wake" => Input::Woken,
             "decide" => Input::Decided {
+                visit: self.job().visit,
                 decision: first.to_owned(),
                 metadata: (!tail.is_empty()).then(|| object(tail)),
                 security: None,
