@@ -322,6 +322,13 @@ pub enum Guard {
         /// When it was seen to be due.
         now: Timestamp,
     },
+    /// Another job, the parent, is still at the revision at which it was seen to wait for this one.
+    JobAt {
+        /// Which.
+        id: JobId,
+        /// Its revision.
+        revision: u64,
+    },
 }
 
 /// Why an input changes nothing. The texts are the wire's where it has them.

@@ -146,7 +146,11 @@ impl Inner {
                     });
                 }
                 // Another process was faster, or a heartbeat was: look again.
-                Err(CommitError::Conflict | CommitError::TaskChanged(_)) => {}
+                Err(
+                    CommitError::Conflict
+                    | CommitError::TaskChanged(_)
+                    | CommitError::OtherJobChanged(_),
+                ) => {}
                 Err(CommitError::Store(error)) => return Err(error.into()),
                 Err(error @ (CommitError::KeyTaken { .. } | CommitError::QuotaExceeded { .. })) => {
                     // Only a new job has these guards.

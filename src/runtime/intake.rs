@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::{Created, Inner, NewJob, Runtime, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::blueprint::Blueprint;
-use crate::engine::{self, Advance, ChildStart, IdempotencyKey, Quota, Submission, World, child};
+use crate::engine::{
+    self, Advance, ChildStart, Guard, IdempotencyKey, Quota, Submission, World, child,
+};
 use crate::store::{Commit, CommitError, StoreError};
 
 impl Runtime {
@@ -30,7 +32,7 @@ impl Runtime {
             .idempotency
             .as_ref()
             .map(|key| key.fingerprint.clone());
-        match self.inner.create(&newest, submission, now).await {
+        match self.inner.create(&newest, submission, now, None).await {
             Ok(()) => Ok(Created {
                 job_id: id,
                 repeated: false,
@@ -53,9 +55,11 @@ impl Runtime {
             }
             Err(CreateError::Refused(CommitError::Store(error))) => Err(error.into()),
             // Two random ids were the same, or a guard that a new job does not have: try again.
-            Err(CreateError::Refused(CommitError::Conflict | CommitError::TaskChanged(_))) => {
-                Err(RuntimeError::Busy)
-            }
+            Err(CreateError::Refused(
+                CommitError::Conflict
+                | CommitError::TaskChanged(_)
+                | CommitError::OtherJobChanged(_),
+            )) => Err(RuntimeError::Busy),
             Err(CreateError::Runtime(error)) => Err(error),
         }
     }
@@ -81,6 +85,7 @@ impl Inner {
         blueprint: &Blueprint,
         submission: Submission,
         now: Timestamp,
+        guard: Option<Guard>,
     ) -> Result<(), CreateError> {
         let data = self.data_of(blueprint).await?;
         let world = World {
@@ -91,7 +96,8 @@ impl Inner {
             limits: &self.settings.limits,
             branches: &[],
         };
-        let advance = engine::create(&world, submission).map_err(RuntimeError::from)?;
+        let mut advance = engine::create(&world, submission).map_err(RuntimeError::from)?;
+        advance.guards.extend(guard);
         self.commit(0, advance, now)
             .await
             .map_err(CreateError::Refused)?;
@@ -128,11 +134,17 @@ impl Inner {
                 .await;
         };
         let now = self.ports.clock.now();
+        // A parent that gives the child up just now must not leave it behind, running for nobody.
+        let awaited = Guard::JobAt {
+            id: parent.id,
+            revision: parent.revision,
+        };
         match self
             .create(
                 &blueprint,
                 child::submission(&parent, start, &self.settings.limits),
                 now,
+                Some(awaited),
             )
             .await
         {
@@ -141,6 +153,8 @@ impl Inner {
             Err(CreateError::Runtime(RuntimeError::Submit(error))) => {
                 self.child_not_started(start, &error.to_string()).await
             }
+            // Delivered again soon, when the parent may wait still.
+            Err(CreateError::Refused(CommitError::OtherJobChanged(_))) => Err(RuntimeError::Busy),
             Err(CreateError::Refused(CommitError::Store(error))) => Err(error.into()),
             Err(CreateError::Refused(error)) => {
                 Err(StoreError::Unavailable(error.to_string()).into())

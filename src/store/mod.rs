@@ -61,6 +61,9 @@ pub enum CommitError {
     /// A task is no longer what the step took it for: load it and step again.
     #[error("task {0} has changed meanwhile")]
     TaskChanged(TaskId),
+    /// Another job is no longer what the step took it for: load it and look again.
+    #[error("job {0} has changed meanwhile")]
+    OtherJobChanged(JobId),
     /// The store's own trouble. Whether the commit happened is unknown after `Unavailable`: load
     /// the job and see.
     #[error(transparent)]

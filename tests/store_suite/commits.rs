@@ -352,3 +352,39 @@ pub async fn guards_a_task_by_its_due_time(store: Store) {
         Err(CommitError::TaskChanged(_))
     ));
 }
+
+pub async fn guards_a_child_by_its_parent(store: Store) {
+    let parent = job(1);
+    let awaited_at = |child: u16, revision| {
+        let guard = Guard::JobAt {
+            id: parent.id,
+            revision,
+        };
+        commit(job(child), vec![], vec![guard])
+    };
+    let is_refused = |result: Result<Committed, CommitError>| match result {
+        Err(CommitError::OtherJobChanged(id)) => id == parent.id,
+        _ => false,
+    };
+    assert!(
+        is_refused(store.commit(awaited_at(2, 1)).await),
+        "no such job"
+    );
+    store
+        .commit(commit(parent.clone(), vec![], vec![]))
+        .await
+        .expect("commits");
+    store
+        .commit(awaited_at(2, 1))
+        .await
+        .expect("the parent has not moved");
+    store
+        .commit(commit(next(&parent), vec![], vec![]))
+        .await
+        .expect("commits");
+    assert!(
+        is_refused(store.commit(awaited_at(3, 1)).await),
+        "the parent has moved"
+    );
+    assert_eq!(store.load(job_id(3)).await.expect("loads"), None);
+}

@@ -45,6 +45,7 @@ macro_rules! suite {
             commits::takes_no_quota_for_a_refused_commit,
             commits::guards_a_task_by_its_holder,
             commits::guards_a_task_by_its_due_time,
+            commits::guards_a_child_by_its_parent,
             records::keeps_data_stores_by_blueprint,
             records::keeps_history_once_and_in_order,
             records::pins_blueprints,

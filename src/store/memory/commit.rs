@@ -101,6 +101,14 @@ impl State {
             Guard::TaskHeldBy { id, worker } => {
                 self.expect_task(id, |task| rules::is_held_by(task, worker))
             }
+            Guard::JobAt { id, revision } => {
+                let known = self.jobs.get(id).map(|job| job.revision);
+                if known == Some(*revision) {
+                    Ok(())
+                } else {
+                    Err(CommitError::OtherJobChanged(*id))
+                }
+            }
             Guard::TaskDue { id, now } => {
                 self.expect_task(id, |task| task.due_at().is_some_and(|due| due <= *now))
             }
@@ -134,7 +142,7 @@ impl State {
                     .entry((client.clone(), quota.month.clone()))
                     .or_default() += 1;
             }
-            Guard::TaskHeldBy { .. } | Guard::TaskDue { .. } => {}
+            Guard::TaskHeldBy { .. } | Guard::TaskDue { .. } | Guard::JobAt { .. } => {}
         }
     }
 

@@ -79,7 +79,7 @@ impl Prepared {
                 )?
                 .execute(params![client.as_str(), quota.month])?;
             }
-            Guard::TaskHeldBy { .. } | Guard::TaskDue { .. } => {}
+            Guard::TaskHeldBy { .. } | Guard::TaskDue { .. } | Guard::JobAt { .. } => {}
         }
         Ok(())
     }
@@ -243,6 +243,15 @@ fn check(
                 .flatten()
                 .is_some_and(|holder| holder == worker.as_str());
             Ok((!is_held).then(|| CommitError::TaskChanged(id.clone())))
+        }
+        Guard::JobAt { id, revision } => {
+            let known: Option<i64> = first(
+                db,
+                "SELECT revision FROM jobs WHERE id = ?1",
+                [id.0.as_bytes()],
+            )?;
+            let is_at = known == Some(int(*revision));
+            Ok((!is_at).then_some(CommitError::OtherJobChanged(*id)))
         }
         Guard::TaskDue { id, now } => {
             let due_at: Option<Option<i64>> =

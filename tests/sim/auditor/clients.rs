@@ -36,6 +36,13 @@ impl Auditor {
     pub(super) fn creation(&mut self, job: &Job) -> Verdict {
         // Children inherit the labels; only what a client or a schedule asked for counts.
         if job.parent.is_some() {
+            if self.given_up.contains(&job.id) {
+                let job = short(&job.id);
+                return broken(
+                    "I11",
+                    format!("child {job} was started after it was given up"),
+                );
+            }
             return Ok(());
         }
         let client = &job.client.id;

@@ -169,7 +169,13 @@ impl Auditor {
         match message {
             Message::Signal(Signal::StartChild(start)) => self.wakes(start.parent),
             Message::Signal(Signal::ChildEnded { parent, .. }) => self.wakes(parent),
-            Message::Signal(Signal::CancelChild { .. }) | Message::Webhook(_) => Ok(()),
+            Message::Signal(Signal::CancelChild { child, .. }) => {
+                let runs = |job: &&Job| !job.status.is_terminal() && job.retries == 0;
+                self.jobs.get(&child).filter(runs).map_or(Ok(()), |_| {
+                    broken("I11", format!("child {} was not stopped", short(&child)))
+                })
+            }
+            Message::Webhook(_) => Ok(()),
         }
     }
 
@@ -225,37 +231,11 @@ impl Auditor {
                 format!("{} tasks are queued for nobody", remains.queued),
             );
         }
-        self.tree_is_cancelled()?;
         self.history_is_whole(&remains.history)?;
         let unsent = self.webhooks.iter().find(|(_, body)| body.is_none());
         unsent.map_or(Ok(()), |(id, _)| {
             broken("P", format!("webhook {id} was promised and never sent"))
         })
-    }
-
-    fn tree_is_cancelled(&self) -> Verdict {
-        for child in &self.given_up {
-            let Some(job) = self.jobs.get(child) else {
-                continue;
-            };
-            let after = job
-                .parent
-                .as_ref()
-                .and_then(|link| self.jobs.get(&link.job_id));
-            let parent_ended = after.and_then(|parent| parent.ended_at);
-            let ran_on = job.status != avtomatika::domain::JobStatus::Cancelled
-                && job.retries == 0
-                && parent_ended
-                    .zip(job.ended_at)
-                    .is_some_and(|(parent, child)| child.since(parent).as_secs() > 120);
-            if ran_on {
-                return broken(
-                    "I10",
-                    format!("child {} ran on without its parent", short(child)),
-                );
-            }
-        }
-        Ok(())
     }
 
     fn history_is_whole(&self, history: &[Event]) -> Verdict {
