@@ -102,10 +102,11 @@ impl WorkerStore for Ports {
 #[async_trait]
 impl HistoryStore for Ports {
     async fn append(&self, events: Vec<Event>) -> Result<(), StoreError> {
-        through!(self, "append", |world, _gate| world
-            .store
-            .append(events)
-            .await)
+        through!(self, "append", |world, gate| {
+            world.store.append(events.clone()).await?;
+            gate.see(Seen::Recorded { events });
+            Ok(())
+        })
     }
 
     async fn by_job(

@@ -25,6 +25,8 @@ pub enum Seen {
     },
     /// The store took a task back.
     Released { task: TaskId, worker: WorkerId },
+    /// The history took lines that belong to no step.
+    Recorded { events: Vec<Event> },
     /// An outbox row is done with, or will be tried again.
     Settled { id: Uuid, delivery: Delivery },
     /// A client was told that it has a job.
@@ -100,6 +102,10 @@ impl Seen {
             }
             Self::Released { task, worker } => {
                 format!("give back task {} of {worker}", short(task))
+            }
+            Self::Recorded { events } => {
+                let kinds: Vec<_> = events.iter().map(|event| &event.kind).collect();
+                format!("history {kinds:?}")
             }
             Self::Settled { id, delivery } => format!("message {}: {delivery:?}", short(id)),
             Self::Accepted { request, job } => format!("202 {request:?}: job {}", short(job)),

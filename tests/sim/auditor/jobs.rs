@@ -143,6 +143,22 @@ impl Auditor {
         Ok(())
     }
 
+    /// Beside its steps a job's history has only what was ignored, which may be written again.
+    pub(super) fn recorded(&mut self, events: &[Event]) -> Verdict {
+        for event in events {
+            let known = self.events.entry(event.event_id);
+            let known = known.or_insert_with(|| event.clone());
+            let same = (known.job_id, &known.task_id) == (event.job_id, &event.task_id);
+            if event.kind != EventKind::TaskIgnored || !same {
+                let job = short(&event.job_id);
+                return broken("I5", format!("{:?} of job {job} is no step's", event.kind));
+            }
+            let text = serde_json::to_string(event).expect("an event serialises");
+            self.no_secret("the history", &text, None)?;
+        }
+        Ok(())
+    }
+
     /// I6: what is entered once runs once.
     pub(super) fn states_run_once(before: Option<&Job>, commit: &Commit) -> Verdict {
         let entered = count(commit, &EventKind::StateStarted) as u64;

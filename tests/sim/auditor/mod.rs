@@ -92,6 +92,7 @@ impl Auditor {
                 until,
             } => self.extended(worker, tasks, *until),
             Seen::Released { task, worker } => self.released(task, worker),
+            Seen::Recorded { events } => self.recorded(events),
             Seen::Settled { id, delivery } => self.settled(*id, delivery),
             Seen::Accepted { request, job } => self.accepted(request, *job),
             Seen::OverQuota { client } => self.over_quota(client),
