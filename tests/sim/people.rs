@@ -35,7 +35,11 @@ pub async fn meddle(world: Arc<World>, cluster: Arc<Cluster>, mut rng: Rng) {
 
 async fn decide(line: &Line, job: JobId, rng: &mut Rng) {
     let decision = *rng.pick(&["approved", "approved", "rejected", "again", "unheard-of"]);
+    let Some(Ok(Some(asked))) = line.request(rng, line.runtime.job(job)).await else {
+        return;
+    };
     let decided = Input::Decided {
+        visit: asked.visit,
         decision: decision.to_owned(),
         metadata: None,
         security: None,
