@@ -44,6 +44,9 @@ impl Bars {
             progress.state(),
             progress.states.len()
         );
+        if let Some((ended, total)) = progress.branches {
+            text.push_str(&format!(", {ended} of {total} branches ended"));
+        }
         if progress.tasks_ended > 0 {
             text.push_str(&format!(", {} tasks ended", progress.tasks_ended));
         }

@@ -17,15 +17,20 @@ pub struct TaskProgress {
     pub message: String,
 }
 
+/// Branches of a fan-out that are shown one by one.
+const BRANCHES_MAX: u64 = 10;
+
 /// One job under way.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct JobProgress {
     /// States entered, in order.
     pub states: Vec<String>,
-    /// Tasks under way, by id.
+    /// Tasks under way, by id; branches of a fan-out by their number.
     pub tasks: BTreeMap<String, TaskProgress>,
     /// Tasks that have ended.
     pub tasks_ended: u64,
+    /// Branches of the present fan-out: ended, and all of them.
+    pub branches: Option<(u64, u64)>,
     /// The job's status, once it is known.
     pub status: String,
     /// Whether an event has told that the job ended.
@@ -86,26 +91,35 @@ impl JobProgress {
     fn enter(&mut self, state: &str) {
         if !state.is_empty() && self.states.last().is_none_or(|last| last != state) {
             self.states.push(state.to_owned());
+            self.branches = None;
+            self.tasks.clear();
         }
     }
 
     fn dispatched(&mut self, event: &Value) {
+        let state = event["state"].as_str().unwrap_or_default();
         // A whole fan-out is told of in one event, which names no task.
-        let Some(id) = task_id(event) else { return };
-        let label = event["details"]["skill"]
-            .as_str()
-            .or(event["state"].as_str());
-        let task = TaskProgress {
-            label: label.unwrap_or_default().to_owned(),
-            ..TaskProgress::default()
-        };
-        self.tasks.insert(id.to_owned(), task);
+        if let Some(total) = event["details"]["branches"].as_u64() {
+            self.branches = Some((0, total));
+            for branch in 0..total.min(BRANCHES_MAX) {
+                let label = format!("{state} {}/{total}", branch + 1);
+                self.tasks
+                    .insert(branch_key(branch), TaskProgress::named(&label));
+            }
+        } else if let Some(key) = key(event) {
+            let label = event["details"]["skill"].as_str().unwrap_or(state);
+            self.tasks.insert(key, TaskProgress::named(label));
+        }
     }
 
     fn task_ended(&mut self, event: &Value) {
         self.tasks_ended += 1;
-        if let Some(id) = task_id(event) {
-            self.tasks.remove(id);
+        if let (Some((ended, _)), true) = (&mut self.branches, event["details"]["branch"].is_u64())
+        {
+            *ended += 1;
+        }
+        if let Some(key) = key(event) {
+            self.tasks.remove(&key);
         }
     }
 
@@ -113,7 +127,7 @@ impl JobProgress {
         let details = &event["details"];
         let is_progress =
             event["event_type"] == "worker_event:progress" || details["type"] == "progress";
-        let (Some(id), true) = (task_id(event), is_progress) else {
+        let (Some(key), true) = (key(event), is_progress) else {
             return;
         };
         let payload = if details["payload"].is_object() {
@@ -121,7 +135,7 @@ impl JobProgress {
         } else {
             details
         };
-        let task = self.tasks.entry(id.to_owned()).or_default();
+        let task = self.tasks.entry(key).or_default();
         if task.label.is_empty() {
             event["state"]
                 .as_str()
@@ -140,10 +154,28 @@ impl JobProgress {
     }
 }
 
-fn task_id(event: &Value) -> Option<&str> {
-    event["task_id"]
+/// Names a task among those under way: a branch by its number, which its tries share.
+fn key(event: &Value) -> Option<String> {
+    if let Some(branch) = event["details"]["branch"].as_u64() {
+        return Some(branch_key(branch));
+    }
+    let id = event["task_id"]
         .as_str()
-        .or(event["origin_task_id"].as_str())
+        .or(event["origin_task_id"].as_str());
+    id.map(str::to_owned)
+}
+
+fn branch_key(branch: u64) -> String {
+    format!("branch {branch:06}")
+}
+
+impl TaskProgress {
+    fn named(label: &str) -> Self {
+        Self {
+            label: label.to_owned(),
+            ..Self::default()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +213,30 @@ mod tests {
             (progress.ended, progress.status.as_str()),
             (true, "finished")
         );
+    }
+
+    #[test]
+    fn branches_are_followed_by_their_numbers() {
+        let mut progress = JobProgress::default();
+        let event = |kind: &str, details: Value| json!({"event_type": kind, "state": "fan", "details": details});
+        progress.event(&event("task_dispatched", json!({"branches": 12})));
+        assert_eq!(
+            (progress.branches, progress.tasks.len()),
+            (Some((0, 12)), 10)
+        );
+        progress.event(&event(
+            "worker_event:progress",
+            json!({"branch": 1, "progress": 0.5}),
+        ));
+        let second = &progress.tasks[&branch_key(1)];
+        assert_eq!((second.label.as_str(), second.share), ("fan 2/12", 0.5));
+        progress.event(&event("task_finished", json!({"branch": 1})));
+        assert_eq!(
+            (progress.branches, progress.tasks.len()),
+            (Some((1, 12)), 9)
+        );
+        progress.event(&json!({"event_type": "state_started", "state": "next"}));
+        assert_eq!((progress.branches, progress.tasks.len()), (None, 0));
     }
 
     #[test]
