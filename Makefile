@@ -39,7 +39,7 @@ docs: tools
 	$(CARGO) doc --locked --no-deps
 
 bench: tools
-	$(CARGO) bench --locked
+	$(CARGO) bench $(FAST)
 
 SEEDS ?= 100000
 SEED_START ?= 1
