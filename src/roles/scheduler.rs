@@ -80,7 +80,16 @@ impl Door {
             .remote
             .post_with_key(&path, &request(schedule, slot), &key)
             .await;
-        let reply = posted.map_err(|failure| judged(&failure))?;
+        let reply = match posted {
+            Ok(reply) => reply,
+            Err(failure) => {
+                // The endpoint may have moved: it is looked up anew for the next slot.
+                if matches!(failure.status, Some(404 | 405)) {
+                    self.paths.lock().await.remove(&schedule.blueprint);
+                }
+                return Err(judged(&failure));
+            }
+        };
         Ok(reply.body["job_id"]
             .as_str()
             .unwrap_or("unknown")

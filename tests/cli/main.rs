@@ -3,6 +3,7 @@
 mod offline;
 mod online;
 mod servers;
+mod slots;
 mod stub;
 
 use std::process::{Output, Stdio};

@@ -11,8 +11,18 @@ use crate::net::EventStream;
 use crate::roles::exit::{Exit, Failure};
 use crate::roles::remote::{Remote, encoded};
 
-/// Between two questions for the job.
+/// Between two questions for the job, at first.
 const POLL_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two questions for a job that has been asked for often.
+const POLL_PAUSE_LONG: Duration = Duration::from_secs(3);
+
+/// Questions until the long pause.
+const POLLS_SHORT: u32 = 60;
+
+/// After a refusal for asking too often. The original counts anew only after a minute without any
+/// question (HQ16), so a shorter pause would never end.
+const PATIENCE: Duration = Duration::from_secs(61);
 
 /// Streams that may break without having told anything before polling takes over.
 const BREAKS_MAX: u32 = 3;
@@ -57,6 +67,7 @@ impl Follower {
     pub async fn follow(&mut self) -> Result<Ended, Failure> {
         let mut breaks = 0;
         let mut outages = 0;
+        let mut polls: u32 = 0;
         let mut has_stream = true;
         loop {
             if has_stream && breaks < BREAKS_MAX {
@@ -68,19 +79,22 @@ impl Follower {
                     breaks + 1
                 };
             }
-            match self.ask().await {
+            polls = polls.saturating_add(1);
+            let asked = self.ask().await;
+            let pause = pause_after(asked.as_ref().err(), polls);
+            match asked {
                 Ok(Some(ended)) => {
                     self.bars.clear();
                     return Ok(ended);
                 }
                 Ok(None) => outages = 0,
-                Err(failure) if failure.exit == Exit::Unreachable && outages < OUTAGES_MAX => {
+                Err(failure) if is_passing(&failure) && outages < OUTAGES_MAX => {
                     outages += 1;
-                    tracing::warn!(error = %failure, "the orchestrator is out of reach, asking again");
+                    tracing::warn!(error = %failure, "the job cannot be seen just now, asking again");
                 }
                 Err(failure) => return Err(failure),
             }
-            tokio::time::sleep(POLL_PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -128,5 +142,40 @@ impl Follower {
             job,
             states: self.progress.states.clone(),
         }))
+    }
+}
+
+/// Tells whether the same question may be answered later.
+fn is_passing(failure: &Failure) -> bool {
+    failure.exit == Exit::Unreachable || failure.status == Some(429)
+}
+
+/// Returns how long to wait before the next question.
+fn pause_after(failure: Option<&Failure>, polls: u32) -> Duration {
+    match failure {
+        Some(failure) if failure.status == Some(429) => PATIENCE,
+        _ if polls < POLLS_SHORT => POLL_PAUSE,
+        _ => POLL_PAUSE_LONG,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_is_patient() {
+        let mut refused = Failure::new(Exit::Refused, "Too Many Requests");
+        refused.status = Some(429);
+        assert!(is_passing(&refused));
+        assert_eq!(pause_after(Some(&refused), 1), PATIENCE);
+        refused.status = Some(404);
+        assert!(!is_passing(&refused));
+        assert!(is_passing(&Failure::new(
+            Exit::Unreachable,
+            "connection refused"
+        )));
+        assert_eq!(pause_after(None, 1), POLL_PAUSE);
+        assert_eq!(pause_after(None, 1000), POLL_PAUSE_LONG);
     }
 }
