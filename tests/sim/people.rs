@@ -38,8 +38,10 @@ async fn decide(line: &Line, job: JobId, rng: &mut Rng) {
     let Some(Ok(Some(asked))) = line.request(rng, line.runtime.job(job)).await else {
         return;
     };
+    // Now and then a person answers what was asked some time ago.
+    let visit = asked.visit - u64::from(rng.chance(200));
     let decided = Input::Decided {
-        visit: asked.visit,
+        visit,
         decision: decision.to_owned(),
         metadata: None,
         security: None,
