@@ -53,9 +53,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<ApiState>> {
 }
 
 /// Returns the mounts of the client routes just now, each without its last slash: the prefix with
-/// every version, and without one when a blueprint has none.
-///
-/// Without any endpoint there is one mount all the same, so that operators reach their jobs.
+/// every version, and without one when a blueprint has none. `v1` is always there, so that operators
+/// reach their jobs whatever the blueprints are.
 pub(super) fn mounts(state: &ApiState) -> Vec<String> {
     if !state.settings.client_api {
         return Vec::new();
@@ -66,9 +65,8 @@ pub(super) fn mounts(state: &ApiState) -> Vec<String> {
         .filter(|blueprint| blueprint.endpoint.is_some())
         .map(|blueprint| blueprint.version.clone())
         .collect();
-    if versions.is_empty() {
-        versions.insert(Some("v1".to_owned()));
-    }
+    // Tools ask there without knowing the blueprints, and files come and go while they do.
+    versions.insert(Some("v1".to_owned()));
     versions
         .into_iter()
         .map(|version| mount(state, version.as_deref()))
