@@ -208,10 +208,16 @@ impl Schedule {
     /// Decides what to fire at `now` of the slots after `handled_to`. Never returns a slot whose
     /// time has not come.
     ///
-    /// A slot found on time is fired whatever the policy; of the missed ones in the window the
-    /// policy takes none, the last, or all, but for those that a slot on time makes up for.
+    /// A slot found on time is fired whatever the policy; one that came due before `watching_since`,
+    /// or that is found late, was missed. Of the missed ones in the window the policy takes none,
+    /// the last, or all, but for those that a slot on time makes up for.
     #[must_use]
-    pub fn due_slots(&self, handled_to: Timestamp, now: Timestamp) -> DueSlots {
+    pub fn due_slots(
+        &self,
+        handled_to: Timestamp,
+        watching_since: Timestamp,
+        now: Timestamp,
+    ) -> DueSlots {
         let Ok(compiled) = self.timetable.compile() else {
             return DueSlots {
                 handled_to,
@@ -219,7 +225,10 @@ impl Schedule {
             };
         };
         let from = handled_to.max(self.window_start(now));
-        let is_missed = |slot: Timestamp| now.0 - self.due_at(slot).0 > ON_TIME_MS;
+        let is_missed = |slot: Timestamp| {
+            let due = self.due_at(slot);
+            due < watching_since || now.0 - due.0 > ON_TIME_MS
+        };
         let mut fire = self.newest(&compiled, from, now, is_missed);
         // A slot behind one whose jitter has not passed yet waits for it: slots keep their order.
         let due_count = fire.iter().position(|slot| self.due_at(*slot) > now);

@@ -191,19 +191,20 @@ fn slots_between_are_half_open_and_bounded() {
     );
 }
 
-/// Slots every minute, the last one dealt with was minute 10. Each case: name, policy, now in
-/// seconds, minutes fired, whether any were skipped.
-const MISSED: [(&str, CatchUp, i64, &[i64], bool); 9] = [
-    ("on time", CatchUp::None, 661, &[11], false),
-    ("not yet", CatchUp::All, 659, &[], false),
-    ("late, none", CatchUp::None, 690, &[], true),
-    ("late, one", CatchUp::One, 690, &[11], false),
-    ("three, none", CatchUp::None, 810, &[], true),
-    ("three, one", CatchUp::One, 810, &[13], true),
-    ("three, all", CatchUp::All, 810, &[11, 12, 13], false),
+/// Slots every minute, the last one dealt with was minute 10. Each case: name, policy, second since
+/// which someone watches, now in seconds, minutes fired, whether any were skipped.
+const MISSED: [(&str, CatchUp, i64, i64, &[i64], bool); 13] = [
+    ("on time", CatchUp::None, 0, 661, &[11], false),
+    ("not yet", CatchUp::All, 0, 659, &[], false),
+    ("late, none", CatchUp::None, 0, 690, &[], true),
+    ("late, one", CatchUp::One, 0, 690, &[11], false),
+    ("three, none", CatchUp::None, 0, 810, &[], true),
+    ("three, one", CatchUp::One, 0, 810, &[13], true),
+    ("three, all", CatchUp::All, 0, 810, &[11, 12, 13], false),
     (
         "three, the last on time, none",
         CatchUp::None,
+        0,
         780,
         &[13],
         true,
@@ -211,21 +212,48 @@ const MISSED: [(&str, CatchUp, i64, &[i64], bool); 9] = [
     (
         "three, the last on time, one",
         CatchUp::One,
+        0,
         780,
         &[13],
         true,
     ),
+    (
+        "just before the start, none",
+        CatchUp::None,
+        661,
+        662,
+        &[],
+        true,
+    ),
+    (
+        "just before the start, one",
+        CatchUp::One,
+        661,
+        662,
+        &[11],
+        false,
+    ),
+    (
+        "some before the start, one",
+        CatchUp::One,
+        721,
+        722,
+        &[12],
+        true,
+    ),
+    ("at the start, none", CatchUp::None, 660, 662, &[11], false),
 ];
 
 #[test]
 fn missed_slots_follow_the_policy() {
-    for (name, catch_up, now, minutes, skipped) in MISSED {
+    for (name, catch_up, since, now, minutes, skipped) in MISSED {
+        let since = Timestamp(since * 1000);
         let now = Timestamp(now * 1000);
         let schedule = Schedule {
             catch_up,
             ..every(60)
         };
-        let due = schedule.due_slots(Timestamp(600_000), now);
+        let due = schedule.due_slots(Timestamp(600_000), since, now);
         let expected: Vec<Timestamp> = minutes.iter().map(|m| Timestamp(m * 60_000)).collect();
         assert_eq!((due.fire, due.skipped), (expected, skipped), "{name}");
         let next = schedule.next_slot(due.handled_to).expect("a next slot");
@@ -241,7 +269,7 @@ fn the_window_bounds_what_is_looked_for() {
         catch_up_window_seconds: 300,
         ..every(60)
     };
-    let due = all.due_slots(Timestamp(0), day);
+    let due = all.due_slots(Timestamp(0), Timestamp(0), day);
     assert_eq!(due.fire.len(), 5);
     assert!(due.skipped);
     assert_eq!(due.handled_to, day);
@@ -253,7 +281,7 @@ fn the_window_bounds_what_is_looked_for() {
         }
     };
     assert_eq!(
-        wide.due_slots(Timestamp(0), day).fire.len(),
+        wide.due_slots(Timestamp(0), Timestamp(0), day).fire.len(),
         CATCH_UP_SLOTS_MAX
     );
     // Nothing in the window, but something before it: the loop goes on after the window's start.
@@ -261,7 +289,7 @@ fn the_window_bounds_what_is_looked_for() {
         catch_up_window_seconds: 60,
         ..every(3600)
     };
-    let due = rare.due_slots(Timestamp(0), Timestamp(3600 * 1000 + 120_000));
+    let due = rare.due_slots(Timestamp(0), Timestamp(0), Timestamp(3600 * 1000 + 120_000));
     assert_eq!((due.fire.len(), due.skipped), (0, true));
     assert_eq!(rare.next_slot(due.handled_to), Some(Timestamp(7_200_000)));
 }
@@ -281,8 +309,11 @@ fn jitter_is_the_same_for_everyone_and_never_early() {
         spread.insert((due.0 - slot.0) / 1000);
         let before = Timestamp(due.0 - 1);
         let handled = Timestamp(slot.0 - 1);
-        assert_eq!(schedule.due_slots(handled, before).fire, Vec::new());
-        assert_eq!(schedule.due_slots(handled, due).fire, [slot]);
+        assert_eq!(
+            schedule.due_slots(handled, Timestamp(0), before).fire,
+            Vec::new()
+        );
+        assert_eq!(schedule.due_slots(handled, Timestamp(0), due).fire, [slot]);
     }
     assert!(spread.len() > 20, "{spread:?}");
 }

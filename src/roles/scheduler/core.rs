@@ -70,11 +70,12 @@ async fn run_one<F, Fut>(
     Fut: Future<Output = Result<String, FireError>> + Send,
 {
     let name = schedule.name.as_str();
-    let mut handled_to = schedule.window_start(clock.now());
+    let watching_since = clock.now();
+    let mut handled_to = schedule.window_start(watching_since);
     // Slots before the first look are nobody's to tell of: there may have been no schedule then.
     let mut first = true;
     while !stop.is_cancelled() {
-        let due = schedule.due_slots(handled_to, clock.now());
+        let due = schedule.due_slots(handled_to, watching_since, clock.now());
         if due.skipped && !first {
             tracing::warn!(schedule = name, policy = ?schedule.catch_up, "missed slots are passed over");
         }

@@ -110,6 +110,14 @@ async fn a_start_catches_up_within_the_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_catch_up_a_start_fires_nothing_from_before_it() {
+    let clock = VirtualClock::new();
+    clock.step(5_000);
+    let fired = fired_in(1, schedule(CatchUp::None), clock, |_| Ok("job".to_owned())).await;
+    assert_eq!(fired, [(60, 60)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_slot_is_tried_again_and_then_given_up() {
     let later = |tries| {
         if tries < 3 {
