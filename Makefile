@@ -11,8 +11,8 @@ help:
 	@echo 'make test       format check, clippy, all tests'
 	@echo 'make lint       format check and clippy only'
 	@echo 'make fmt        format the sources'
-	@echo 'make docs       draw the blueprint graphs in docs/ and build the API documentation'
-	@echo 'make bench      measure the engine and the stores'
+	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes), build the API documentation'
+	@echo 'make bench      measure the stores'
 	@echo 'make sim        replay or extend the simulation: SEEDS=100000 SEED_START=1'
 
 showcase: tools
@@ -33,9 +33,8 @@ fmt:
 	$(CARGO) fmt --all
 
 docs: tools
-	for name in full_showcase metadata_enrichment periodic_maintenance; do \
-	  $(CARGO) run --locked --quiet -- blueprints graph $$name --format svg > docs/$$name.svg || exit 1; \
-	done
+	UPDATE_DOCS=1 $(CARGO) test --locked --lib blueprint::tests::documents
+	UPDATE_DOCS=1 $(CARGO) test --locked --test codes
 	$(CARGO) doc --locked --no-deps
 
 bench: tools
