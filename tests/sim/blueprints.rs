@@ -217,21 +217,70 @@ states:
     )
 }
 
-/// Returns every file, by name and text.
-pub fn files() -> Vec<(String, String)> {
-    let plain = [
-        SINGLE, CHAIN, APPROVAL, WAITER, FAMILY, MIDDLE, LEAF, BROKEN,
-    ];
-    let fans = FANS
-        .iter()
-        .map(|(name, until, fan)| fan_source(name, until, fan.limit));
-    plain
-        .into_iter()
-        .map(str::to_owned)
-        .chain(fans)
-        .enumerate()
-        .map(|(number, text)| (format!("{number}.yaml"), text))
-        .collect()
+/// What a scheduler starts, in every world.
+pub const SCHEDULED: &str = "chain";
+
+/// Groups of blueprints that need each other; what clients ask for comes first.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("single", &[SINGLE]),
+    ("approval", &[APPROVAL]),
+    ("waiter", &[WAITER]),
+    ("broken", &[BROKEN]),
+    ("family", &[FAMILY, MIDDLE, LEAF]),
+];
+
+/// The blueprints of one world: a few of them, because every start of every orchestrator reads
+/// them all, and that is most of what a world costs.
+#[derive(Clone)]
+pub struct Library {
+    /// What clients ask for.
+    names: Vec<&'static str>,
+    files: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.names.fmt(f)
+    }
+}
+
+impl Library {
+    /// Draws a world's blueprints.
+    pub fn draw(rng: &mut Rng) -> Self {
+        let mut texts = vec![CHAIN.to_owned()];
+        let mut names = vec![SCHEDULED];
+        let first = rng.index(GROUPS.len());
+        for step in 0..2 {
+            let (name, group) = GROUPS[(first + step) % GROUPS.len()];
+            names.push(name);
+            texts.extend(group.iter().map(|text| (*text).to_owned()));
+        }
+        let (name, until, fan) = rng.pick(&FANS);
+        names.push(name);
+        texts.push(fan_source(name, until, fan.limit));
+        let numbered = texts.into_iter().enumerate();
+        Self {
+            names,
+            files: numbered
+                .map(|(number, text)| (format!("{number}.yaml"), text))
+                .collect(),
+        }
+    }
+
+    /// Returns every file, by name and text.
+    pub fn files(&self) -> Vec<(String, String)> {
+        self.files.clone()
+    }
+
+    /// Draws what a client asks for: blueprint and input.
+    pub fn request(&self, rng: &mut Rng) -> (&'static str, Value) {
+        let name = *rng.pick(&self.names);
+        if name.starts_with("fan_") {
+            let items: Vec<u64> = (0..rng.within(0..=6)).collect();
+            return (name, json!({ "items": items }));
+        }
+        (name, json!({ "n": rng.within(0..=9) }))
+    }
 }
 
 /// Returns the fan-outs by their blueprint's name. Their state is `fan`, the one after it
@@ -240,31 +289,4 @@ pub fn fan_outs() -> BTreeMap<String, FanOut> {
     FANS.iter()
         .map(|(name, _, fan)| ((*name).to_owned(), *fan))
         .collect()
-}
-
-/// Draws what a client asks for: blueprint and input.
-pub fn request(rng: &mut Rng) -> (&'static str, Value) {
-    let n = rng.within(0..=9);
-    let name = *rng.pick(&[
-        "single",
-        "single",
-        "chain",
-        "chain",
-        "approval",
-        "waiter",
-        "family",
-        "family",
-        "middle",
-        "broken",
-        "fan_settled",
-        "fan_all",
-        "fan_any",
-        "fan_two",
-        "fan_most",
-    ]);
-    if name.starts_with("fan_") {
-        let items: Vec<u64> = (0..rng.within(0..=6)).collect();
-        return (name, json!({ "items": items }));
-    }
-    (name, json!({ "n": n }))
 }

@@ -9,7 +9,7 @@ use avtomatika::domain::client::SYSTEM_CLIENT;
 use avtomatika::runtime::{NewJob, RuntimeError};
 use serde_json::{Value, json};
 
-use crate::blueprints;
+use crate::blueprints::SCHEDULED;
 use crate::cluster::Cluster;
 use crate::rng::Rng;
 use crate::seen::{KEY_LABEL, Request, SLOT_LABEL, Seen};
@@ -53,7 +53,7 @@ impl Client {
         let jobs = self.world.plan.jobs;
         let pause = self.world.plan.trouble_ms / (jobs + 1);
         for number in 0..jobs {
-            let (blueprint, input) = blueprints::request(&mut self.rng);
+            let (blueprint, input) = self.world.plan.library.request(&mut self.rng);
             let keyed = self.rng.chance(700);
             let request = if keyed {
                 Request::Keyed(format!("k{number}"))
@@ -177,7 +177,7 @@ pub async fn schedule(world: Arc<World>, cluster: Arc<Cluster>, number: u64) {
         }
         let name = format!("nightly@{slot}");
         let wish = Wish {
-            blueprint: "chain",
+            blueprint: SCHEDULED,
             input: json!({ "n": slot }),
             request: Request::Slot(name.clone()),
             fingerprint: name,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use avtomatika::runtime::Runtime;
 
-use crate::blueprints;
 use crate::clock::{SimClock, SimEntropy};
 use crate::gate::Gate;
 use crate::ports::Ports;
@@ -174,7 +173,10 @@ async fn start(gate: &Arc<Gate>, rng: &Rng, offset: &Arc<AtomicI64>) -> Option<R
     let runtime = runtime
         .inspect_err(|error| gate.note(&format!("did not start: {error}")))
         .ok()?;
-    match runtime.load_blueprints(blueprints::files()).await {
+    match runtime
+        .load_blueprints(gate.world.plan.library.files())
+        .await
+    {
         Ok(problems) => {
             let errors: Vec<_> = problems.iter().filter(|p| !p.is_warning).collect();
             assert!(errors.is_empty(), "the simulation's blueprints: {errors:?}");

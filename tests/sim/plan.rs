@@ -5,11 +5,14 @@ use avtomatika::domain::task::{Backoff, RetryPolicy};
 use avtomatika::engine::Limits;
 use avtomatika::runtime::Settings;
 
+use crate::blueprints::Library;
 use crate::rng::Rng;
 
 /// One world's troubles. Rates are in calls or acts of a thousand unless the name says otherwise.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// What its jobs do.
+    pub library: Library,
     /// Orchestrators.
     pub nodes: usize,
     /// Workers that misbehave as below.
@@ -79,6 +82,7 @@ impl Plan {
             task_fails: some(500),
             worker_cheats: some(200),
             meddling: some(500),
+            library: Library::draw(rng),
             nodes: usize::try_from(rng.within(1..=3)).expect("small"),
             workers: usize::try_from(rng.within(2..=4)).expect("small"),
             clients: usize::try_from(rng.within(1..=2)).expect("small"),
