@@ -160,7 +160,16 @@ states:
     choose:
       - when: initial_data.n % 2 == 0
         go_to: round
-    else: { wait: { until: '{{ initial_data.never_given }}' }, go_to: done }
+      - when: initial_data.n % 3 == 0
+        wait: { until: '{{ initial_data.never_given }}' }
+        go_to: done
+    else: { go_to: unmade }
+  unmade:
+    dispatch:
+      skill: beta
+      params: { text: '{{ initial_data.never_given }}' }
+      retry: { max_attempts: 3, backoff: { initial: 1s, factor: 2, max: 5s, jitter: 0.2 } }
+    on: { success: done }
   round:
     dispatch: { skill: beta, params: {} }
     on: { success: round, failure: round, cancelled: done }

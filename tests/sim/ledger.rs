@@ -1,5 +1,6 @@
 //! The record of a world: every line that was seen, in order, and the auditor's verdict on it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -90,6 +91,13 @@ impl Ledger {
             hash = crypto::sha256_hex(text.as_bytes());
         }
         (state.lines.len(), hash)
+    }
+
+    /// Returns the kinds of things that were seen.
+    pub fn kinds(&self) -> BTreeSet<String> {
+        let state = self.state();
+        let lines = state.lines.iter();
+        lines.flat_map(|line| line.seen.kinds()).collect()
     }
 
     /// Returns the last lines as text.

@@ -24,6 +24,7 @@ mod skills;
 mod workers;
 mod world;
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -35,6 +36,53 @@ use play::play;
 const SEEDS: u64 = 2_000;
 /// Stack of a thread that plays worlds: futures are large before they are optimised.
 const STACK_BYTES: usize = 16 << 20;
+/// Things that a hundred worlds must have seen between them, or they prove nothing.
+const REACHED: [&str; 44] = [
+    "crash",
+    "told to stop",
+    "stopped",
+    "commit done, its answer lost",
+    "commit done, unanswered",
+    "commit not reached",
+    "commit refused",
+    "settle done, its answer lost",
+    "lease done, its answer lost",
+    "Leased",
+    "Released",
+    "Extended",
+    "Recorded",
+    "OverQuota",
+    "Webhook",
+    "Delivered",
+    "Retry",
+    "Finished",
+    "Failed",
+    "Quarantined",
+    "Cancelled",
+    "AwaitingRetry",
+    "WaitingForHuman",
+    "WaitingForSubJob",
+    "WaitingForTimer",
+    "WaitingForEvent",
+    "WaitingForParallelTasks",
+    "SuccessTransition",
+    "FailureHandled",
+    "CancelledHandled",
+    "ParallelBranchAccepted",
+    "UnhandledStatusFailure",
+    "TaskRetried",
+    "WorkerEvent",
+    "ChildFinished",
+    "ApprovalReceived",
+    "JobRetried",
+    "StateFailed",
+    "StartChild",
+    "CancelChild",
+    "ReleaseBranches",
+    "EndTasks",
+    "PutData",
+    "Emitted",
+];
 /// Worlds in which a planted bug must show.
 const SEEDS_FOR_A_BUG: u64 = 300;
 
@@ -101,6 +149,25 @@ fn the_same_seed_is_the_same_world() {
         (first.digest != second.digest).then_some((seed, first.digest, second.digest))
     });
     assert_eq!(differs, None);
+}
+
+#[test]
+fn worlds_reach_what_they_are_for() {
+    let seen = Mutex::new(BTreeSet::new());
+    let broken = on_all_processors(1..121, |seed| {
+        let end = play(seed, None);
+        seen.lock()
+            .expect("nobody panics with it")
+            .extend(end.kinds);
+        end.violation
+    });
+    assert_eq!(broken, None);
+    let seen = seen.into_inner().expect("nobody panics with it");
+    let missing: Vec<&str> = REACHED
+        .into_iter()
+        .filter(|kind| !seen.contains(*kind))
+        .collect();
+    assert_eq!(missing, [""; 0]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The course of a world: trouble, calm, and the reckoning.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct End {
     pub violation: Option<Violation>,
     /// Lines seen, and their digest.
     pub digest: (usize, String),
+    /// Kinds of things seen.
+    pub kinds: BTreeSet<String>,
     /// The story's end, for a person.
     pub story: String,
 }
@@ -75,6 +78,7 @@ pub fn play(seed: u64, bug: Option<Bug>) -> End {
     End {
         violation,
         digest,
+        kinds: world.ledger.kinds(),
         story,
     }
 }

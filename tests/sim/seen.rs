@@ -121,6 +121,32 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// Returns what kinds of things this line shows, for telling whether the worlds reach them.
+    pub fn kinds(&self) -> Vec<String> {
+        let kind = |value: &dyn std::fmt::Debug| {
+            let text = format!("{value:?}");
+            let end = text.find([' ', '(', '{']).unwrap_or(text.len());
+            text[..end].to_owned()
+        };
+        match self {
+            Self::Committed { commit, .. } => {
+                let effects = commit.effects.iter().flat_map(|effect| match effect {
+                    Effect::Record(event) => vec![kind(&event.kind)],
+                    Effect::Signal(signal) => vec![kind(signal)],
+                    Effect::EndTask { answer, .. } => vec![kind(effect), kind(answer)],
+                    _ => vec![kind(effect)],
+                });
+                effects.chain([kind(&commit.job.status)]).collect()
+            }
+            Self::Note { text } => vec![text.clone()],
+            Self::Settled { delivery, .. } => vec![kind(delivery)],
+            Self::Said { .. } => Vec::new(),
+            _ => vec![kind(self)],
+        }
+    }
+}
+
 fn commit_line(commit: &Commit) -> String {
     let job = &commit.job;
     let effects: Vec<String> = commit.effects.iter().map(effect_text).collect();
