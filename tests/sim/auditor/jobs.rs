@@ -5,6 +5,7 @@ use avtomatika::domain::job::Waiting;
 use avtomatika::domain::{Event, EventKind, Job, JobStatus};
 use avtomatika::engine::{Effect, Signal};
 use avtomatika::store::Commit;
+use serde_json::json;
 
 use super::{Auditor, Verdict, broken};
 use crate::seen::short;
@@ -74,9 +75,15 @@ impl Auditor {
                 format!("job {} went on without waiting", short(&job.id)),
             );
         };
-        if heard > 1 || !self.resumed.insert(*child) {
+        let named = events(commit)
+            .filter(|event| event.kind == EventKind::ChildFinished)
+            .all(|event| event.details.get("child") == Some(&json!(child)));
+        if heard > 1 || !named || !self.resumed.insert(*child) {
             let (job, child) = (short(&job.id), short(child));
-            return broken("I11", format!("job {job} went on twice for child {child}"));
+            return broken(
+                "I11",
+                format!("job {job} went on twice, or for another than child {child}"),
+            );
         }
         let cancels = commit.effects.iter().any(|effect| {
             matches!(effect, Effect::Signal(Signal::CancelChild { child: c, .. }) if c == child)
