@@ -24,6 +24,8 @@ const STDOUT_BYTES_MAX: usize = 1024 * 1024;
 /// The part of standard error that is kept, from its end. Units: bytes.
 const STDERR_BYTES_MAX: usize = 4 * 1024;
 
+/// The part of a complaint that goes into the error's message. Units: characters.
+const LINE_CHARS_MAX: usize = 200;
 /// Variables that hold this worker's own secrets.
 const SECRET_VARIABLES: [&str; 7] = [
     "WORKER_TOKEN",
@@ -160,11 +162,16 @@ fn exited(code: i32, complaints: String) -> Outcome {
     } else {
         TaskErrorCode::PermanentError
     };
-    failure(
-        class,
-        format!("the command exited with code {code}"),
-        complaints,
-    )
+    // The last line says in most cases why; all of it is in the details.
+    let last = complaints.lines().rfind(|line| !line.trim().is_empty());
+    let message = match last {
+        Some(line) => format!(
+            "the command exited with code {code}: {}",
+            line.trim().chars().take(LINE_CHARS_MAX).collect::<String>()
+        ),
+        None => format!("the command exited with code {code}"),
+    };
+    failure(class, message, complaints)
 }
 
 fn failure(code: TaskErrorCode, message: String, complaints: String) -> Outcome {
