@@ -191,9 +191,11 @@ fn slots_between_are_half_open_and_bounded() {
     );
 }
 
+type Missed = (&'static str, CatchUp, i64, i64, &'static [i64], bool);
+
 /// Slots every minute, the last one dealt with was minute 10. Each case: name, policy, second since
 /// which someone watches, now in seconds, minutes fired, whether any were skipped.
-const MISSED: [(&str, CatchUp, i64, i64, &[i64], bool); 13] = [
+const MISSED: [Missed; 13] = [
     ("on time", CatchUp::None, 0, 661, &[11], false),
     ("not yet", CatchUp::All, 0, 659, &[], false),
     ("late, none", CatchUp::None, 0, 690, &[], true),
