@@ -154,7 +154,7 @@ impl<'w> Passage<'w> {
         for put in &body.put {
             let key = compiled.text(&put.key, &self.scope(view))?;
             let value = compiled.render(&put.value, &self.scope(view))?;
-            self.put_data(&put.store, key, value);
+            self.put_data(&put.store, key, value)?;
         }
         if let Some(log) = &body.log {
             let text = compiled.text(log, &self.scope(view))?;
@@ -164,6 +164,7 @@ impl<'w> Passage<'w> {
         }
         for emit in &body.emit {
             let payload = compiled.render(&emit.payload, &self.scope(view))?;
+            Trouble::unless_readable(&payload, || format!("event `{}` is", emit.event_type))?;
             if let Err(reason) = self.world.blueprint.check_event(&emit.event_type, &payload) {
                 let message = format!("event `{}`: {reason}", emit.event_type);
                 return Err(Trouble {

@@ -75,6 +75,7 @@ impl Passage<'_> {
             .blueprint
             .compiled
             .render(&run.input, &self.scope(view))?;
+        Trouble::unless_readable(&input, || "the child's input is".to_owned())?;
         let bytes = super::size::json_bytes(&input);
         if bytes > limits.payload_bytes_max {
             let limit = limits.payload_bytes_max;

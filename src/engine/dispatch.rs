@@ -129,12 +129,13 @@ impl Passage<'_> {
     }
 
     fn params(&self, dispatch: &Dispatch, view: View<'_>) -> Result<Object, Trouble> {
-        let params = match self
+        let params = self
             .world
             .blueprint
             .compiled
-            .render(&dispatch.params, &self.scope(view))?
-        {
+            .render(&dispatch.params, &self.scope(view))?;
+        Trouble::unless_readable(&params, || format!("{} are", self.place("params")))?;
+        let params = match params {
             Value::Object(params) => params,
             Value::Null => Object::new(),
             other => {

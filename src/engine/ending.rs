@@ -42,6 +42,9 @@ impl Passage<'_> {
             .as_ref()
             .map(|text| compiled.text(text, &scope))
             .transpose()?;
+        if let Some(result) = &result {
+            Trouble::unless_readable(result, || "the result is".to_owned())?;
+        }
         let limit = self.world.limits.payload_bytes_max;
         let bytes = result.as_ref().map_or(0, json_bytes);
         if bytes > limit {

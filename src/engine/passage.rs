@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::size::{json_bytes, shortened};
+use super::size::{NESTING_MAX, json_bytes, nests_deeper, shortened};
 use super::{Advance, Answer, DataStores, Effect, Guard, World, codes};
 use crate::base::WorkerId;
 use crate::blueprint::{EvalError, Scope};
@@ -39,6 +39,18 @@ impl Trouble {
             code: codes::EVALUATION_FAILED,
             message,
         }
+    }
+
+    /// Refuses a value that could be stored but not read again.
+    pub fn unless_readable(value: &Value, what: impl FnOnce() -> String) -> Result<(), Self> {
+        if !nests_deeper(value, NESTING_MAX) {
+            return Ok(());
+        }
+        let message = format!("{} nested more than {NESTING_MAX} levels deep", what());
+        Err(Self {
+            code: codes::PAYLOAD_TOO_LARGE,
+            message,
+        })
     }
 }
 
@@ -188,6 +200,7 @@ impl<'w> Passage<'w> {
 
     /// Adds to `state_history`, within the limit of its size.
     pub fn add_history(&mut self, key: &str, value: Value) -> Result<(), Trouble> {
+        Trouble::unless_readable(&value, || format!("`{key}` in state_history would be"))?;
         let limit = self.world.limits.payload_bytes_max;
         let history = &mut self.job.state_history;
         let before = self.history_bytes.unwrap_or_else(|| json_bytes(history));
@@ -216,7 +229,8 @@ impl<'w> Passage<'w> {
     }
 
     /// Writes to a data store; later expressions of this step see it.
-    pub fn put_data(&mut self, store: &str, key: String, value: Value) {
+    pub fn put_data(&mut self, store: &str, key: String, value: Value) -> Result<(), Trouble> {
+        Trouble::unless_readable(&value, || format!("`{key}` in store `{store}` would be"))?;
         let data = self.data.get_or_insert_with(|| self.world.data.clone());
         let old = data
             .entry(store.to_owned())
@@ -229,6 +243,7 @@ impl<'w> Passage<'w> {
             key,
             value,
         });
+        Ok(())
     }
 
     /// Keeps a fan-out's results for the state that is entered next.

@@ -3,6 +3,11 @@
 use std::io;
 
 use serde::Serialize;
+use serde_json::Value;
+
+/// The deepest that a value of a job may be nested. Whoever reads JSON stops at 128 levels, and a
+/// record wraps a value in a few more: what is stored must be readable again.
+pub(super) const NESTING_MAX: usize = 80;
 
 /// Counts what is written and keeps none of it.
 struct Counter(usize);
@@ -28,6 +33,16 @@ pub(super) fn json_bytes<T: Serialize + ?Sized>(value: &T) -> usize {
     }
 }
 
+/// Tells whether lists and objects lie in each other more than so many levels deep.
+pub(super) fn nests_deeper(value: &Value, levels: usize) -> bool {
+    let mut parts: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(members) => Box::new(members.values()),
+        _ => return false,
+    };
+    levels == 0 || parts.any(|part| nests_deeper(part, levels - 1))
+}
+
 /// Returns the text's longest beginning of at most `bytes_max` bytes, at a character's border.
 pub(super) fn shortened(text: &str, bytes_max: usize) -> &str {
     if text.len() <= bytes_max {
@@ -48,6 +63,14 @@ mod tests {
     fn counts_json() {
         let value = serde_json::json!({"a": [1, "é"], "b": null});
         assert_eq!(json_bytes(&value), value.to_string().len());
+    }
+
+    #[test]
+    fn levels_are_counted() {
+        let value = serde_json::json!([1, {"a": [[]]}]);
+        assert!(nests_deeper(&value, 3));
+        assert!(!nests_deeper(&value, 4));
+        assert!(!nests_deeper(&Value::Null, 0));
     }
 
     #[test]

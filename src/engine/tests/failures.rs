@@ -227,3 +227,31 @@ states:
     good.run("create {\"n\": 1}");
     assert_eq!(good.job().status, JobStatus::Finished);
 }
+
+#[test]
+fn what_could_not_be_read_again_is_not_stored() {
+    let chain = r#"
+blueprint: chain
+limits: { max_transitions: 90 }
+start: a
+states:
+  a:
+    set: { chain: { next: { next: "{{ state_history.chain | default(0) }}" } } }
+    go_to: b
+  b:
+    choose: [{ when: initial_data.once, go_to: done }]
+    else: { go_to: a }
+  done: { end: finished, result: { over: "{{ state_history.chain }}" } }
+"#;
+    let mut deep = Bench::new(chain);
+    deep.run("create {}");
+    let error = deep.job().error.clone().expect("the chain is stopped");
+    assert_eq!(error.code, crate::engine::codes::PAYLOAD_TOO_LARGE);
+    assert!(error.message.contains("nested"), "{}", error.message);
+    let text = serde_json::to_string(deep.job()).expect("a job is JSON");
+    let read = serde_json::from_str::<crate::domain::Job>(&text);
+    assert!(read.is_ok(), "{read:?}");
+    let mut flat = Bench::new(chain);
+    flat.run("create {\"once\": true}");
+    assert_eq!(flat.job().status, JobStatus::Finished);
+}
