@@ -28,7 +28,9 @@ const SIGNAL_RETRY_MS: u64 = 500;
 
 /// What is going out just now.
 pub(super) struct Outbox {
-    places: Arc<Semaphore>,
+    /// Jobs do not wait for the receivers of webhooks: each kind has places of its own.
+    signals: Arc<Semaphore>,
+    webhooks: Arc<Semaphore>,
     in_flight: Mutex<HashSet<Uuid>>,
     left_over: Notify,
 }
@@ -53,10 +55,18 @@ impl Drop for Slot {
 impl Outbox {
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(concurrency)),
+            signals: Arc::new(Semaphore::new(concurrency)),
+            webhooks: Arc::new(Semaphore::new(concurrency)),
             in_flight: Mutex::default(),
             left_over: Notify::new(),
         }
+    }
+
+    fn places(&self, message: &Message) -> Arc<Semaphore> {
+        Arc::clone(match message {
+            Message::Signal(_) => &self.signals,
+            Message::Webhook(_) => &self.webhooks,
+        })
     }
 
     /// Takes a place for a message; nothing when it is going out already.
@@ -95,7 +105,7 @@ impl Inner {
                 attempts: 0,
                 created_at: now,
             };
-            match Arc::clone(&self.outbox.places).try_acquire_owned() {
+            match self.outbox.places(&item.message).try_acquire_owned() {
                 Ok(place) => self.spawn_delivery(item, place),
                 Err(_none_free) => self.outbox.left_over.notify_one(),
             }
@@ -195,15 +205,16 @@ impl Inner {
     async fn scan_outbox(self: &Arc<Self>) -> Result<Duration, StoreError> {
         let now = self.ports.clock.now();
         let until = now.after_ms(CLAIM_MS);
-        let items = self.ports.jobs.take_outbox(now, until, SCAN_BATCH).await?;
+        let mut items = self.ports.jobs.take_outbox(now, until, SCAN_BATCH).await?;
         let full = items.len() >= SCAN_BATCH as usize;
+        items.sort_by_key(|item| matches!(item.message, Message::Webhook(_)));
         for item in items {
             let place = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(Duration::ZERO),
-                place = Arc::clone(&self.outbox.places).acquire_owned() => place,
+                place = self.outbox.places(&item.message).acquire_owned() => place,
             };
-            let place = place.expect("the semaphore is never closed");
+            let place = place.expect("the semaphores are never closed");
             self.spawn_delivery(item, place);
         }
         if full {
