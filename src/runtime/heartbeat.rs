@@ -38,27 +38,35 @@ impl Runtime {
         let mut worker = Worker::clone(&known.worker);
         worker.last_seen = now;
         worker.expires_at = now.after_ms(self.inner.settings.worker_ttl_ms);
-        let tasks = if beat.empty {
-            worker.current_tasks.clone()
-        } else {
+        if !beat.empty {
             merge(&mut worker, &beat);
-            beat.current_tasks.clone().unwrap_or_default()
-        };
-        let cancel_task_ids = self.extend(id, &tasks).await?;
+        }
+        let names_tasks = !beat.empty && beat.current_tasks.is_some();
+        let cancel_task_ids = self.extend(&worker, names_tasks).await?;
         let skills_changed = worker.skills != known.worker.skills;
         let require_full_sync = worker.skills.is_empty() && beat.skills.is_none() && !beat.empty;
-        if worker_differs(&worker, &known.worker) {
+        let mut stored_until = known.stored_until;
+        let behind = worker.expires_at.since(stored_until).as_millis();
+        if worker_differs(&worker, &known.worker)
+            || behind >= u128::from(self.inner.expiry_slack_ms())
+        {
             self.inner.ports.workers.beat(worker.clone()).await?;
+            stored_until = worker.expires_at;
+        }
+        if let Some(meanwhile) = self.inner.registry.known(id) {
+            // A report may have been rated while the store was busy.
+            worker.reputation = meanwhile.worker.reputation;
         }
         if worker.status == WorkerStatus::Offline {
             self.inner.registry.remove(std::slice::from_ref(id));
             tracing::info!(worker.id = %id, "worker said goodbye");
         } else {
-            let known = if skills_changed {
+            let mut known = if skills_changed {
                 Known::new(worker)
             } else {
                 Known::with_skills_of(worker, &known)
             };
+            known.stored_until = stored_until;
             self.inner.registry.insert(known);
             self.inner.rematch(id);
         }
@@ -68,20 +76,27 @@ impl Runtime {
         }))
     }
 
-    /// Extends the worker's leases; returns the tasks that it has no lease on.
-    async fn extend(&self, id: &WorkerId, tasks: &[TaskId]) -> Result<Vec<TaskId>, RuntimeError> {
-        if tasks.is_empty() {
-            return Ok(Vec::new());
+    /// Extends the worker's leases: on the tasks that its heartbeat names or, when it names none,
+    /// on all, since it lives. Returns the tasks that it works on without a lease.
+    async fn extend(
+        &self,
+        worker: &Worker,
+        names_tasks: bool,
+    ) -> Result<Vec<TaskId>, RuntimeError> {
+        let jobs = &self.inner.ports.jobs;
+        let tasks = if names_tasks {
+            worker.current_tasks.clone()
+        } else {
+            let leased = jobs.leased_tasks(&worker.id).await?;
+            leased.into_iter().map(|task| task.id).collect()
+        };
+        let mut held = HashSet::new();
+        if !tasks.is_empty() {
+            let until = self.inner.lease_until();
+            held.extend(jobs.extend_leases(&worker.id, &tasks, until).await?);
         }
-        let until = self.inner.lease_until();
-        let held = self
-            .inner
-            .ports
-            .jobs
-            .extend_leases(id, tasks, until)
-            .await?;
-        let held: HashSet<TaskId> = held.into_iter().collect();
-        Ok(tasks
+        Ok(worker
+            .current_tasks
             .iter()
             .filter(|task| !held.contains(*task))
             .cloned()
@@ -141,7 +156,9 @@ fn merge(worker: &mut Worker, beat: &Beat) {
     if beat.usage.is_some() {
         worker.usage.clone_from(&beat.usage);
     }
-    worker.current_tasks = beat.current_tasks.clone().unwrap_or_default();
+    if let Some(tasks) = &beat.current_tasks {
+        worker.current_tasks.clone_from(tasks);
+    }
     let same_hash = beat.skills_hash.is_some() && beat.skills_hash == worker.skills_hash;
     if let Some(skills) = &beat.skills
         && (!same_hash || worker.skills.is_empty())

@@ -149,7 +149,8 @@ impl Matchmaker {
         !self.state().polls.is_empty()
     }
 
-    fn leased(&self, id: &TaskId, worker: &WorkerId) {
+    /// Remembers who has a task.
+    pub(super) fn leased(&self, id: &TaskId, worker: &WorkerId) {
         let mut state = self.state();
         if state.leases.insert(id.clone(), worker.clone()).is_none() {
             *state.loads.entry(worker.clone()).or_insert(0) += 1;

@@ -86,7 +86,7 @@ pub struct Settings {
     pub webhook_retry_ms: u64,
     /// Times that a step is tried again when another process was faster.
     pub conflict_retries: u32,
-    /// Outgoing messages under way at once, of all jobs.
+    /// Outgoing messages of one kind, to jobs or to clients, under way at once.
     pub outbox_concurrency: usize,
 }
 
@@ -288,6 +288,7 @@ impl Runtime {
             settings,
         });
         inner.load_workers().await?;
+        inner.renew_leases().await?;
         inner.refill_queue().await?;
         loops::start(&inner);
         Ok(Self { inner })

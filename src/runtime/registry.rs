@@ -75,6 +75,8 @@ pub struct BeatAnswer {
 /// A worker with its skills' schemas compiled.
 pub(super) struct Known {
     pub(super) worker: Arc<Worker>,
+    /// When the worker expires as the store has it: not every sign of life is written.
+    pub(super) stored_until: Timestamp,
     inputs: Arc<BTreeMap<String, Schema>>,
 }
 
@@ -91,6 +93,7 @@ impl Known {
         });
         Self {
             inputs: Arc::new(inputs.collect()),
+            stored_until: worker.expires_at,
             worker: Arc::new(worker),
         }
     }
@@ -98,6 +101,7 @@ impl Known {
     pub(super) fn with_skills_of(worker: Worker, other: &Self) -> Self {
         Self {
             worker: Arc::new(worker),
+            stored_until: other.stored_until,
             inputs: Arc::clone(&other.inputs),
         }
     }
@@ -217,11 +221,38 @@ impl Inner {
         let expires_at = self.ports.clock.now().after_ms(self.settings.worker_ttl_ms);
         for mut worker in self.ports.workers.list_workers().await? {
             if worker.status != WorkerStatus::Offline {
+                let stored_until = worker.expires_at;
                 worker.expires_at = expires_at;
-                self.registry.insert(Known::new(worker));
+                self.registry.insert(Known {
+                    stored_until,
+                    ..Known::new(worker)
+                });
             }
         }
         Ok(())
+    }
+
+    /// Gives every lease of a known worker its time over again: while no process was there to hear
+    /// it, silence says nothing of the worker.
+    pub(super) async fn renew_leases(&self) -> Result<(), RuntimeError> {
+        let known: Vec<WorkerId> = self.registry.read().keys().cloned().collect();
+        for worker in known {
+            let tasks = self.ports.jobs.leased_tasks(&worker).await?;
+            if tasks.is_empty() {
+                continue;
+            }
+            let ids: Vec<TaskId> = tasks.into_iter().map(|task| task.id).collect();
+            let until = self.lease_until();
+            for task in self.ports.jobs.extend_leases(&worker, &ids, until).await? {
+                self.matchmaker.leased(&task, &worker);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how far the store's word of a worker's life may be behind.
+    pub(super) const fn expiry_slack_ms(&self) -> u64 {
+        self.settings.worker_ttl_ms / 2
     }
 
     pub(super) async fn run_reputation(self: Arc<Self>) {
@@ -276,9 +307,9 @@ impl Inner {
         for id in &expired {
             tracing::info!(worker.id = %id, "worker not heard of any more");
         }
-        if !expired.is_empty() {
-            self.ports.workers.forget_workers(now).await?;
-        }
+        let slack = i64::try_from(self.expiry_slack_ms()).unwrap_or(i64::MAX);
+        let before = Timestamp(now.0.saturating_sub(slack));
+        self.ports.workers.forget_workers(before).await?;
         for worker in known
             .iter()
             .filter(|w| w.reputation < self.settings.reputation_min)

@@ -102,6 +102,8 @@ impl Entropy for CountingEntropy {
 /// Keeps what is sent, and refuses as much as it is told to.
 #[derive(Default)]
 pub struct Receiver {
+    /// While true, nobody is answered.
+    pub stuck: tokio::sync::watch::Sender<bool>,
     sent: Mutex<Vec<WebhookRequest>>,
     refuse: AtomicU64,
     came: tokio::sync::Notify,
@@ -131,6 +133,8 @@ impl WebhookSender for Receiver {
     async fn send(&self, request: WebhookRequest) -> Result<(), SendFailure> {
         self.sent.lock().unwrap().push(request);
         self.came.notify_waiters();
+        let mut stuck = self.stuck.subscribe();
+        stuck.wait_for(|stuck| !stuck).await.unwrap();
         let refused = self
             .refuse
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -163,6 +167,10 @@ pub struct Fixture {
 
 impl Fixture {
     pub async fn start() -> Self {
+        Self::start_with(Settings::default()).await
+    }
+
+    pub async fn start_with(settings: Settings) -> Self {
         let store = Arc::new(MemoryStore::new());
         let webhooks = Arc::new(Receiver::default());
         let ports = Ports {
@@ -177,13 +185,16 @@ impl Fixture {
             webhooks: webhooks.clone(),
             secrets: Arc::new(OneSecret),
         };
-        Self::begin(ports, webhooks, BLUEPRINTS).await
+        Self::begin(ports, settings, webhooks, BLUEPRINTS).await
     }
 
-    async fn begin(ports: Ports, webhooks: Arc<Receiver>, blueprints: &str) -> Self {
-        let runtime = Runtime::start(ports.clone(), Settings::default())
-            .await
-            .unwrap();
+    async fn begin(
+        ports: Ports,
+        settings: Settings,
+        webhooks: Arc<Receiver>,
+        blueprints: &str,
+    ) -> Self {
+        let runtime = Runtime::start(ports.clone(), settings).await.unwrap();
         let world = Self {
             runtime,
             webhooks,
@@ -201,7 +212,8 @@ impl Fixture {
 
     pub async fn restart_with(self, blueprints: &str) -> Self {
         self.runtime.begin_shutdown();
-        Self::begin(self.ports, self.webhooks, blueprints).await
+        let settings = self.runtime.settings().clone();
+        Self::begin(self.ports, settings, self.webhooks, blueprints).await
     }
 
     pub async fn load(&self, blueprints: &str) -> Vec<String> {

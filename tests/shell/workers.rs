@@ -1,0 +1,105 @@
+//! Workers and restarts: whose silence means something, and whose does not.
+
+use std::time::Duration;
+
+use avtomatika::domain::{JobStatus, TaskReport};
+use avtomatika::runtime::{Beat, Settings};
+use serde_json::json;
+
+use crate::fixture::{self, Fixture, data};
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_takes_no_worker_for_dead() {
+    let world = Fixture::start().await;
+    let worker = world.worker("w1", &["work"]).await;
+    let job = world.submit("one", json!({})).await;
+    let task = world.take(&worker).await;
+    world.runtime.begin_shutdown();
+    // Two leases long nobody is there to hear a heartbeat.
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let world = world.restart().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let report = TaskReport::success(data(json!({})));
+    world.report(&worker, &task, report).await;
+    assert_eq!(world.job(job).await.status, JobStatus::Finished);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_gives_a_dead_worker_one_lease_and_no_more() {
+    let world = Fixture::start().await;
+    let dead = world.worker("dead", &["work"]).await;
+    let alive = world.worker("alive", &["work"]).await;
+    world.submit("one", json!({})).await;
+    let first = world.take(&dead).await;
+    let world = world.restart().await;
+    let started = tokio::time::Instant::now();
+    let second = world.take(&alive).await;
+    assert_eq!((second.job_id, second.losses), (first.job_id, 1));
+    assert!(started.elapsed() <= Duration::from_secs(30));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_of_life_that_names_no_tasks_keeps_all_leases() {
+    for empty in [true, false] {
+        let world = Fixture::start().await;
+        let worker = world.worker("w1", &["work"]).await;
+        world.submit("one", json!({})).await;
+        let task = world.take(&worker).await;
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            let beat = Beat {
+                empty,
+                ..Beat::default()
+            };
+            let answer = world.runtime.heartbeat(&worker, beat).await.unwrap();
+            assert_eq!(answer.expect("known").cancel_task_ids, []);
+        }
+        let report = TaskReport::success(data(json!({})));
+        world.report(&worker, &task, report).await;
+        world.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_lives_is_known_after_a_restart() {
+    let world = Fixture::start().await;
+    let dead = world.worker("dead", &["work"]).await;
+    let alive = world.worker("alive", &["work"]).await;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let beat = Beat::default();
+        let answer = world.runtime.heartbeat(&alive, beat).await.unwrap();
+        assert!(answer.is_some());
+    }
+    let world = world.restart().await;
+    assert!(world.runtime.worker(&alive).is_some());
+    assert!(world.runtime.worker(&dead).is_none());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_never_answers_holds_up_no_job() {
+    let world = Fixture::start_with(Settings {
+        outbox_concurrency: 1,
+        ..Settings::default()
+    })
+    .await;
+    world.webhooks.stuck.send_replace(true);
+    let worker = world.worker("w1", &["work"]).await;
+    let mut new = fixture::new_job(json!({}));
+    new.webhook_url = Some("https://example.org/hook".to_owned());
+    world.runtime.submit("one", new).await.unwrap();
+    let task = world.take(&worker).await;
+    let report = TaskReport::success(data(json!({})));
+    world.report(&worker, &task, report).await;
+    world.webhooks.wait_for(1).await;
+    let parent = world.submit("nested", json!({})).await;
+    let started = tokio::time::Instant::now();
+    let child = world.take(&worker).await;
+    assert_ne!(child.job_id, parent);
+    assert!(started.elapsed() < Duration::from_secs(1));
+    world.webhooks.stuck.send_replace(false);
+    world.stop().await;
+}
