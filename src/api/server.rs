@@ -2,7 +2,7 @@
 //! and a drain that loses no answer.
 //!
 //! Knows nothing of routes: whoever serves hands in a router. A connection that sends nothing, half
-//! a request or never reads its answer is closed by its [`Pulse`](pulse::Pulse), so that a slot
+//! a request or never reads its answer is closed by its `Pulse`, so that a slot
 //! always comes back.
 
 mod pulse;

@@ -1,6 +1,6 @@
 //! Floor 3: the engine. Decides everything about a job and does nothing.
 //!
-//! One external input is one pure [`step`]: the job and what is known go in, the new job and the
+//! One external input is one pure [`step()`]: the job and what is known go in, the new job and the
 //! effects that it wants come out. The engine reads no clock, draws no random number, performs no
 //! I/O, logs nothing and never waits; `now` and entropy are data. Nothing from outside can make it
 //! fail: what no longer counts is [`Ignored`], what goes wrong in a blueprint ends the job.

@@ -21,7 +21,7 @@ pub struct WorkerArgs {
     /// Run an executable as a skill; may be repeated
     #[arg(long = "skill", value_name = "NAME=COMMAND")]
     pub skills: Vec<String>,
-    /// This worker's id [env: WORKER_ID] [default: worker-<uuid>]
+    /// This worker's id [env: WORKER_ID] [default: worker-UUID]
     #[arg(long)]
     pub id: Option<String>,
     /// Read this worker's token from a file, so that it is not in the list of processes
