@@ -163,6 +163,9 @@ fn report(ended: &Ended, job_id: &str, took_ms: u64, context: &Context) -> Exit 
     if let Some(text) = error_text(error) {
         printer.note(&format!("  {text}"));
     }
+    if let Some(cause) = ended.cause.as_ref().filter(|_| ended.status != "finished") {
+        printer.note(&format!("  the last failure: {cause}"));
+    }
     match printer.output() {
         Output::Text if job["result"].is_null() => {}
         Output::Text => printer.value(&job["result"]),

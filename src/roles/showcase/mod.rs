@@ -142,7 +142,7 @@ fn print(played: &[Played], context: &Context) {
     context.printer.list(&items, &table);
     let failed = played.iter().filter(|one| !one.is_as_expected()).count();
     context.printer.note(&format!(
-        "{} scenarios, {failed} not as expected",
+        "{} played, {failed} not as expected",
         played.len()
     ));
 }

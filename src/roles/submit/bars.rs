@@ -40,20 +40,27 @@ impl Bars {
     pub fn draw(&mut self, progress: &JobProgress) {
         let hidden = progress.tasks.len().saturating_sub(BARS_MAX);
         let mut text = format!(
-            "{} ({} states passed",
+            "{} ({} passed",
             progress.state(),
-            progress.states.len()
+            counted(progress.states.len() as u64, "state")
         );
         if let Some((ended, total)) = progress.branches {
             text.push_str(&format!(", {ended} of {total} branches ended"));
         }
         if progress.tasks_ended > 0 {
-            text.push_str(&format!(", {} tasks ended", progress.tasks_ended));
+            text.push_str(&format!(
+                ", {} ended",
+                counted(progress.tasks_ended, "task")
+            ));
         }
         if hidden > 0 {
             text.push_str(&format!(", {hidden} more running"));
         }
-        self.job.set_message(visible(&format!("{text})")));
+        text.push(')');
+        if progress.asks_person {
+            text.push_str("  a person decides: avtomatika jobs approve JOB");
+        }
+        self.job.set_message(visible(&text));
         self.tasks.retain(|id, bar| {
             let stays = progress.tasks.contains_key(id);
             if !stays {
@@ -99,6 +106,11 @@ impl Drop for Bars {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn style(template: &str) -> ProgressStyle {

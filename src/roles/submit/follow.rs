@@ -39,6 +39,8 @@ pub struct Ended {
     pub job: Value,
     /// States that were seen to be entered.
     pub states: Vec<String>,
+    /// What the last task said that failed, as far as it was seen.
+    pub cause: Option<String>,
 }
 
 /// Follows one job.
@@ -141,6 +143,7 @@ impl Follower {
             status,
             job,
             states: self.progress.states.clone(),
+            cause: self.progress.cause.clone(),
         }))
     }
 }

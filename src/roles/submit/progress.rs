@@ -31,6 +31,10 @@ pub struct JobProgress {
     pub tasks_ended: u64,
     /// Branches of the present fan-out: ended, and all of them.
     pub branches: Option<(u64, u64)>,
+    /// What the last task said that failed, unless one has succeeded since.
+    pub cause: Option<String>,
+    /// Whether a person is to decide.
+    pub asks_person: bool,
     /// The job's status, once it is known.
     pub status: String,
     /// Whether an event has told that the job ended.
@@ -49,6 +53,7 @@ impl JobProgress {
             "state_started" => self.enter(text("state")),
             "task_dispatched" | "task_retried" => self.dispatched(event),
             "task_finished" => self.task_ended(event),
+            "approval_required" => self.asks_person = true,
             "job_retried" => self.ended = false,
             "job_finished" | "job_failed" | "job_quarantined" | "job_cancelled"
             | "job_completed" => {
@@ -92,6 +97,7 @@ impl JobProgress {
         if !state.is_empty() && self.states.last().is_none_or(|last| last != state) {
             self.states.push(state.to_owned());
             self.branches = None;
+            self.asks_person = false;
             self.tasks.clear();
         }
     }
@@ -114,6 +120,23 @@ impl JobProgress {
 
     fn task_ended(&mut self, event: &Value) {
         self.tasks_ended += 1;
+        let details = &event["details"];
+        if details["status"] == "success" {
+            self.cause = None;
+        } else if let Some(message) = details["message"].as_str() {
+            let part = |value: &Value, before: &str, after: &str| {
+                value
+                    .as_str()
+                    .map(|text| format!("{before}{text}{after}"))
+                    .unwrap_or_default()
+            };
+            self.cause = Some(format!(
+                "{}{}: {message}{}",
+                details["skill"].as_str().unwrap_or("a task"),
+                part(&event["worker_id"], " at ", ""),
+                part(&details["code"], " (", ")"),
+            ));
+        }
         if let (Some((ended, _)), true) = (&mut self.branches, event["details"]["branch"].is_u64())
         {
             *ended += 1;
@@ -208,6 +231,17 @@ mod tests {
         progress
             .event(&json!({"event_type": "task_finished", "state": "transcode", "task_id": "t1"}));
         assert_eq!((progress.tasks.len(), progress.tasks_ended), (0, 1));
+        assert_eq!(progress.cause, None);
+        progress.event(&json!({"event_type": "task_finished", "task_id": "t2", "worker_id": "gpu",
+            "details": {"skill": "transcode_video", "status": "failure", "code": "PERMANENT_ERROR", "message": "no such codec"}}));
+        assert_eq!(
+            progress.cause.as_deref(),
+            Some("transcode_video at gpu: no such codec (PERMANENT_ERROR)")
+        );
+        progress.event(&json!({"event_type": "approval_required", "state": "transcode"}));
+        assert!(progress.asks_person);
+        progress.event(&json!({"event_type": "state_started", "state": "done"}));
+        assert!(!progress.asks_person);
         progress.event(&json!({"event_type": "job_finished", "state": "done"}));
         assert_eq!(
             (progress.ended, progress.status.as_str()),
