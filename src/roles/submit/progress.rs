@@ -31,6 +31,8 @@ pub struct JobProgress {
     pub tasks_ended: u64,
     /// Branches of the present fan-out: ended, and all of them.
     pub branches: Option<(u64, u64)>,
+    /// The skill of the state's last task.
+    pub skill: Option<String>,
     /// What the last task said that failed, unless one has succeeded since.
     pub cause: Option<String>,
     /// Whether a person is to decide.
@@ -98,6 +100,7 @@ impl JobProgress {
             self.states.push(state.to_owned());
             self.branches = None;
             self.asks_person = false;
+            self.skill = None;
             self.tasks.clear();
         }
     }
@@ -113,14 +116,24 @@ impl JobProgress {
                     .insert(branch_key(branch), TaskProgress::named(&label));
             }
         } else if let Some(key) = key(event) {
-            let label = event["details"]["skill"].as_str().unwrap_or(state);
-            self.tasks.insert(key, TaskProgress::named(label));
+            let details = &event["details"];
+            // A further try names no skill: it is that of the task before.
+            let skill = details["skill"].as_str().or(self.skill.as_deref());
+            let mut task = TaskProgress::named(skill.unwrap_or(state));
+            if let (Some(attempt), Some(delay)) = (
+                event["attempt_number"].as_u64(),
+                details["delay_ms"].as_f64(),
+            ) {
+                task.message = format!("try {attempt}, {:.1} s after the last", delay / 1000.0);
+            }
+            self.tasks.insert(key, task);
         }
     }
 
     fn task_ended(&mut self, event: &Value) {
         self.tasks_ended += 1;
         let details = &event["details"];
+        self.skill = details["skill"].as_str().map(str::to_owned);
         if details["status"] == "success" {
             self.cause = None;
         } else if let Some(message) = details["message"].as_str() {
@@ -237,6 +250,13 @@ mod tests {
         assert_eq!(
             progress.cause.as_deref(),
             Some("transcode_video at gpu: no such codec (PERMANENT_ERROR)")
+        );
+        progress.event(&json!({"event_type": "task_retried", "task_id": "t3", "state": "transcode", "attempt_number": 2,
+            "details": {"failures": 1, "losses": 0, "delay_ms": 1100}}));
+        let again = &progress.tasks["t3"];
+        assert_eq!(
+            (again.label.as_str(), again.message.as_str()),
+            ("transcode_video", "try 2, 1.1 s after the last")
         );
         progress.event(&json!({"event_type": "approval_required", "state": "transcode"}));
         assert!(progress.asks_person);
