@@ -47,19 +47,6 @@ pub fn verify(
     Ok(())
 }
 
-/// Returns whether the message has not been seen before. Only for messages whose repetition would
-/// do something again: an identical heartbeat is fine, and a result is answered as before (WQ9).
-pub async fn is_first(
-    state: &super::ApiState,
-    message: &Value,
-    caller: &WorkerCaller,
-) -> Result<bool, ApiError> {
-    match freshness::nonce_of(message) {
-        Some(nonce) => Ok(state.runtime.fresh_nonce(&caller.id, nonce).await?),
-        None => Ok(true),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

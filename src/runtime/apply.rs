@@ -77,6 +77,28 @@ impl Runtime {
         }
         self.inner.process(job, Request::Event(event)).await
     }
+
+    /// Takes a worker's event whose message may come again: once it has been taken, the same nonce
+    /// is answered and does nothing. A message that failed is not remembered, so that its repetition
+    /// counts.
+    pub async fn worker_event_once(
+        &self,
+        job: JobId,
+        event: WorkerEvent,
+        nonce: &str,
+    ) -> Result<Applied, RuntimeError> {
+        let worker = event.worker.clone();
+        let turn = self.inner.messages.take(job).await;
+        if self.inner.came_before(&worker, nonce).await? {
+            return Ok(Applied::Ignored(Ignored::Repeated(Answer::None)));
+        }
+        let applied = self.worker_event(job, event).await?;
+        if matches!(applied, Applied::Advanced { .. }) {
+            self.inner.remember(&worker, nonce).await;
+        }
+        drop(turn);
+        Ok(applied)
+    }
 }
 
 impl Inner {

@@ -260,6 +260,8 @@ pub(crate) struct Inner {
     settings: Settings,
     blueprints: blueprints::Blueprints,
     turns: turns::Turns,
+    /// Turns of messages that may come twice; taken before the job's own.
+    messages: turns::Turns,
     registry: registry::Registry,
     matchmaker: matchmaker::Matchmaker,
     watchers: watch::Watchers,
@@ -277,6 +279,7 @@ impl Runtime {
         let inner = Arc::new(Inner {
             blueprints: blueprints::Blueprints::default(),
             turns: turns::Turns::new(),
+            messages: turns::Turns::new(),
             registry: registry::Registry::default(),
             matchmaker: matchmaker::Matchmaker::default(),
             watchers: watch::Watchers::default(),

@@ -1,6 +1,6 @@
 //! A worker's short-lived tokens, and the nonces of its messages. Source: wire-protocol §3.3, §7.
 
-use super::{Runtime, RuntimeError};
+use super::{Inner, Runtime, RuntimeError};
 use crate::base::{Secret, WorkerId};
 use crate::store::{RefreshOutcome, TokenKind, TokenRecord};
 
@@ -96,16 +96,27 @@ impl Runtime {
             },
         )
     }
+}
 
-    /// Remembers a message's nonce; false when the message came before.
-    pub async fn fresh_nonce(&self, worker: &WorkerId, nonce: &str) -> Result<bool, RuntimeError> {
-        let now = self.inner.ports.clock.now();
-        let until = now.after_ms(self.inner.settings.nonce_ms);
-        Ok(self
-            .inner
-            .ports
-            .workers
-            .remember_nonce(worker, nonce, now, until)
-            .await?)
+impl Inner {
+    /// Tells whether a message came before.
+    pub(super) async fn came_before(
+        &self,
+        worker: &WorkerId,
+        nonce: &str,
+    ) -> Result<bool, RuntimeError> {
+        let now = self.ports.clock.now();
+        Ok(self.ports.workers.knows_nonce(worker, nonce, now).await?)
+    }
+
+    /// Remembers a message that has been dealt with. What is not remembered may be dealt with
+    /// again, which is better than not at all: the failure goes to the log only.
+    pub(super) async fn remember(&self, worker: &WorkerId, nonce: &str) {
+        let now = self.ports.clock.now();
+        let until = now.after_ms(self.settings.nonce_ms);
+        let workers = &self.ports.workers;
+        if let Err(error) = workers.remember_nonce(worker, nonce, now, until).await {
+            tracing::warn!(worker.id = %worker, %error, "a message is not remembered");
+        }
     }
 }

@@ -88,6 +88,14 @@ pub trait WorkerStore: Send + Sync + 'static {
         until: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Tells whether a nonce is remembered just now, without remembering it.
+    async fn knows_nonce(
+        &self,
+        worker: &WorkerId,
+        nonce: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
     /// Forgets tokens and nonces that are past their time.
     async fn purge_secrets(&self, now: Timestamp) -> Result<(), StoreError>;
 }

@@ -91,6 +91,18 @@ impl WorkerStore for Ports {
         })
     }
 
+    async fn knows_nonce(
+        &self,
+        worker: &WorkerId,
+        nonce: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (worker, nonce) = (worker.clone(), nonce.to_owned());
+        through!(self, "find nonce", |world, _gate| {
+            world.store.knows_nonce(&worker, &nonce, now).await
+        })
+    }
+
     async fn purge_secrets(&self, now: Timestamp) -> Result<(), StoreError> {
         through!(self, "purge secrets", |world, _gate| world
             .store

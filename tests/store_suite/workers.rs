@@ -213,7 +213,15 @@ pub async fn remembers_nonces(store: Store) {
             .await
             .expect("answers")
     };
+    let knows = async |worker: &WorkerId, nonce: &str, now: i64| {
+        let known = store.knows_nonce(worker, nonce, at(now)).await;
+        known.expect("answers")
+    };
+    assert!(!knows(&w1, "n", 0).await, "asking remembers nothing");
     assert!(remember(&w1, "n", 0, 100).await);
+    assert!(knows(&w1, "n", 99).await);
+    assert!(!knows(&w1, "n", 100).await, "forgotten at its time");
+    assert!(!knows(&"w2".into(), "n", 50).await, "another worker's");
     assert!(!remember(&w1, "n", 50, 150).await);
     assert!(
         remember(&"w2".into(), "n", 50, 150).await,

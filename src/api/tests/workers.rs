@@ -306,3 +306,34 @@ async fn rates_are_limited_but_work_is_not() {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_refused_counts_when_it_comes_again() {
+    let api = Api::start().await;
+    api.register(WORKER).await;
+    let job = api.create(ALICE, "/api/v1/jobs/work", &json!({})).await;
+    let seen = api.get(ALICE, &format!("/api/v1/jobs/{job}")).await.json();
+    let event = api.sealed(
+        WORKER,
+        json!({
+            "event_id": "e-1", "origin_worker_id": WORKER.0, "event_type": "progress",
+            "payload": {"progress": 0.5}, "target_job_id": job,
+            "target_task_id": seen["current_task_id"],
+        }),
+    );
+    let line = "POST /_worker/events";
+    let early = api.tell(WORKER, line, &event).await;
+    assert_eq!(early.status, 403, "not its task yet: {}", early.body);
+    api.poll(WORKER).await.expect("the task");
+    for _ in 0..2 {
+        let answer = api.tell(WORKER, line, &event).await;
+        assert_eq!(answer.body, r#"{"status":"event_accepted"}"#);
+    }
+    let history = api.get(ALICE, &format!("/api/v1/jobs/{job}/history")).await;
+    assert_eq!(
+        history.body.matches("worker_event:progress").count(),
+        1,
+        "taken once: {}",
+        history.body
+    );
+}

@@ -12,6 +12,7 @@ use crate::api::auth::WorkerCaller;
 use crate::api::error::{ApiError, Code};
 use crate::api::{ApiState, contracts, json, verify};
 use crate::engine::{Ignored, WorkerEvent};
+use crate::protocol::freshness;
 use crate::protocol::sign::EVENT_IGNORED;
 use crate::protocol::wire::{EventAnswer, WorkerEventPayload};
 use crate::runtime::{Applied, RuntimeError};
@@ -70,9 +71,7 @@ pub(in crate::api) async fn take_event(
     let Some(job) = event.target_job_id.and_then(|id| id.parse().ok()) else {
         return Ok(EventAnswer::Accepted);
     };
-    if !verify::is_first(state, message, caller).await? {
-        return Ok(EventAnswer::Accepted);
-    }
+    let nonce = freshness::nonce_of(message).unwrap_or_default();
     let event = WorkerEvent {
         id: event.event_id,
         event_type: event.event_type,
@@ -81,7 +80,7 @@ pub(in crate::api) async fn take_event(
         task_id,
         timestamp: event.timestamp,
     };
-    match state.runtime.worker_event(job, event).await {
+    match state.runtime.worker_event_once(job, event, nonce).await {
         Ok(Applied::Ignored(Ignored::WorkerMismatch)) => Err(ApiError::new(
             Code::Forbidden,
             "Forbidden: the task is with another worker",

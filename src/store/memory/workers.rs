@@ -160,6 +160,21 @@ impl WorkerStore for MemoryStore {
         Ok(true)
     }
 
+    async fn knows_nonce(
+        &self,
+        worker: &WorkerId,
+        nonce: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let state = self.state()?;
+        let key = (worker.clone(), nonce.to_owned());
+        Ok(state
+            .workers
+            .nonces
+            .get(&key)
+            .is_some_and(|until| *until > now))
+    }
+
     async fn purge_secrets(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut state = self.state()?;
         state

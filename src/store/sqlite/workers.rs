@@ -176,6 +176,17 @@ fn remember(
     Ok(written > 0)
 }
 
+fn knows(
+    db: &Connection,
+    worker: &WorkerId,
+    nonce: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(db
+        .prepare_cached("SELECT 1 FROM nonces WHERE worker = ?1 AND nonce = ?2 AND until > ?3")?
+        .exists(params![worker.as_str(), nonce, now.0])?)
+}
+
 #[async_trait]
 impl WorkerStore for SqliteStore {
     async fn put_worker(&self, worker: Worker) -> Result<Worker, StoreError> {
@@ -243,6 +254,16 @@ impl WorkerStore for SqliteStore {
         let (worker, nonce) = (worker.clone(), nonce.to_owned());
         self.write(move |db| remember(db, &worker, &nonce, (now, until)))
             .await
+    }
+
+    async fn knows_nonce(
+        &self,
+        worker: &WorkerId,
+        nonce: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (worker, nonce) = (worker.clone(), nonce.to_owned());
+        self.read(move |db| knows(db, &worker, &nonce, now)).await
     }
 
     async fn purge_secrets(&self, now: Timestamp) -> Result<(), StoreError> {
