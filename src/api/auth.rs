@@ -159,8 +159,10 @@ pub async fn worker_of(
             if hint.is_some_and(|hint| hint != owner.as_str()) {
                 return Err(refused("the token is another worker's"));
             }
-            let mut keys: Vec<Secret> = configured(state, &owner).into_iter().collect();
-            keys.push(presented);
+            // A worker that has been taken out of the configuration is out at once, whatever it was
+            // issued before.
+            let key = configured(state, &owner).ok_or_else(|| refused("Invalid token"))?;
+            let keys = vec![key, presented];
             Ok(WorkerCaller { id: owner, keys })
         }
         TokenCheck::Expired(owner) if hint.is_none_or(|hint| hint == owner.as_str()) => {
@@ -179,6 +181,11 @@ pub async fn worker_of(
         }
         TokenCheck::Unknown => Err(refused("Invalid token")),
     }
+}
+
+/// Tells whether the worker may come in at all, whatever it shows.
+pub fn is_configured(state: &ApiState, worker: &WorkerId) -> bool {
+    configured(state, worker).is_some()
 }
 
 /// Returns the token that the worker is configured with: its own, else the global one.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -114,12 +114,16 @@ impl BlobStore for Blobs {
     }
 }
 
-/// The workers' tokens.
-pub(super) struct Tokens;
+/// The workers' tokens, until they are taken away.
+#[derive(Default)]
+pub(super) struct Tokens {
+    pub(super) are_gone: AtomicBool,
+}
 
 impl WorkerTokens for Tokens {
     fn token(&self, worker: &WorkerId) -> Option<Secret> {
         match worker.as_str() {
+            _ if self.are_gone.load(Ordering::Relaxed) => None,
             "gpu-01" => Some(Secret::from(WORKER.1)),
             // The recorded run's.
             "gpu-worker-01" => Some(Secret::from("super-secret-gpu-worker-token")),
@@ -128,6 +132,7 @@ impl WorkerTokens for Tokens {
     }
 
     fn global(&self) -> Option<Secret> {
-        Some(Secret::from(OTHER.1))
+        let is_there = !self.are_gone.load(Ordering::Relaxed);
+        is_there.then(|| Secret::from(OTHER.1))
     }
 }

@@ -39,6 +39,7 @@ pub(super) struct Api {
     pub(super) router: Router,
     pub(super) state: Arc<ApiState>,
     pub(super) clock: Arc<StillClock>,
+    pub(super) tokens: Arc<Tokens>,
 }
 
 /// Small blueprints: one task, one without a way out of failure, one decision, one event, one that
@@ -91,11 +92,18 @@ impl Api {
             client("bob", BOB, false, Some(2)),
             client("admin", ADMIN, true, None),
         ]);
-        let state = Arc::new(ApiState::new(runtime, clients, Arc::new(Tokens), settings));
+        let tokens = Arc::new(Tokens::default());
+        let state = Arc::new(ApiState::new(
+            runtime,
+            clients,
+            Arc::clone(&tokens) as _,
+            settings,
+        ));
         let api = Self {
             router: router(Arc::clone(&state)),
             state,
             clock,
+            tokens,
         };
         let numbered = BLUEPRINTS.split("---\n").enumerate();
         let files: Vec<(String, &str)> = numbered

@@ -1,5 +1,7 @@
 //! Which worker may say what, and for how long.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use super::fixture::{Api, OTHER, WORKER};
@@ -136,4 +138,25 @@ async fn a_refresh_token_is_good_once() {
         403,
         "reuse revokes the family"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_taken_out_is_out_at_once() {
+    let api = Api::start().await;
+    let issue = "POST /_worker/auth/token";
+    let issued = api.tell(WORKER, issue, &Value::Null).await.json();
+    let text = |name: &str| issued[name].as_str().expect("a token").to_owned();
+    let (access, refresh) = (text("access_token"), text("refresh_token"));
+    api.tokens.are_gone.store(true, Ordering::Relaxed);
+    let answer = api.tell((WORKER.0, &access), issue, &Value::Null).await;
+    assert_eq!(answer.code(), "worker_unauthorized");
+    let exchange = format!(
+        "{issue}/refresh\nX-Worker-ID: {}\n\n{}",
+        WORKER.0,
+        json!({"refresh_token": refresh})
+    );
+    assert_eq!(api.send(&exchange).await.code(), "worker_unauthorized");
+    api.tokens.are_gone.store(false, Ordering::Relaxed);
+    let answer = api.tell((WORKER.0, &access), issue, &Value::Null).await;
+    assert_eq!(answer.status, 200, "back in the file: {}", answer.body);
 }

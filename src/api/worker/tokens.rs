@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use serde_json::Value;
 
 use super::{Answer, count};
-use crate::api::auth::{claimed_id, worker_of};
+use crate::api::auth::{claimed_id, is_configured, worker_of};
 use crate::api::error::{ApiError, Code};
 use crate::api::{ApiState, json};
 use crate::base::{Secret, WorkerId};
@@ -61,7 +61,12 @@ pub async fn refresh_token(
     let id = WorkerId::new(id.ok_or_else(|| missing("X-Worker-ID header"))?);
     let refresh = text("refresh_token").ok_or_else(|| missing("refresh_token"))?;
     count(&state, &id, "sts_refresh", |rates| rates.worker)?;
-    match state.runtime.refresh_tokens(refresh, &id).await? {
+    let pair = if is_configured(&state, &id) {
+        state.runtime.refresh_tokens(refresh, &id).await?
+    } else {
+        None
+    };
+    match pair {
         Some(pair) => Ok(json::ok(&token_answer(pair))),
         None => Err(ApiError::new(
             Code::WorkerUnauthorized,
