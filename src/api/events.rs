@@ -165,18 +165,21 @@ impl Feed {
             match self.phase {
                 Phase::Over => return Ok(None),
                 Phase::Replaying => {
-                    let page = self
-                        .state
-                        .runtime
-                        .history(self.job, self.after, PAGE)
-                        .await?;
-                    if page.is_empty() {
-                        if let Some(end) = self.ended_unseen().await? {
-                            return Ok(Some(end));
-                        }
-                        self.phase = Phase::Live;
+                    let page = self.page().await?;
+                    if !page.is_empty() {
+                        self.pending.extend(page);
+                        continue;
                     }
-                    self.pending.extend(page);
+                    let Some(job) = self.ended().await? else {
+                        self.phase = Phase::Live;
+                        continue;
+                    };
+                    // It may have ended after the page was read: then the rest is there by now.
+                    let rest = self.page().await?;
+                    if rest.is_empty() {
+                        return Ok(Some(self.end_again(&job)));
+                    }
+                    self.pending.extend(rest);
                 }
                 Phase::Live => {
                     let next = tokio::select! {
@@ -215,16 +218,24 @@ impl Feed {
         Ok(written(name, &data).id(place(event)))
     }
 
-    /// Returns the last line of a job that has ended and whose end the history does not show.
-    async fn ended_unseen(&mut self) -> Result<Option<Line>, ApiError> {
+    /// Reads on in the history.
+    async fn page(&self) -> Result<Vec<Event>, ApiError> {
+        let runtime = &self.state.runtime;
+        Ok(runtime.history(self.job, self.after, PAGE).await?)
+    }
+
+    /// Returns the job if it has ended.
+    async fn ended(&self) -> Result<Option<Job>, ApiError> {
         let job = self.state.runtime.job(self.job).await?;
-        let Some(job) = job.filter(|job| job.status.is_terminal()) else {
-            return Ok(None);
-        };
+        Ok(job.filter(|job| job.status.is_terminal()))
+    }
+
+    /// Returns the last line for a reader that has seen all of the history.
+    fn end_again(&mut self, job: &Job) -> Line {
         self.phase = Phase::Over;
         let mut data = json!({"job_id": job.id, "state": job.state});
-        add_outcome(&mut data, &job);
-        Ok(Some(written("end", &data)))
+        add_outcome(&mut data, job);
+        written("end", &data)
     }
 }
 
