@@ -89,6 +89,18 @@ pub const KEYS: &[Key] = &[
         "whether the client routes are there at all",
     ),
     key(
+        "PUBLIC_URL",
+        Kind::Url,
+        "",
+        "where clients reach this server, for links to job files: https://jobs.example.org; empty is the address that the request came to",
+    ),
+    key(
+        "PUBLIC_BLUEPRINTS",
+        Kind::Bool,
+        "true",
+        "whether /_public/docs and /_public/openapi.json show the blueprints and their schemas to everybody",
+    ),
+    key(
         "DETAILED_API_RESPONSES",
         Kind::Bool,
         "false",

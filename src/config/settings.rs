@@ -22,6 +22,10 @@ pub struct Http {
     pub client_prefix: String,
     /// Whether the client routes are there.
     pub client_api: bool,
+    /// Where clients reach the server, for links; none takes the request's own address.
+    pub public_url: Option<String>,
+    /// Whether everybody may see the blueprints and their schemas (HQ1).
+    pub public_blueprints: bool,
     /// Whether job answers and webhooks hold everything.
     pub detailed_responses: bool,
     /// Largest request body, in bytes.
@@ -244,6 +248,8 @@ fn http(values: &Resolved) -> Http {
             .trim_matches('/')
             .to_owned(),
         client_api: values.flag("ENABLE_CLIENT_API"),
+        public_url: Some(values.text("PUBLIC_URL").trim().to_owned()).filter(|url| !url.is_empty()),
+        public_blueprints: values.flag("PUBLIC_BLUEPRINTS"),
         detailed_responses: values.flag("DETAILED_API_RESPONSES"),
         body_bytes_max: size(values, "HTTP_BODY_BYTES_MAX"),
         file_bytes_max: values.integer("FILE_BYTES_MAX"),

@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use axum::http::Uri;
+
 use super::keys::Key;
 
 /// What a setting's text must look like.
@@ -39,6 +41,8 @@ pub enum Kind {
     TimeZone,
     /// Addresses with prefix lengths, separated by commas.
     Networks,
+    /// An `http` or `https` address without query and user name; empty means that there is none.
+    Url,
     /// A level's name, or directives.
     LogLevel,
 }
@@ -47,7 +51,7 @@ impl Kind {
     /// Tells whether an empty text says something, rather than nothing.
     #[must_use]
     pub const fn empty_is_a_value(self) -> bool {
-        matches!(self, Self::Optional | Self::Secret | Self::Path)
+        matches!(self, Self::Optional | Self::Secret | Self::Path | Self::Url)
     }
 
     /// Checks a text. The message says what was seen and what was expected.
@@ -81,6 +85,7 @@ impl Kind {
             }
             Self::TimeZone => check_time_zone(text),
             Self::Networks => parse_networks(text).map(drop),
+            Self::Url => check_url(text.trim()),
             Self::LogLevel => crate::observe::check_level(text),
         }
     }
@@ -164,6 +169,22 @@ fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
     }
 }
 
+fn check_url(text: &str) -> Result<(), String> {
+    let is_good = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.query().is_none()
+            && uri.authority().is_some_and(|authority| {
+                !authority.host().is_empty() && !authority.as_str().contains('@')
+            })
+    };
+    if text.is_empty() || text.parse().is_ok_and(|uri| is_good(&uri)) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{text}` is not an address such as https://jobs.example.org"
+    ))
+}
+
 /// Returns the text as it may be shown: secrets only by whether they are there.
 #[must_use]
 pub fn shown(key: &Key, text: &str) -> String {
@@ -228,6 +249,23 @@ mod tests {
         for (kind, text, expected) in cases {
             let seen = kind.check(text).err().unwrap_or_default();
             assert_eq!(seen, expected, "{kind:?} `{text}`");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for good in ["", "https://jobs.example.org/av", "http://127.0.0.1:8080"] {
+            assert_eq!(Kind::Url.check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "jobs.example.org",
+            "ftp://a/",
+            "http://a/?b=1",
+            "http://me:key@a/",
+            "http:///a",
+        ] {
+            let seen = Kind::Url.check(bad).expect_err(bad);
+            assert!(seen.contains("is not an address"), "{seen}");
         }
     }
 

@@ -106,6 +106,8 @@ pub(super) fn api_settings(settings: &Settings) -> ApiSettings {
     ApiSettings {
         client_prefix: http.client_prefix.clone(),
         client_api: http.client_api,
+        public_url: http.public_url.clone(),
+        public_blueprints: http.public_blueprints,
         body_bytes_max: http.body_bytes_max,
         upload_bytes_max: http.file_bytes_max,
         poll_window: settings.dispatch.poll_timeout,
