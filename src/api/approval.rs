@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use super::auth::{CLIENT_TOKEN, Caller, client_of};
 use super::error::{ApiError, Code};
 use super::jobs::{Answer, owned};
 use super::limits::too_many;
+use super::server::Peer;
 use super::{ApiState, json as answers};
 use crate::base::{JobId, crypto};
 use crate::domain::{Job, Object, Waiting};
@@ -108,11 +109,13 @@ fn not_waiting() -> ApiError {
 pub async fn by_token(
     State(state): State<Arc<ApiState>>,
     Path(job_id): Path<String>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
     let body = answers::read_object(body, state.settings.body()).await?;
     let decision = decision_of(&body)?;
+    let peer = peer.map(|Extension(peer)| peer.0.ip().to_string());
     let header = headers
         .get(APPROVAL_TOKEN)
         .and_then(|value| value.to_str().ok());
@@ -121,7 +124,9 @@ pub async fn by_token(
         .and_then(Value::as_str)
         .or(header)
         .unwrap_or_default();
-    if let Some(job) = job_of_token(&state, &job_id, token).await? {
+    if let Some(job) =
+        job_of_token(&state, &job_id, token, peer.as_deref().unwrap_or("unknown")).await?
+    {
         return decide(&state, &job, decision).await;
     }
     if headers.contains_key(CLIENT_TOKEN) {
@@ -136,11 +141,13 @@ pub async fn by_token(
     ))
 }
 
-/// Returns the job if this is the token of its present approval. Wrong tokens are counted by job.
+/// Returns the job if this is the token of its present approval. Wrong tokens are counted by job
+/// and address.
 async fn job_of_token(
     state: &ApiState,
     job_id: &str,
     token: &str,
+    peer: &str,
 ) -> Result<Option<Job>, ApiError> {
     if token.is_empty() {
         return Ok(None);
@@ -148,6 +155,18 @@ async fn job_of_token(
     let Ok(id) = job_id.parse::<JobId>() else {
         return Ok(None);
     };
+    // Counted before the store is asked, and given back when the token was right: who guesses is
+    // held off, and holds nobody else off.
+    let counted = state.settings.rate_limits.map(|limits| {
+        let key = state.buckets.key(&["approval", &id.to_string(), peer]);
+        (key, limits.approval)
+    });
+    if let Some((key, rate)) = counted {
+        state
+            .buckets
+            .take(key, rate, state.now())
+            .map_err(|wait_ms| too_many(Code::RateLimited, wait_ms))?;
+    }
     let job = state.runtime.job(id).await?;
     let is_its_token = |job: &Job| match &job.waiting {
         Some(Waiting::Human {
@@ -155,17 +174,11 @@ async fn job_of_token(
         }) => crypto::constant_time_eq(expected.as_bytes(), token.as_bytes()),
         _ => false,
     };
-    if let Some(job) = job.filter(is_its_token) {
-        return Ok(Some(job));
+    let job = job.filter(is_its_token);
+    if let (Some(_), Some((key, rate))) = (&job, counted) {
+        state.buckets.refund(key, rate);
     }
-    if let Some(limits) = &state.settings.rate_limits {
-        let key = state.buckets.key(&["approval", &id.to_string()]);
-        state
-            .buckets
-            .take(key, limits.approval, state.now())
-            .map_err(|wait_ms| too_many(Code::RateLimited, wait_ms))?;
-    }
-    Ok(None)
+    Ok(job)
 }
 
 /// Decides for the job's owner.
