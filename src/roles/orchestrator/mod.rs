@@ -198,7 +198,7 @@ async fn fire(
     new.idempotency = Some((schedule.slot_key(slot), schedule.name.clone()));
     match runtime.submit(&schedule.blueprint, new).await {
         Ok(created) => Ok(created.job_id.to_string()),
-        Err(error @ (RuntimeError::Busy | RuntimeError::Store(_))) => {
+        Err(error @ (RuntimeError::Busy | RuntimeError::Store(_) | RuntimeError::ShuttingDown)) => {
             Err(FireError::Later(error.to_string()))
         }
         Err(error) => Err(FireError::Never(error.to_string())),
