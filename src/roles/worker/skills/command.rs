@@ -26,13 +26,16 @@ const STDERR_BYTES_MAX: usize = 4 * 1024;
 
 /// The part of a complaint that goes into the error's message. Units: characters.
 const LINE_CHARS_MAX: usize = 200;
-/// Variables that hold this worker's own secrets.
-const SECRET_VARIABLES: [&str; 7] = [
+
+/// Variables that hold this worker's own secrets, or those of an orchestrator on the same machine.
+const SECRET_VARIABLES: [&str; 9] = [
     "WORKER_TOKEN",
     "WORKER_INDIVIDUAL_TOKEN",
     "ORCHESTRATORS_CONFIG",
     "ORCHESTRATOR_SECRET_KEY",
     "SECRET_KEY",
+    "CLIENT_TOKEN",
+    "GLOBAL_WORKER_TOKEN",
     "S3_ACCESS_KEY",
     "S3_SECRET_KEY",
 ];
@@ -60,7 +63,9 @@ impl Drop for Group {
 #[async_trait]
 impl Skill for CommandSkill {
     fn info(&self) -> SkillInfo {
-        describe(&self.name, &format!("Runs {}.", self.command))
+        // Never the command line: the description is shown to every client, and a command line may
+        // hold what is none of their business.
+        describe(&self.name, "Runs an executable of the worker's.")
     }
 
     async fn run(&self, task: &TaskContext, params: &Object) -> Outcome {

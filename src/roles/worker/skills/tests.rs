@@ -255,3 +255,13 @@ async fn a_dropped_run_takes_its_processes_with_it() {
         .expect("killed")
         .unwrap();
 }
+
+#[test]
+fn a_command_line_is_nobodys_business() {
+    let skill = CommandSkill {
+        name: "resize".to_owned(),
+        command: "resize --key hunter2".to_owned(),
+    };
+    let shown = serde_json::to_string(&skill.info()).expect("JSON");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
