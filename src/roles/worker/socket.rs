@@ -22,6 +22,8 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 const RECONNECT: Duration = Duration::from_secs(1);
 const RECONNECT_MAX: Duration = Duration::from_mins(1);
+/// Longest time to send one frame: a peer that takes nothing must not hold commands up.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Events that wait for the channel; more go by HTTP.
 const EVENTS_MAX: usize = 64;
@@ -125,13 +127,21 @@ async fn serve(worker: &Worker, index: usize, mut socket: Socket) -> String {
                 }
                 Ok(())
             }
-            Happening::Event(event) => socket.send(Message::text(event)).await,
+            Happening::Event(event) => send(&mut socket, Message::text(event)).await,
             Happening::PingDue if heard.elapsed() > PING * 3 => return "silence".to_owned(),
-            Happening::PingDue => socket.send(Message::Ping(bytes::Bytes::new())).await,
+            Happening::PingDue => send(&mut socket, Message::Ping(bytes::Bytes::new())).await,
         };
-        if let Err(error) = sent {
-            return error.to_string();
+        if let Err(reason) = sent {
+            return reason;
         }
+    }
+}
+
+/// Sends a frame within its time.
+async fn send(socket: &mut Socket, message: Message) -> Result<(), String> {
+    match tokio::time::timeout(SEND_TIMEOUT, socket.send(message)).await {
+        Ok(sent) => sent.map_err(|error| error.to_string()),
+        Err(_) => Err("the other side takes nothing".to_owned()),
     }
 }
 
