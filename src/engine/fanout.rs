@@ -167,12 +167,21 @@ impl Passage<'_> {
                 message,
             })
         };
+        let mut bytes = 0_usize;
+        let mut bounded = |spec: TaskSpec| {
+            bytes = bytes.saturating_add(json_bytes(&spec.params));
+            let limit = self.world.limits.aggregation_bytes_max;
+            (bytes <= limit).then_some(spec).ok_or_else(|| Trouble {
+                code: codes::PAYLOAD_TOO_LARGE,
+                message: format!("the parameters of the fan-out are over {limit} bytes together"),
+            })
+        };
         match &parallel.tasks {
             ParallelTasks::Listed(tasks) => {
                 too_many(tasks.len()).map_or(Ok(()), Err)?;
                 tasks
                     .iter()
-                    .map(|task| Ok((task, self.spec(task, view)?)))
+                    .map(|task| Ok((task, bounded(self.spec(task, view)?)?)))
                     .collect()
             }
             ParallelTasks::ForEach { items, name, task } => {
@@ -196,16 +205,11 @@ impl Passage<'_> {
                     .iter()
                     .map(|item| {
                         let locals = [(name.as_str(), item)];
-                        Ok((
-                            task,
-                            self.spec(
-                                task,
-                                View {
-                                    locals: &locals,
-                                    ..view
-                                },
-                            )?,
-                        ))
+                        let view = View {
+                            locals: &locals,
+                            ..view
+                        };
+                        Ok((task, bounded(self.spec(task, view)?)?))
                     })
                     .collect()
             }

@@ -61,7 +61,7 @@ pub struct Limits {
     pub max_deliveries: u32,
     /// Serialised size of `state_history`, a result, parameters or an event, in bytes.
     pub payload_bytes_max: usize,
-    /// Serialised size of all results of one fan-out together, in bytes.
+    /// Serialised size of all parameters, or all results, of one fan-out together, in bytes.
     pub aggregation_bytes_max: usize,
     /// Serialised size of an event's details, in bytes.
     pub event_details_bytes_max: usize,

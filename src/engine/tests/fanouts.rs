@@ -163,6 +163,13 @@ fn too_many_and_no_list() {
         report w1 success {"size": 1}"#,
     );
     assert!(out.contains("payload_too_large"), "{out}");
+    let mut bench = Bench::new(&fan_out("")).with(|_, limits| limits.aggregation_bytes_max = 100);
+    let name = "a".repeat(60);
+    bench.run(&format!("create {{\"files\": [\"{name}\"]}}"));
+    assert!(!bench.tasks.is_empty(), "one is not too many");
+    bench.run(&format!("create {{\"files\": [\"{name}\", \"{name}\"]}}"));
+    let error = bench.job().error.clone().expect("the job has failed");
+    assert_eq!(error.code, crate::engine::codes::PAYLOAD_TOO_LARGE);
 }
 
 #[test]
