@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::fixture::{ALICE, Api};
+use crate::api::ApiSettings;
 use crate::api::error::CODES;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -128,5 +129,23 @@ fn references(value: &Value) -> Vec<String> {
             .collect(),
         Value::Array(items) => items.iter().flat_map(references).collect(),
         _ => Vec::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn blueprints_are_hidden_from_strangers_when_asked_for() {
+    for is_shown in [true, false] {
+        let api = Api::with(ApiSettings {
+            public_blueprints: is_shown,
+            ..ApiSettings::default()
+        })
+        .await;
+        for page in ["/_public/openapi.json", "/_public/docs"] {
+            let body = api.send(&format!("GET {page}")).await.body;
+            let shows = body.contains("/api/v1/jobs/work");
+            assert_eq!(shows, is_shown, "{page} (HQ1)");
+        }
+        let own = api.get(ALICE, "/api/v1/blueprints").await;
+        assert!(own.body.contains("/api/v1/jobs/work"), "clients see them");
     }
 }
