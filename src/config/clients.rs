@@ -93,6 +93,12 @@ pub fn parse(
                 table.complain("token", &message, problems);
                 continue;
             }
+            None if clients.iter().any(|known| known.id == client.id) => {
+                let message = "is the name of CLIENT_TOKEN's client, which would own its jobs: \
+                               give this one another, or set CLIENT_TOKEN empty";
+                table.complain("", message, problems);
+                continue;
+            }
             None => {}
         }
         owners.insert(client.token_hash.clone(), table.name.clone());

@@ -70,6 +70,20 @@ fn bad_clients_are_told_all_at_once() {
 }
 
 #[test]
+fn no_entry_may_share_the_global_clients_name() {
+    let text = "[default]\ntoken = \"another\"\n";
+    let (clients, problems) = clients_of(text, Some("global"), None);
+    assert_eq!(clients.len(), 1);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("clients.toml:1: error: default"),
+        "{problems:?}"
+    );
+    let (clients, problems) = clients_of(text, None, None);
+    assert_eq!((clients.len(), problems.len()), (1, 0));
+}
+
+#[test]
 fn a_clients_entry_may_take_over_the_global_token() {
     let (clients, problems) = clients_of(
         "[vip]\ntoken = \"global\"\nplan = \"vip\"\n",

@@ -13,7 +13,7 @@ use crate::api::{self, ApiSettings, RateLimits};
 use crate::base::{ClientId, Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
 use crate::config::{self, Settings, settings};
 use crate::domain::Client;
-use crate::net::{Call, GuardedClient, Method};
+use crate::net::{Call, GuardedClient, Method, NetError};
 use crate::runtime::{self, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender};
 use crate::store::{DirBlobStore, SqliteSettings, SqliteStore, Synchronous};
 
@@ -190,6 +190,11 @@ impl WebhookSender for HttpWebhooks {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
             // A redirect is not followed: it could lead where webhooks may not go.
             Ok(answer) => failed(false, format!("the receiver answered {}", answer.status)),
+            // The log shows this to the client, who need not learn where names lead in here.
+            Err(NetError::Refused { host, .. }) => failed(
+                true,
+                format!("{host} is not an address that webhooks may reach"),
+            ),
             Err(error) => failed(!error.is_transient(), error.to_string()),
         }
     }

@@ -52,11 +52,14 @@ pub(super) fn take(
         )?;
         let mut found = statement.query(params![now.0, limit])?;
         while let Some(row) = found.next()? {
+            let Some(message) = rows::decode_or_leave(row, 4, "message")? else {
+                continue;
+            };
             let item = OutboxItem {
                 id: rows::uuid(row, 1)?,
                 attempts: row.get(2)?,
                 created_at: Timestamp(row.get(3)?),
-                message: rows::decode(row, 4, "message")?,
+                message,
             };
             claimed.push((row.get::<_, i64>(0)?, item));
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::{rows, tasks};
+use super::rows;
 use crate::base::{ClientId, JobId, Timestamp};
 use crate::domain::{Job, JobStatus, Task};
 use crate::engine::DataStores;
@@ -68,7 +68,7 @@ fn due_tasks(
         if at > now || tasks.len() >= limit as usize {
             return Ok((tasks, Some(at)));
         }
-        tasks.push(rows::decode(row, 1, "task")?);
+        tasks.extend(rows::decode_or_leave::<Task>(row, 1, "task")?);
     }
     Ok((tasks, None))
 }
@@ -205,9 +205,13 @@ pub(super) fn queued(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Task>, StoreError> {
-    tasks::find(
-        db,
+    let mut statement = db.prepare_cached(
         "SELECT body FROM tasks WHERE status = 'queued' AND id > ?1 ORDER BY id LIMIT ?2",
-        params![after.unwrap_or_default(), limit],
-    )
+    )?;
+    let mut found = statement.query(params![after.unwrap_or_default(), limit])?;
+    let mut tasks = Vec::new();
+    while let Some(row) = found.next()? {
+        tasks.extend(rows::decode_or_leave::<Task>(row, 0, "task")?);
+    }
+    Ok(tasks)
 }

@@ -29,6 +29,23 @@ pub(super) fn decode<T: DeserializeOwned>(
     decode_text(text, what)
 }
 
+/// Reads the record in a row's body; one that cannot be read is told and left out, so that among
+/// many it holds up nobody else's.
+pub(super) fn decode_or_leave<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+    what: &str,
+) -> Result<Option<T>, StoreError> {
+    match decode(row, column, what) {
+        Ok(record) => Ok(Some(record)),
+        Err(StoreError::Corrupt(reason)) => {
+            tracing::error!(%reason, "a damaged record is left out");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads the record in a text.
 pub(super) fn decode_text<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
     serde_json::from_str(text)
