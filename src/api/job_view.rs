@@ -114,7 +114,7 @@ fn seconds(ms: Option<u64>) -> Value {
 fn details(job: &Job) -> Object {
     let waiting = match &job.waiting {
         Some(Waiting::Event { name }) => json!({"for": "event", "name": name}),
-        Some(Waiting::Retry { failures }) => json!({"for": "retry", "failures": failures}),
+        Some(Waiting::Retry { failures, .. }) => json!({"for": "retry", "failures": failures}),
         Some(Waiting::Timer) => json!({"for": "timer"}),
         _ => Value::Null,
     };

@@ -167,6 +167,9 @@ pub enum Waiting {
     Retry {
         /// Evaluations that have failed in this visit.
         failures: u32,
+        /// What brought the job into the state, for the next try to see again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<Value>,
     },
 }
 
@@ -226,6 +229,10 @@ pub struct Job {
     pub step: u32,
     /// The most state entries that the job may make.
     pub max_transitions: u32,
+    /// How many of them each manual retry allows anew: what the job began with. None until the
+    /// first retry, when `max_transitions` still says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transitions_each: Option<u32>,
     /// 0 for a job that a client started, one more for each level of children.
     #[serde(default)]
     pub depth: u32,
@@ -297,6 +304,13 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Job {
+    /// Returns how many state entries the job may make from its creation, or from a manual retry,
+    /// to its end.
+    #[must_use]
+    pub fn transitions_of_a_run(&self) -> u32 {
+        self.transitions_each.unwrap_or(self.max_transitions)
+    }
+
     /// Returns the skills that the policy allows, or nothing when it allows all.
     #[must_use]
     pub fn allowed_skills(&self) -> Option<Vec<&str>> {

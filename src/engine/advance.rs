@@ -73,7 +73,7 @@ impl<'w> Passage<'w> {
             Ok(next) => next,
             Err(trouble) => {
                 self.roll_back(&mark);
-                self.state_failed(&trouble, view.attempt)
+                self.state_failed(&trouble, view)
             }
         }
     }
@@ -184,7 +184,8 @@ impl<'w> Passage<'w> {
 
     /// Deals with a state that could not be run: later again when the state's task says how often,
     /// else the job is quarantined.
-    fn state_failed(&mut self, trouble: &Trouble, attempt: u32) -> Next {
+    fn state_failed(&mut self, trouble: &Trouble, view: View<'_>) -> Next {
+        let attempt = view.attempt;
         let event = self.record(EventKind::StateFailed);
         event.attempt = Some(attempt);
         event.details.insert("code".to_owned(), json!(trouble.code));
@@ -204,7 +205,10 @@ impl<'w> Passage<'w> {
             attempt,
             &seed,
         )));
-        self.rest(Waiting::Retry { failures: attempt })
+        self.rest(Waiting::Retry {
+            failures: attempt,
+            event: view.event.cloned(),
+        })
     }
 
     /// Returns the retry policy of the task whose making failed, if it names one.
@@ -220,15 +224,15 @@ impl<'w> Passage<'w> {
         }
     }
 
-    /// Evaluates the present state again.
-    pub fn evaluate_again(&mut self, failures: u32) {
+    /// Evaluates the present state again, with the event that led into it.
+    pub fn evaluate_again(&mut self, failures: u32, event: Option<&Value>) {
         self.settle();
         let attempt = failures.saturating_add(1);
         let next = self.run_state(View {
-            event: None,
+            event,
             attempt,
             locals: &[],
         });
-        self.follow(next, None);
+        self.follow(next, event);
     }
 }

@@ -31,7 +31,7 @@ pub fn submission(parent: &Job, start: &ChildStart, limits: &Limits) -> Submissi
         security: parent.security.clone(),
         metadata: parent.metadata.clone(),
         data_metadata: parent.data_metadata.clone(),
-        max_transitions: Some(parent.max_transitions.min(limits.max_transitions)),
+        max_transitions: Some(parent.transitions_of_a_run().min(limits.max_transitions)),
         labels: parent.labels.clone(),
         tracing_context: parent.tracing_context.clone(),
         depth: parent.depth.saturating_add(1),

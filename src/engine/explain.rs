@@ -168,7 +168,7 @@ fn said(facts: &Facts<'_>, tasks: &[TaskVerdict]) -> Said {
                 .chain(at("it counts as not come"))
                 .collect(),
         ),
-        Some(Waiting::Retry { failures }) => Said::new(
+        Some(Waiting::Retry { failures, .. }) => Said::new(
             "retrying",
             format!(
                 "state `{}` could not be evaluated{until}; failures so far: {failures}",

@@ -109,6 +109,7 @@ fn new_job(world: &World<'_>, submission: Submission) -> Job {
         progress_message: None,
         step: 0,
         max_transitions: transitions_allowed(world, submission.max_transitions),
+        transitions_each: None,
         depth: submission.depth,
         parent: submission.parent,
         child_job_id: None,
@@ -169,8 +170,12 @@ pub(super) fn retried(world: &World<'_>, job: Job) -> Outcome {
     passage.settle();
     passage.keep_aggregation();
     let job = &mut passage.job;
+    let each = job.transitions_of_a_run();
+    job.transitions_each = Some(each);
     job.retries += 1;
-    job.max_transitions = job.step.saturating_add(transitions_allowed(world, None));
+    job.max_transitions = job
+        .step
+        .saturating_add(transitions_allowed(world, Some(each)));
     job.result = None;
     job.error = None;
     job.ended_at = None;

@@ -106,7 +106,9 @@ pub(super) fn woken(world: &World<'_>, job: Job) -> Outcome {
         Some(Waiting::Event { .. }) => passage.wait_over(TIMEOUT, None),
         Some(Waiting::Human { .. }) => passage.approval_timed_out(),
         Some(Waiting::Child { job_id }) => passage.child_timed_out(job_id),
-        Some(Waiting::Retry { failures }) => passage.evaluate_again(failures),
+        Some(Waiting::Retry { failures, event }) => {
+            passage.evaluate_again(failures, event.as_ref());
+        }
         // Tasks have deadlines of their own.
         Some(Waiting::Task { .. } | Waiting::Branches(_)) | None => {
             return Outcome::Ignored(Ignored::NotDue);

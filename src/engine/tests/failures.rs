@@ -188,6 +188,56 @@ states:
 }
 
 #[test]
+fn another_evaluation_sees_the_event_again() {
+    let text = "
+blueprint: told
+data_stores: { prices: {} }
+start: ask
+states:
+  ask: { wait: { event: order }, on: { event: note } }
+  note: { log: noted, go_to: work }
+  work:
+    dispatch:
+      skill: s
+      params: { number: \"{{ event.number }}\", price: \"{{ data_stores.prices.gold }}\" }
+      retry: { max_attempts: 3, backoff: { initial: 4s, factor: 1, max: 4s, jitter: 0 } }
+    on: { success: done }
+  done: { end: finished }
+";
+    let mut bench = Bench::new(text);
+    bench.run("create {}\nevent order {\"number\": 5}\nlater 4\nwake");
+    let kept = serde_json::to_string(bench.job()).expect("a job is JSON");
+    bench.job = Some(serde_json::from_str(&kept).expect("a job is read as it was written"));
+    bench
+        .data
+        .entry("prices".to_owned())
+        .or_default()
+        .insert("gold".to_owned(), 7.into());
+    bench.run("later 4\nwake");
+    let params: Vec<_> = bench.tasks.values().map(|task| &task.spec.params).collect();
+    assert_eq!(
+        serde_json::json!(params),
+        serde_json::json!([{ "number": 5, "price": 7 }])
+    );
+    assert!(
+        !serde_json::json!(bench.job())
+            .to_string()
+            .contains("number"),
+        "an event that has been seen is kept no longer"
+    );
+    let stored = serde_json::json!({ "for": "retry", "failures": 1 });
+    let read: crate::domain::job::Waiting =
+        serde_json::from_value(stored).expect("what an earlier release has stored is read");
+    assert!(matches!(
+        read,
+        crate::domain::job::Waiting::Retry {
+            failures: 1,
+            event: None
+        }
+    ));
+}
+
+#[test]
 fn policies_and_limits() {
     let mut bench = Bench::new(WORK).with(|submission, _| {
         submission.policy = Some(super::harness::object(r#"{"allowed_skills": ["other"]}"#));

@@ -134,6 +134,37 @@ fn a_retry_goes_on_where_the_work_failed() {
 }
 
 #[test]
+fn each_retry_allows_as_many_states_as_the_job_began_with() {
+    let text = "
+blueprint: circle
+start: a
+states:
+  a: { choose: [{ when: initial_data.never, go_to: done }], else: { go_to: b } }
+  b: { go_to: a }
+  done: { end: finished }
+";
+    let mut bench = Bench::new(text).with(|submission, _| submission.max_transitions = Some(5));
+    for (script, limit) in [("create {}", 5), ("retry", 10), ("retry", 15)] {
+        bench.run(script);
+        let job = bench.job();
+        assert_eq!((job.step, job.max_transitions), (limit, limit), "{script}");
+    }
+    let start = crate::engine::ChildStart {
+        child: JobId::from_parts(START, [8; 10]),
+        parent: bench.job().id,
+        visit: 1,
+        blueprint: "kid".to_owned(),
+        input: json!(1),
+    };
+    let new = child::submission(bench.job(), &start, &bench.limits);
+    assert_eq!(new.max_transitions, Some(5), "and so does a child's");
+    // The operator allows fewer meanwhile.
+    bench.limits.max_transitions = 2;
+    bench.run("retry");
+    assert_eq!(bench.job().max_transitions, 17);
+}
+
+#[test]
 fn a_parent_is_told_once() {
     let mut bench = as_child(WORK);
     assert_snapshot!(
