@@ -3,50 +3,152 @@
 /// Other names that the environment may use for a setting.
 pub const ALIASES: &[(&str, &str)] = &[("ENVIRONMENT", "ENV")];
 
-/// What the original reads and this program does not: name, the value that asks for nothing, what to
-/// know. Setting one of them to anything else is told instead of passed over (CQ3).
-pub const UNSUPPORTED: &[(&str, &str, &str)] = &[
-    (
-        "INSTANCE_ID",
-        "",
-        "one orchestrator owns the embedded store, so it needs no name of its own",
-    ),
-    (
-        "HISTORY_DATABASE_URI",
-        "",
-        "history is kept in the embedded store, in DATA_DIR",
-    ),
-    (
-        "REDIS_ENCRYPTION_KEY",
-        "",
-        "there is no Redis store to encrypt",
-    ),
-    (
-        "S3_ENDPOINT_URL",
-        "",
-        "job files are kept in TASK_FILES_DIR",
-    ),
-    (
-        "WATCHER_INTERVAL_SECONDS",
-        "20",
-        "timeouts are timers of their own, nothing is scanned",
-    ),
-    (
-        "EXECUTOR_MAX_CONCURRENT_JOBS",
-        "1000",
-        "jobs that wait hold no slot",
-    ),
-    (
-        "WORK_STEALING_ENABLED",
-        "true",
-        "a task is bound to a worker only when that worker asks for it",
-    ),
-    (
-        "STRICT_EVENT_VALIDATION",
-        "true",
-        "events are checked against the blueprint's and the skill's schemas",
-    ),
+/// Names of the original's that one sentence answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsupported {
+    /// Each name with the value that asks for nothing.
+    pub names: &'static [(&'static str, &'static str)],
+    /// What happens instead.
+    pub instead: &'static str,
+}
+
+/// What the original reads and this program does not. Setting one of them to anything else than the
+/// value beside it is told instead of passed over (CQ3), once for all names of one matter.
+pub const UNSUPPORTED: &[Unsupported] = &[
+    Unsupported {
+        names: &[("INSTANCE_ID", "")],
+        instead: "one orchestrator owns the embedded store, so it needs no name of its own",
+    },
+    Unsupported {
+        names: &[("HISTORY_DATABASE_URI", ""), ("POSTGRES_DSN", "")],
+        instead: "history is kept in the embedded store, in DATA_DIR",
+    },
+    Unsupported {
+        names: &[
+            ("REDIS_HOST", ""),
+            ("REDIS_PORT", "6379"),
+            ("REDIS_DB", "0"),
+            ("REDIS_STREAM_BLOCK_MS", "5000"),
+        ],
+        instead: "there is no Redis: jobs and tasks are kept in the embedded store, in DATA_DIR",
+    },
+    Unsupported {
+        names: &[("REDIS_ENCRYPTION_KEY", "")],
+        instead: "there is no Redis store to encrypt: workers' tokens stay in WORKERS_CONFIG_PATH and in memory",
+    },
+    Unsupported {
+        names: &[
+            ("S3_ENDPOINT_URL", ""),
+            ("S3_ACCESS_KEY", ""),
+            ("S3_SECRET_KEY", ""),
+            ("S3_REGION", "us-east-1"),
+            ("S3_DEFAULT_BUCKET", "avtomatika-payloads"),
+            ("S3_MAX_CONCURRENCY", "100"),
+        ],
+        instead: "there is no S3: job files are kept in TASK_FILES_DIR and served by the API",
+    },
+    Unsupported {
+        names: &[("S3_AUTO_CLEANUP", "true")],
+        instead: "a job's files go when the job goes, after JOB_RETENTION",
+    },
+    Unsupported {
+        names: &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", ""),
+        ],
+        instead: "neither traces nor metrics are exported: the log and the history tell what happens",
+    },
+    Unsupported {
+        names: &[("WATCHER_INTERVAL_SECONDS", "20"), ("WATCHER_LIMIT", "500")],
+        instead: "timeouts are timers of their own, nothing is scanned",
+    },
+    Unsupported {
+        names: &[("EXECUTOR_MAX_CONCURRENT_JOBS", "1000")],
+        instead: "jobs that wait hold no slot",
+    },
+    Unsupported {
+        names: &[("DISPATCHER_MAX_CANDIDATES", "50")],
+        instead: "every worker that qualifies is considered",
+    },
+    Unsupported {
+        names: &[("WORK_STEALING_ENABLED", "true")],
+        instead: "a task is bound to a worker only when that worker asks for it",
+    },
+    Unsupported {
+        names: &[("STRICT_EVENT_VALIDATION", "true")],
+        instead: "events are always checked against the blueprint's and the skill's schemas",
+    },
+    Unsupported {
+        names: &[("AUDIT_SALT", "default_audit_salt")],
+        instead: "the history is not chained by hashes, in the original neither",
+    },
 ];
+
+/// What the original's worker reads and this one does not.
+pub const UNSUPPORTED_BY_WORKERS: &[Unsupported] = &[
+    Unsupported {
+        names: &[("WORKER_TYPE", "generic-cpu-worker")],
+        instead: "the worker's type is that of its --profile, else generic-worker",
+    },
+    Unsupported {
+        names: &[("STRICT_EVENT_VALIDATION", "true")],
+        instead: "the orchestrator checks what skills send",
+    },
+    Unsupported {
+        names: &[
+            ("WORKER_ENABLE_METRICS", "false"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        ],
+        instead: "neither traces nor metrics are exported: the log tells what happens",
+    },
+    Unsupported {
+        names: &[
+            ("S3_SECRET_KEY", ""),
+            ("S3_REGION", "us-east-1"),
+            ("WORKER_BLOB_CACHE_DIR", "/tmp/avtomatika_cache"),
+        ],
+        instead: "the worker moves no files between S3 and its skills: a skill gets the address as it is",
+    },
+    Unsupported {
+        names: &[
+            ("POLL_BACKOFF_FACTOR", "2.0"),
+            ("TASK_POLL_ERROR_DELAY", "5.0"),
+        ],
+        instead: "waits after failed polls double from POLL_BACKOFF_INITIAL to POLL_BACKOFF_MAX",
+    },
+];
+
+/// Tells what of a list is set to something that this program does not do: the names, and the
+/// sentence about them.
+pub fn told(list: &[Unsupported], env: &dyn Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    list.iter()
+        .filter_map(|one| {
+            let set: Vec<&str> = one
+                .names
+                .iter()
+                .filter(|(name, harmless)| asks(env(name), harmless))
+                .map(|(name, _)| *name)
+                .collect();
+            let verb = if set.len() == 1 { "has" } else { "have" };
+            (!set.is_empty()).then(|| {
+                let sentence = format!("{verb} no effect: {}", one.instead);
+                (set.join(", "), sentence)
+            })
+        })
+        .collect()
+}
+
+/// Tells whether a value asks for something.
+pub fn asks(value: Option<String>, harmless: &str) -> bool {
+    value.is_some_and(|text| {
+        let text = text.trim();
+        let same_number = || {
+            let (seen, known) = (text.parse::<f64>().ok(), harmless.parse::<f64>().ok());
+            seen.is_some() && seen == known
+        };
+        !(text.is_empty() || text.eq_ignore_ascii_case(harmless) || same_number())
+    })
+}
 
 /// What would leave the program less safe than its operator believes, so it is refused.
 pub const REFUSED: &[(&str, &str, &str)] = &[

@@ -4,7 +4,7 @@
 
 pub mod clients;
 mod document;
-mod foreign;
+pub mod foreign;
 pub mod glob;
 pub mod keys;
 mod read;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::document::{self, kind, place};
-use super::foreign::{ALIASES, REFUSED, UNSUPPORTED};
+use super::foreign::{self, ALIASES, REFUSED, UNSUPPORTED};
 use super::keys::{KEYS, Key};
 use super::value::{Kind, shown};
 use super::{Entry, Origin, Problem, Problems};
@@ -154,19 +154,13 @@ fn as_text(value: &Value) -> Option<String> {
 
 /// Tells of settings of the original that this program does not have.
 fn check_others(env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
-    let set = |name: &'static str, harmless: &str| {
-        env(name).is_some_and(|text| !text.is_empty() && !text.eq_ignore_ascii_case(harmless))
-    };
     for (name, harmless, message) in REFUSED {
-        if set(name, harmless) {
+        if foreign::asks(env(name), harmless) {
             problems.push(Problem::error("environment", name, message));
         }
     }
-    for (name, harmless, message) in UNSUPPORTED {
-        if set(name, harmless) {
-            let message = format!("has no effect: {message}");
-            problems.push(Problem::warning("environment", name, &message));
-        }
+    for (names, message) in foreign::told(UNSUPPORTED, env) {
+        problems.push(Problem::warning("environment", &names, &message));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Configuration as data: layers and texts in, settings or problems out.
 
 mod files;
+mod original;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

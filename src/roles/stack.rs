@@ -94,6 +94,9 @@ impl Stack {
     /// Starts orchestrator and sink.
     pub async fn start(options: StackOptions, context: &Context) -> anyhow::Result<Self> {
         let configuration = configuration(&options)?;
+        for warning in &configuration.warnings {
+            context.printer.warn(&warning.to_string());
+        }
         let blueprints = match options.blueprints {
             Some(directory) => BlueprintFiles::Directory(directory),
             None => BlueprintFiles::Built(built_blueprints()),

@@ -12,6 +12,7 @@ use super::WorkerArgs;
 use super::profile::Profile;
 use super::skill::Registry;
 use crate::base::{Clock, Entropy, Secret, SystemClock, SystemEntropy, WorkerId};
+use crate::config::foreign;
 use crate::domain::Object;
 use crate::domain::worker::{Artifact, Resources};
 use crate::net::TlsFiles;
@@ -198,6 +199,15 @@ impl WorkerConfig {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         read::read(args, &vars)
+    }
+
+    /// Tells what the original's worker does with the environment and this one does not.
+    #[must_use]
+    pub fn without_effect(env: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+        foreign::told(foreign::UNSUPPORTED_BY_WORKERS, env)
+            .into_iter()
+            .map(|(names, sentence)| format!("environment: {names}: {sentence}"))
+            .collect()
     }
 }
 

@@ -53,6 +53,9 @@ struct Worker {
 pub async fn command(args: &WorkerArgs, context: &Context) -> RoleResult {
     let config = WorkerConfig::from_args(args)
         .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
+    for warning in WorkerConfig::without_effect(&super::context::env) {
+        context.printer.warn(&warning);
+    }
     run(config, context.stop.clone())
         .await
         .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
