@@ -241,7 +241,8 @@ pub enum Until {
     Any,
     /// So many branches have succeeded.
     AtLeast(u32),
-    /// Every branch has ended and at most this share, in percent, has not succeeded.
+    /// Every branch has ended and at most this share of all, in percent, has not succeeded. Unmet,
+    /// and the branches under way are stopped, as soon as a larger share has not succeeded.
     Tolerate(f64),
 }
 

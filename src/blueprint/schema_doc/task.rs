@@ -212,7 +212,8 @@ pub(super) struct UntilMap {
     /// So many branches have succeeded.
     #[schemars(range(min = 1, max = 1_000_000))]
     at_least: Option<u32>,
-    /// At most this share has not succeeded.
+    /// Every branch has ended and at most this share of all has not succeeded; unmet as soon as more
+    /// than that have not.
     tolerate: Option<Share>,
 }
 

@@ -114,6 +114,49 @@ fn policies() {
             "take w1 0\ntake w2 1\ntake w3 2\nreport w1 failure SECURITY_ERROR\nreport w2 success {}\nreport w3 success {}"
         )
     );
+    assert_snapshot!(
+        "tolerate_unmet",
+        run(
+            "until: { tolerate: \"34%\" }",
+            "take w1 0\ntake w2 1\ntake w3 2\nreport w1 failure SECURITY_ERROR\nreport w2 failure SECURITY_ERROR\nreport w3 success {}"
+        )
+    );
+}
+
+#[test]
+fn a_share_is_tolerated_to_the_last_branch() {
+    use crate::blueprint::Until;
+    use crate::domain::job::BranchCounts;
+    use crate::engine::fanout::{Standing, standing};
+    for (percent, total, tolerated) in [
+        (0.0, 10_000, 0),
+        (5.0, 20, 1),
+        (5.0, 39, 1),
+        (34.0, 3, 1),
+        (2.3, 3_000, 69),
+        (4.1, 7_000, 287),
+        (0.01, 10_000, 1),
+        (99.9, 1_000, 999),
+        (100.0, 7, 7),
+    ] {
+        let stands = |ended: u32, failed: u32| {
+            let counts = BranchCounts {
+                total,
+                released: total,
+                ended,
+                succeeded: ended - failed,
+            };
+            standing(Until::Tolerate(percent), &counts)
+        };
+        let name = format!("{percent} % of {total}");
+        assert_eq!(stands(total, tolerated), Standing::Met, "{name}");
+        if tolerated < total {
+            let one_more = stands(tolerated + 1, tolerated + 1);
+            assert_eq!(one_more, Standing::Unmet, "{name}: at once");
+            // However many succeed, and though nothing can go wrong any more, the last one runs.
+            assert_eq!(stands(total - 1, 0), Standing::Open, "{name}: all run");
+        }
+    }
 }
 
 #[test]
