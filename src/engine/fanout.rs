@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::failure::{self, Verdict};
+use super::failure::Verdict;
 use super::passage::{Next, Passage, Trouble, View};
-use super::report::{checked, is_current, judged_expiry, normalised, refusal};
+use super::report::normalised;
 use super::size::json_bytes;
-use super::{Effect, Input, World, codes};
+use super::{Effect, World, codes};
 use crate::blueprint::{Action, Dispatch, Parallel, ParallelTasks, Until};
 use crate::domain::job::{BranchCounts, Waiting};
 use crate::domain::task::status;
@@ -62,40 +62,6 @@ fn is_tolerated(failed: u32, percent: f64, total: u32) -> bool {
     // 2.3 % of 3,000 is 69, although the nearest numbers that a computer has give less.
     const ROUNDING: f64 = 1e-6;
     f64::from(failed) * 100.0 <= percent * f64::from(total) + ROUNDING
-}
-
-/// Tells whether this input would end the job's fan-out.
-pub(super) fn would_end(world: &World<'_>, job: &Job, input: &Input) -> bool {
-    let Some(Waiting::Branches(counts)) = &job.waiting else {
-        return false;
-    };
-    let Some(parallel) = parallel_of(world, job) else {
-        return false;
-    };
-    let (verdict, report) = match input {
-        Input::TaskReported {
-            task,
-            worker,
-            report,
-        } => {
-            if refusal(job, task, worker).is_some() {
-                return false;
-            }
-            let report = checked(world, job, task, worker, report);
-            (failure::judge(task, &report, world.now), report)
-        }
-        Input::TaskExpired { task } => {
-            let Some(expiry) = failure::expiry(task, world.now).filter(|_| is_current(job, task))
-            else {
-                return false;
-            };
-            let (report, verdict) = judged_expiry(job, task, expiry, world);
-            (verdict, report)
-        }
-        _ => return false,
-    };
-    !matches!(verdict, Verdict::Again(_))
-        && standing(parallel.until, &counted(counts, &report)) != Standing::Open
 }
 
 /// Returns the counters after one more branch has ended.
@@ -274,13 +240,17 @@ impl Passage<'_> {
         standing: Standing,
         last: (&Task, &TaskReport),
     ) {
+        let Some(branches) = self.world.branches else {
+            self.lacks_branches = true;
+            return;
+        };
         if counts.ended < counts.total {
             self.effects.push(Effect::EndTasks {
                 visit: self.job.visit,
             });
         }
         self.settle();
-        let results = match aggregate(&self.world, last) {
+        let results = match aggregate(branches, last, self.world.limits.aggregation_bytes_max) {
             Ok(results) => results,
             Err(trouble) => {
                 self.quarantine(trouble.code, trouble.message);
@@ -313,11 +283,13 @@ impl Passage<'_> {
 
 /// Returns the branches' results by task id, in branch order: those that have ended with a report,
 /// the one just reported included. Branches that were stopped or never begun are absent.
-fn aggregate(world: &World<'_>, last: (&Task, &TaskReport)) -> Result<Object, Trouble> {
-    let limit = world.limits.aggregation_bytes_max;
+fn aggregate(
+    branches: &[Task],
+    last: (&Task, &TaskReport),
+    limit: usize,
+) -> Result<Object, Trouble> {
     let (last_task, last_report) = last;
-    let mut ended: Vec<(&Task, &TaskReport)> = world
-        .branches
+    let mut ended: Vec<(&Task, &TaskReport)> = branches
         .iter()
         .filter(|task| task.id != last_task.id && task.branch != last_task.branch)
         .filter_map(|task| Some((task, task.report.as_ref()?)))

@@ -7,6 +7,9 @@ use crate::domain::{EventKind, Job, JobStatus, Object};
 
 /// Returns what a passage came to.
 pub(super) fn advanced(passage: Passage<'_>) -> Outcome {
+    if passage.lacks_branches {
+        return Outcome::NeedsBranches;
+    }
     Outcome::Advanced(Box::new(passage.done()))
 }
 

@@ -38,7 +38,7 @@ pub use crate::domain::task::Answer;
 use crate::domain::task::RetryPolicy;
 use crate::domain::{Event, Job, JobError, Object, Task, TaskReport, Webhook};
 
-pub use step::{create, needs_branches, step};
+pub use step::{create, step};
 pub use submission::{IdempotencyKey, Quota, Submission, SubmitError};
 
 /// The content of a blueprint's data stores: store, key, value.
@@ -108,8 +108,8 @@ pub struct World<'a> {
     pub seed: [u8; 32],
     /// The bounds.
     pub limits: &'a Limits,
-    /// The other branches' records, when [`needs_branches`] asked for them; else empty.
-    pub branches: &'a [Task],
+    /// The records of the visit's branches, once [`Outcome::NeedsBranches`] has asked for them.
+    pub branches: Option<&'a [Task]>,
 }
 
 /// Something that has happened and that a job may care about.
@@ -381,6 +381,9 @@ pub enum Outcome {
     Advanced(Box<Advance>),
     /// Nothing to do.
     Ignored(Ignored),
+    /// The input ends a fan-out, which takes all its branches: the same step again, with them in
+    /// [`World::branches`]. Only then are they read, so that a branch's cost does not grow.
+    NeedsBranches,
 }
 
 #[cfg(test)]

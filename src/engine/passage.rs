@@ -94,6 +94,8 @@ pub(super) struct Passage<'w> {
     pub answer: Answer,
     /// For the worker's reputation.
     pub reputation: Option<(WorkerId, f64)>,
+    /// The step ends a fan-out and has not been given its branches: nothing of it counts.
+    pub lacks_branches: bool,
     /// The state that was left last in this step.
     pub previous: Option<String>,
     event_count: u32,
@@ -122,6 +124,7 @@ impl<'w> Passage<'w> {
             guards: Vec::new(),
             answer: Answer::None,
             reputation: None,
+            lacks_branches: false,
             previous: None,
             event_count: 0,
             history_bytes: None,

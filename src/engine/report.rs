@@ -74,7 +74,7 @@ pub(super) fn expired(world: &World<'_>, job: Job, task: &Task) -> Outcome {
 }
 
 /// Judges an expiry; a single task's lost workers are in the job already.
-pub(super) fn judged_expiry(
+fn judged_expiry(
     job: &Job,
     task: &Task,
     expiry: Expiry,
@@ -92,7 +92,7 @@ pub(super) fn judged_expiry(
 }
 
 /// Tells why a report does not count, if it does not. Source: wire-protocol §8.4.
-pub(super) fn refusal(job: &Job, task: &Task, worker: &WorkerId) -> Option<Ignored> {
+fn refusal(job: &Job, task: &Task, worker: &WorkerId) -> Option<Ignored> {
     let holder = task.lease.as_ref().map(|lease| &lease.worker);
     if task.status == TaskStatus::Ended && holder.is_some() {
         if holder != Some(worker) {
@@ -140,7 +140,7 @@ pub(super) fn dispatch_of<'w>(world: &World<'w>, job: &Job, task: &Task) -> Opti
 
 /// Returns the report as it counts: with its sender, and as a broken contract when the data of a
 /// success are not what the blueprint demands.
-pub(super) fn checked(
+fn checked(
     world: &World<'_>,
     job: &Job,
     task: &Task,

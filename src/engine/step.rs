@@ -1,8 +1,8 @@
 //! The two entrances to the engine: a new job, and an input for one.
 
 use super::{
-    Advance, Ignored, Input, Job, Outcome, Submission, SubmitError, World, approval, fanout,
-    invariants, lifecycle, report, wait, worker_event,
+    Advance, Ignored, Input, Job, Outcome, Submission, SubmitError, World, approval, invariants,
+    lifecycle, report, wait, worker_event,
 };
 use crate::domain::job::Waiting;
 
@@ -63,11 +63,4 @@ fn dispatch(world: &World<'_>, job: Job, input: Input) -> Outcome {
         Input::Cancel { reason } => lifecycle::cancelled(world, job, &reason),
         Input::Retry => lifecycle::retried(world, job),
     }
-}
-
-/// Tells whether `step` has to see all branches of the fan-out to deal with this input: it would
-/// end the fan-out.
-#[must_use]
-pub fn needs_branches(world: &World<'_>, job: &Job, input: &Input) -> bool {
-    fanout::would_end(world, job, input)
 }

@@ -127,7 +127,9 @@ impl Inner {
         request: Request,
     ) -> Result<Applied, RuntimeError> {
         let _turn = self.turns.take(id).await;
-        for _ in 0..self.settings.conflict_retries {
+        let mut ends_fan_out = false;
+        // Once more than for conflicts: to come back with a fan-out's branches.
+        for _ in 0..=self.settings.conflict_retries {
             let job = self
                 .ports
                 .jobs
@@ -140,24 +142,27 @@ impl Inner {
             let blueprint = self.pinned(&job).await?;
             let data = self.data_of(&blueprint).await?;
             let now = self.ports.clock.now();
-            let mut world = World {
+            let branches = if ends_fan_out {
+                Some(self.ports.jobs.branches(id, job.visit).await?)
+            } else {
+                None
+            };
+            let world = World {
                 blueprint: &blueprint,
                 data: &data,
                 now,
                 seed: self.seed(),
                 limits: &self.settings.limits,
-                branches: &[],
+                branches: branches.as_deref(),
             };
-            let branches = if engine::needs_branches(&world, &job, &input) {
-                self.ports.jobs.branches(id, job.visit).await?
-            } else {
-                Vec::new()
-            };
-            world.branches = &branches;
             let revision = job.revision;
             let advance = match engine::step(&world, job, input) {
                 Outcome::Ignored(reason) => return Ok(Applied::Ignored(reason)),
                 Outcome::Advanced(advance) => *advance,
+                Outcome::NeedsBranches => {
+                    ends_fan_out = true;
+                    continue;
+                }
             };
             match self.commit(revision, advance, now).await {
                 Ok(advance) => {

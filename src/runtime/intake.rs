@@ -94,7 +94,7 @@ impl Inner {
             now,
             seed: self.seed(),
             limits: &self.settings.limits,
-            branches: &[],
+            branches: None,
         };
         let mut advance = engine::create(&world, submission).map_err(RuntimeError::from)?;
         advance.guards.extend(guard);

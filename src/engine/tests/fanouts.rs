@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::harness::Bench;
 use crate::domain::JobStatus;
-use crate::engine::{Input, needs_branches};
+use crate::engine::{Input, Outcome, step};
 
 fn fan_out(members: &str) -> String {
     format!(
@@ -304,8 +304,8 @@ fn the_cost_of_a_branch_does_not_grow() {
             worker: "w".into(),
             report,
         };
-        let world = bench.world(&[]);
-        asked += u32::from(needs_branches(&world, bench.job(), &input));
+        let outcome = step(&bench.world(None), bench.job().clone(), input.clone());
+        asked += u32::from(outcome == Outcome::NeedsBranches);
         bench.apply(input);
         if bench.job().state == "fan" {
             assert!(

@@ -22,7 +22,7 @@ use crate::blueprint::{Blueprint, load};
 use crate::domain::{ClientRef, EventKind, Job, JobError, Lease, Task, TaskReport, TaskStatus};
 use crate::engine::{
     Advance, Answer, ChildEnd, DataStores, Effect, Input, Limits, Outcome, Submission, WorkerEvent,
-    World, create, needs_branches, step,
+    World, create, step,
 };
 
 /// When every script begins: 2026-11-23T08:00:00Z.
@@ -199,14 +199,14 @@ impl Bench {
             initial_data,
             ..self.submission.clone()
         };
-        match create(&self.world(&[]), submission) {
+        match create(&self.world(None), submission) {
             Ok(advance) => self.take_in(advance),
             Err(error) => format!("  refused: {error}\n"),
         }
     }
 
     /// Returns what a step may know.
-    pub fn world<'a>(&'a self, branches: &'a [Task]) -> World<'a> {
+    pub fn world<'a>(&'a self, branches: Option<&'a [Task]>) -> World<'a> {
         World {
             blueprint: &self.blueprint,
             data: &self.data,
@@ -315,14 +315,16 @@ impl Bench {
     /// Gives the job an input, as the shell does.
     pub fn apply(&mut self, input: Input) -> String {
         let job = self.job().clone();
-        let branches = if needs_branches(&self.world(&[]), &job, &input) {
-            self.branches(job.visit)
-        } else {
-            Vec::new()
-        };
-        match step(&self.world(&branches), job, input) {
+        let visit = job.visit;
+        let mut outcome = step(&self.world(None), job.clone(), input.clone());
+        if outcome == Outcome::NeedsBranches {
+            let branches = self.branches(visit);
+            outcome = step(&self.world(Some(&branches)), job, input);
+        }
+        match outcome {
             Outcome::Ignored(reason) => format!("  ignored: {reason:?}\n"),
             Outcome::Advanced(advance) => self.take_in(*advance),
+            Outcome::NeedsBranches => panic!("they were there"),
         }
     }
 

@@ -97,7 +97,7 @@ fn a_new_job_brings_its_guards() {
     new.idempotency = Some(key.clone());
     new.quota = Some(quota.clone());
     new.max_transitions = Some(7);
-    let advance = create(&bench.world(&[]), new).expect("a good submission");
+    let advance = create(&bench.world(None), new).expect("a good submission");
     let client = advance.job.client.id.clone();
     assert_eq!(
         advance.guards,

@@ -123,7 +123,7 @@ fn planted_bugs_are_seen() {
     bench.run("create {\"kind\": \"nap\"}");
     let before = bench.job().clone();
     let woken = |change: fn(&mut crate::engine::Advance)| {
-        let mut world = bench.world(&[]);
+        let mut world = bench.world(None);
         world.now = world.now.after_ms(5_000);
         let outcome = crate::engine::step(&world, before.clone(), crate::engine::Input::Woken);
         let crate::engine::Outcome::Advanced(mut advance) = outcome else {
