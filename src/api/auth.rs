@@ -54,6 +54,13 @@ impl ClientBook {
         crypto::constant_time_eq(hash.as_bytes(), client.token_hash.as_bytes())
             .then(|| Arc::clone(client))
     }
+
+    /// Tells whether a client that was let in would be let in again.
+    #[must_use]
+    pub fn has(&self, client: &Client) -> bool {
+        let known = self.by_hash.get(&client.token_hash);
+        known.is_some_and(|known| known.id == client.id)
+    }
 }
 
 /// Returns the client that the header names.

@@ -99,6 +99,7 @@ pub async fn stream(
     let feed = Feed {
         watch: state.runtime.watch(job.id),
         state,
+        caller,
         job: job.id,
         after,
         pending: VecDeque::new(),
@@ -130,6 +131,7 @@ enum Phase {
 /// One reader's stream.
 struct Feed {
     state: Arc<ApiState>,
+    caller: Caller,
     job: JobId,
     watch: Watch,
     after: Option<(u64, u32)>,
@@ -187,6 +189,10 @@ impl Feed {
                         () = self.drained.cancelled() => return Ok(None),
                         next = self.watch.next() => next,
                     };
+                    if !self.state.clients.load().has(&self.caller.0) {
+                        // Taken out meanwhile: its token opens nothing, this stream neither.
+                        return Ok(None);
+                    }
                     match next {
                         Some(event) => self.pending.push_back(Event::clone(&event)),
                         None if self.state.runtime.is_stopping() => return Ok(None),

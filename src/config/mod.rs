@@ -227,6 +227,14 @@ pub fn load_worker_tokens(settings: &Settings) -> Result<WorkerTokens, ConfigErr
     problems.settle().map(|_| tokens)
 }
 
+/// Reads the clients again, for reloading while running; with what is odd but usable.
+pub fn load_clients(settings: &Settings) -> Result<(Vec<Client>, Vec<Problem>), ConfigError> {
+    let mut problems = Problems::default();
+    let clients = read_clients(settings, &mut problems);
+    clients::check_any(&clients, settings.http.client_api, &mut problems);
+    problems.settle().map(|warnings| (clients, warnings))
+}
+
 fn read_clients(settings: &Settings, problems: &mut Problems) -> Vec<Client> {
     let context = clients::ClientContext {
         client_token: settings.secrets.client_token.as_ref(),

@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::site::{Server, Site, WORKER};
+use crate::process::{Process, command};
+use crate::site::{CLIENT, Server, Site, WORKER};
 
 /// A job that waits for a decision and ends with a result.
 fn flow(result: &str) -> String {
@@ -55,8 +56,7 @@ async fn a_changed_blueprint_serves_new_jobs_and_leaves_the_old_alone() {
     server.process.stop().await.with(0);
 }
 
-/// A directory that is swapped as a whole is not seen by watching; SIGHUP reads it. Tokens are
-/// read by SIGHUP only.
+/// A directory that is swapped as a whole is not seen by watching; SIGHUP reads it.
 #[tokio::test]
 async fn sighup_reads_everything_again() {
     let site = Site::new(&[]);
@@ -87,5 +87,70 @@ async fn sighup_reads_everything_again() {
     server.process.signal("HUP").await;
     server.process.says("worker tokens stay as they were").await;
     assert_eq!(server.poll("w", "another-token").await.status, 204);
+    server.process.stop().await.with(0);
+}
+
+const WORK: &str = "blueprint: work
+endpoint: /jobs/work
+start: work
+states:
+  work:
+    dispatch: { skill: work, params: {} }
+    on: { success: done }
+  done: { end: finished, result: 42 }
+";
+
+/// A secret that derives from nothing else.
+const HOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A client's token ends with the change of the file; what it has running goes on and is told of
+/// under its own signature.
+#[tokio::test]
+async fn a_client_who_is_taken_out_is_out_at_once() {
+    let site = Site::new(&[("work.yaml", WORK)]);
+    let other = "[other]\ntoken = \"token-of-another\"\n";
+    let both = format!("[someone]\ntoken = \"{CLIENT}\"\nwebhook_secret = \"{HOOK}\"\n{other}");
+    site.write("clients.toml", &both);
+    let server = site.start().await;
+    let mut sink = command(
+        site.folder(),
+        &["webhook-sink", "--port", "0", "-o", "jsonl"],
+    );
+    sink.env("WEBHOOK_SECRET", HOOK);
+    let sink = Process::start(sink);
+    let said = sink.says("webhook sink at ").await;
+    let (_, url) = said.split_once("webhook sink at ").expect("the address");
+    let submit = ["submit", "work", "--webhook-url", url, "--detach"];
+    let job = site.ask(&server, &submit).await.with(0).stdout;
+    let mut events = server.events(job.trim()).await;
+    assert_eq!(server.jobs_status(CLIENT).await, 200);
+
+    site.write("clients.toml", other);
+    let told = server.process.says("clients read again").await;
+    assert!(told.contains("someone"), "{told}");
+    assert_eq!(server.jobs_status(CLIENT).await, 401);
+    assert_eq!(server.jobs_status("token-of-another").await, 200);
+
+    let mut worker = command(
+        site.folder(),
+        &["worker", "--skill", "work=true", "--id", "w"],
+    );
+    worker
+        .env("ORCHESTRATOR_URL", &server.url)
+        .env("WORKER_TOKEN", WORKER);
+    let worker = Process::start(worker);
+    let told = sink.prints("job_finished").await;
+    assert!(told.contains(job.trim()), "{told}");
+    while let Some(event) = events.next().await {
+        let event = event.expect("the stream goes on until it ends");
+        assert_ne!(event.event, "end", "{event:?}");
+    }
+
+    site.write("clients.toml", "[someone]\ntoken = 5\n");
+    server.process.signal("HUP").await;
+    server.process.says("clients stay as they were").await;
+    assert_eq!(server.jobs_status("token-of-another").await, 200);
+    worker.stop().await.with(0);
+    sink.stop().await.with(0);
     server.process.stop().await.with(0);
 }

@@ -147,6 +147,13 @@ impl Server {
         created["job_id"].as_str().expect("an id").to_owned()
     }
 
+    /// Asks for the list of jobs with a token and returns the answer's status.
+    pub(crate) async fn jobs_status(&self, token: &str) -> u16 {
+        let call = Call::new(Method::Get, format!("{}/api/v1/jobs", self.url))
+            .header("X-Client-Token", token);
+        self.http.send(call).await.expect("an answer").status
+    }
+
     /// Opens a job's events.
     pub(crate) async fn events(&self, job: &str) -> EventStream {
         let call = self.call(Method::Get, &format!("/jobs/{job}/events"));

@@ -1,6 +1,7 @@
 //! The orchestrator role: store, shell, API and scheduler put together from a configuration, and
 //! taken apart again in the order that loses nothing.
 
+mod access;
 mod reload;
 mod wiring;
 
@@ -11,6 +12,8 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use access::{Access, ClientSecrets};
 
 use super::context::{Context, SettingsArgs};
 use super::exit::{Exit, Failure, RoleResult};
@@ -30,7 +33,7 @@ pub use reload::{BlueprintFiles, read_blueprints};
   avtomatika orchestrator                          settings from config/avtomatika.toml
   avtomatika orchestrator --port 8080 --data-dir /var/lib/avtomatika
   API_HOST=0.0.0.0 CLIENTS_CONFIG_PATH=clients.toml avtomatika orchestrator
-  kill -HUP PID                                    read blueprints and worker tokens again")]
+  kill -HUP PID                                    read blueprints, clients and worker tokens again")]
 pub struct Args {
     /// Where settings come from.
     #[command(flatten)]
@@ -78,7 +81,10 @@ impl Orchestrator {
             schedules,
             ..
         } = configuration;
-        let (ports, store) = wiring::open(&settings, &clients).await?;
+        let key = settings.secrets.orchestrator_key.clone();
+        let secrets = Arc::new(ClientSecrets::new(&clients, key));
+        let (ports, store) = wiring::open(&settings, secrets.clone()).await?;
+        let changes = reload::Changes::listen(&blueprints, Access::files(&settings))?;
         let runtime = Runtime::start(ports, wiring::runtime_settings(&settings)).await?;
         reload::load(&runtime, &blueprints).await?;
         let address = (settings.http.host.as_str(), settings.http.port);
@@ -89,7 +95,7 @@ impl Orchestrator {
         let tokens = wiring::Tokens::new(worker_tokens, &settings);
         let state = Arc::new(ApiState::new(
             runtime.clone(),
-            ClientBook::new(clients),
+            ClientBook::new(clients.clone()),
             Arc::new(tokens),
             wiring::api_settings(&settings),
         ));
@@ -103,8 +109,8 @@ impl Orchestrator {
         ));
         tasks.spawn(reload::watch(
             runtime.clone(),
-            state,
-            blueprints,
+            Access::new(settings.clone(), state, secrets, clients),
+            (blueprints, changes),
             stop.clone(),
         ));
         if settings.embedded_scheduler && !schedules.is_empty() {

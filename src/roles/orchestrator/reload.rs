@@ -1,21 +1,25 @@
-//! Blueprints from files: read at start, and again when a file changes or at SIGHUP. SIGHUP reads
-//! the workers' tokens anew as well. A bad file is told and changes nothing.
+//! Blueprints from files: read at start, and again when a file changes or at SIGHUP, as the files of
+//! clients and workers are. A bad file is told and changes nothing.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use notify::{RecursiveMode, Watcher as _};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::ApiState;
+use super::access::Access;
 use crate::blueprint::Problem;
 use crate::runtime::Runtime;
 
 /// Editors write a file in several steps: what follows within this time is one change.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Changes that are taken for one.
+const SETTLE_MAX: u32 = 10;
 
 /// Where blueprints come from.
 #[derive(Debug, Clone)]
@@ -79,73 +83,138 @@ pub(super) async fn load(runtime: &Runtime, files: &BlueprintFiles) -> anyhow::R
     )
 }
 
-/// Watches for changes until the end.
+/// Changes and signals as they come; nothing that happens after [`Changes::listen`] is missed.
+pub(super) struct Changes {
+    blueprints: mpsc::Receiver<()>,
+    access: mpsc::Receiver<()>,
+    hangup: Signal,
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Changes {
+    /// Begins to listen, before the files are read for the first time.
+    ///
+    /// Errors: SIGHUP cannot be heard, which would end the process instead.
+    pub(super) fn listen(files: &BlueprintFiles, access: Vec<PathBuf>) -> anyhow::Result<Self> {
+        // One change waiting is as good as many.
+        let (notice, blueprints) = mpsc::channel(1);
+        let (access_notice, access_changes) = mpsc::channel(1);
+        let watched = Watched {
+            blueprints: match files {
+                BlueprintFiles::Directory(directory) => Some((directory.clone(), notice)),
+                BlueprintFiles::Built(_) => None,
+            },
+            access: (access, access_notice),
+        };
+        Ok(Self {
+            blueprints,
+            access: access_changes,
+            hangup: signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?,
+            _watcher: watched.start(),
+        })
+    }
+}
+
+/// Reads again what changes, until the end.
 pub(super) async fn watch(
     runtime: Runtime,
-    state: Arc<ApiState>,
-    files: BlueprintFiles,
+    mut access: Access,
+    (files, mut changes): (BlueprintFiles, Changes),
     stop: CancellationToken,
 ) {
-    // One change waiting is as good as many.
-    let (notice, mut changes) = mpsc::channel(1);
-    let _watcher = watch_files(&files, notice);
-    let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => {
-            tracing::warn!(%error, "SIGHUP cannot be heard");
-            return;
-        }
-    };
     loop {
-        let hup = tokio::select! {
+        tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            _ = hangup.recv() => true,
-            Some(()) = changes.recv() => false,
-        };
-        if hup {
-            reload_tokens(&state);
-        } else {
-            tokio::time::sleep(SETTLE).await;
-            // What came meanwhile is part of the change that is read now.
-            while changes.try_recv().is_ok() {}
+            _ = changes.hangup.recv() => {
+                access.reload();
+                reload(&runtime, &files).await;
+            }
+            Some(()) = changes.access.recv() => {
+                settled(&mut changes.access).await;
+                access.reload_changed();
+            }
+            Some(()) = changes.blueprints.recv() => {
+                settled(&mut changes.blueprints).await;
+                reload(&runtime, &files).await;
+            }
         }
-        reload(&runtime, &files).await;
     }
 }
 
-fn watch_files(
-    files: &BlueprintFiles,
-    notice: mpsc::Sender<()>,
-) -> Option<notify::RecommendedWatcher> {
-    let BlueprintFiles::Directory(directory) = files else {
-        return None;
-    };
-    let on_event = move |event: notify::Result<notify::Event>| {
-        let matters = event.is_ok_and(|event| !event.kind.is_access());
-        if matters {
+/// Waits until nothing has come for a while: what comes meanwhile is part of the same change. One
+/// that does not end is read as it is.
+async fn settled(changes: &mut mpsc::Receiver<()>) {
+    for _ in 0..SETTLE_MAX {
+        if tokio::time::timeout(SETTLE, changes.recv()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What is watched, and who is told. One watcher for all: a system has few of them.
+struct Watched {
+    blueprints: Option<(PathBuf, mpsc::Sender<()>)>,
+    access: (Vec<PathBuf>, mpsc::Sender<()>),
+}
+
+impl Watched {
+    /// Returns the directories: those of the files, because most editors put a new file in the place
+    /// of the old.
+    fn directories(&self) -> BTreeSet<PathBuf> {
+        let beside = |file: &PathBuf| match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let blueprints = self
+            .blueprints
+            .iter()
+            .map(|(directory, _)| directory.clone());
+        blueprints.chain(self.access.0.iter().map(beside)).collect()
+    }
+
+    fn tell(&self, path: &Path) {
+        let name = path.file_name();
+        // Mounted configuration is a link through `..data`, which is swapped.
+        let is_access = name == Some(OsStr::new("..data"))
+            || self.access.0.iter().any(|file| file.file_name() == name);
+        if is_access {
             // Full: a change waits already.
+            let _ = self.access.1.try_send(());
+        }
+        if let Some((directory, notice)) = &self.blueprints
+            && path.starts_with(directory)
+        {
+            // As above.
             let _ = notice.try_send(());
         }
-    };
-    let started = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-        watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    match started {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            tracing::warn!(%error, "blueprint files are not watched; SIGHUP reads them again");
-            None
-        }
     }
-}
 
-fn reload_tokens(state: &ApiState) {
-    match state.tokens().reload() {
-        Ok(true) => tracing::info!("worker tokens read again"),
-        Ok(false) => {}
-        Err(error) => tracing::error!(%error, "worker tokens stay as they were"),
+    fn start(self) -> Option<notify::RecommendedWatcher> {
+        let directories = self.directories();
+        if directories.is_empty() {
+            return None;
+        }
+        let on_event = move |event: notify::Result<notify::Event>| {
+            if let Ok(event) = event
+                && !event.kind.is_access()
+            {
+                event.paths.iter().for_each(|path| self.tell(path));
+            }
+        };
+        let started = notify::recommended_watcher(on_event).and_then(|mut watcher| {
+            for directory in directories {
+                watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+            }
+            Ok(watcher)
+        });
+        match started {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                tracing::warn!(%error, "files are not watched; SIGHUP reads them again");
+                None
+            }
+        }
     }
 }
 

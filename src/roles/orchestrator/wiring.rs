@@ -1,6 +1,5 @@
 //! From settings to ports: which store, which keys, which way out for webhooks.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +9,8 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
 use crate::api::{self, ApiSettings, RateLimits};
-use crate::base::{ClientId, Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
+use crate::base::{Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
 use crate::config::{self, Settings, settings};
-use crate::domain::Client;
 use crate::net::{Call, GuardedClient, Method, NetError};
 use crate::runtime::{self, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender};
 use crate::store::{DirBlobStore, SqliteSettings, SqliteStore, Synchronous};
@@ -28,7 +26,7 @@ pub(super) type StoreHandle = Arc<SqliteStore>;
 /// Opens the embedded store and everything else that the shell uses.
 pub(super) async fn open(
     settings: &Settings,
-    clients: &[Client],
+    secrets: Arc<dyn WebhookSecrets>,
 ) -> anyhow::Result<(Ports, StoreHandle)> {
     let data = &settings.paths.data;
     std::fs::create_dir_all(data)
@@ -37,9 +35,6 @@ pub(super) async fn open(
     let store = SqliteStore::open(&file, &sqlite_settings(settings))
         .with_context(|| format!("cannot open the store {}", file.display()))?;
     let store = Arc::new(store);
-    let secrets = clients
-        .iter()
-        .filter_map(|client| Some((client.id.clone(), client.webhook_secret.clone()?)));
     let allowed = settings.webhooks.allowed_nets.iter().copied();
     let webhooks = GuardedClient::new(allowed, WEBHOOK_TIMEOUT)?;
     let files = &settings.paths.task_files;
@@ -54,7 +49,7 @@ pub(super) async fn open(
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         webhooks: Arc::new(HttpWebhooks(webhooks)),
-        secrets: Arc::new(ClientSecrets(secrets.collect())),
+        secrets,
     };
     Ok((ports, store))
 }
@@ -163,15 +158,6 @@ impl api::WorkerTokens for Tokens {
         let tokens = config::load_worker_tokens(&self.settings).map_err(|e| e.to_string())?;
         self.current.store(Arc::new(tokens));
         Ok(true)
-    }
-}
-
-/// Each client's webhook secret.
-struct ClientSecrets(BTreeMap<ClientId, Secret>);
-
-impl WebhookSecrets for ClientSecrets {
-    fn secret(&self, client: &ClientId) -> Option<Secret> {
-        self.0.get(client).cloned()
     }
 }
 
