@@ -19,6 +19,18 @@ states:
   broken: { end: failed, error: \"the script failed\" }
 ";
 
+/// A job of one task that says five times how far it is.
+const TRANSCODED: &str = "blueprint: transcoded
+endpoint: /jobs/transcoded
+start: work
+states:
+  work:
+    dispatch: { skill: transcode_video, params: { input_path: a.mov, deterministic: true } }
+    on: { success: done, failure: broken }
+  done: { end: finished }
+  broken: { end: failed, error: \"no video\" }
+";
+
 /// Notes each run, then does what the parameters say: the first run of `later` asks for patience.
 const SCRIPT: &str = r#"input=$(cat)
 mode=${input#*\"mode\":\"}
@@ -79,6 +91,40 @@ async fn a_script_does_fails_and_asks_for_patience() {
     let history = ["jobs", "history", id, "-o", "json"];
     let history = site.ask(&server, &history).await.with(0);
     assert!(history.stdout.contains("no such codec"), "{history:?}");
+    worker.stop().await.with(0);
+    server.process.stop().await.with(0);
+}
+
+#[tokio::test]
+async fn a_fast_transcoders_five_steps_all_arrive() {
+    let site = Site::new(&[("transcoded.yaml", TRANSCODED)]);
+    let server = site.start().await;
+    let arguments = [
+        "worker",
+        "--profile",
+        "gpu",
+        "--id",
+        "gpu",
+        "--speed",
+        "1000",
+    ];
+    let mut command = command(site.folder(), &arguments);
+    command
+        .env("ORCHESTRATOR_URL", &server.url)
+        .env("WORKER_TOKEN", WORKER)
+        .env("LOG_LEVEL", "info,avtomatika=debug")
+        .env("LOG_FORMAT", "json");
+    let worker = Process::start(command);
+    worker.says("command channel open").await;
+    for _ in 0..20 {
+        let job = server.submit("transcoded").await;
+        let end = server.outcome(&job).await;
+        assert_eq!(end["status"], "finished", "{end}");
+        let history = ["jobs", "history", &job, "-o", "json"];
+        let history = site.ask(&server, &history).await.with(0);
+        let steps = history.stdout.matches("of 5 complete").count();
+        assert_eq!(steps, 5, "{history:?}");
+    }
     worker.stop().await.with(0);
     server.process.stop().await.with(0);
 }

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{error, info};
 
-use super::result::{compose, deliver};
+use super::board::Given;
+use super::events::Events;
+use super::result::{Report, compose, deliver};
 use super::skill::{Outcome, Progress, Skill, TaskContext};
 use super::{Worker, ms};
 use crate::base::{TaskId, Timestamp};
@@ -20,37 +21,94 @@ use crate::protocol::WireError;
 use crate::protocol::freshness::is_fresh;
 use crate::protocol::wire::{PROGRESS, TaskPayload, TaskResult, WorkerEventPayload};
 
-/// Runs a task and reports it.
-pub(super) async fn run(
-    worker: Arc<Worker>,
-    index: usize,
-    task: TaskPayload,
-    cancel: CancellationToken,
-) {
+/// How a run ended.
+struct End {
+    outcome: Outcome,
+    /// Whether the skill said so, and not somebody else for it.
+    is_own: bool,
+}
+
+impl End {
+    fn own(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            is_own: true,
+        }
+    }
+
+    fn other(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            is_own: false,
+        }
+    }
+}
+
+/// Runs a task and reports it; once more when it is handed out anew while its run is cut short.
+pub(super) async fn run(worker: Arc<Worker>, given: Given) {
+    let mut next = Some(given);
+    while let Some(given) = next {
+        next = run_once(&worker, &given).await;
+    }
+}
+
+/// Runs a task and reports it; returns a newer handout of it that is to be run instead.
+async fn run_once(worker: &Arc<Worker>, given: &Given) -> Option<Given> {
+    let task = &given.task;
     let started = Instant::now();
-    let outcome = outcome_of(&worker, index, &task, cancel).await;
+    let events = Arc::new(Events::default());
+    let work = async {
+        let end = end_of(worker, given, &events).await;
+        events.close();
+        (end, started.elapsed())
+    };
+    let link = &worker.links[given.link];
+    // An error leaves events for the delivery of the result.
+    let ((end, took), _) = tokio::join!(work, events.carry(link, &worker.give_up));
+    let End { outcome, is_own } = end;
     info!(
         task.id = %task.task_id,
         job.id = task.job_id,
         skill = task.skill,
         status = outcome.status,
-        duration_ms = ms(started.elapsed()),
+        duration_ms = ms(took),
         "task ended"
     );
-    let result = compose(&worker.config, &task, outcome, started.elapsed());
-    report(&worker, index, result, task.deadline).await;
+    if !is_own && !worker.give_up.is_cancelled() {
+        // What is said of the lost handout must not end the new one.
+        let again = worker.board.given_again(&task.task_id);
+        if again.is_some() {
+            return again;
+        }
+    }
+    let to_send = Report {
+        link: given.link,
+        result: compose(&worker.config, task, outcome, took),
+        deadline: task.deadline,
+        events,
+        is_own,
+    };
+    report(worker, to_send).await
 }
 
-/// Delivers a result and lets the task go.
-pub(super) async fn report(
-    worker: &Worker,
-    index: usize,
-    result: TaskResult,
-    deadline: Option<i64>,
-) {
-    let task_id = result.task_id.clone();
-    deliver(worker, index, result, deadline).await;
-    worker.board.finish(&task_id);
+/// Delivers a result and lets the task go; returns a newer handout of it that is to be run.
+pub(super) async fn report(worker: &Worker, mut report: Report) -> Option<Given> {
+    let task_id = report.result.task_id.clone();
+    loop {
+        let is_accepted = deliver(worker, &mut report).await;
+        let remember = report.is_own.then_some(&report.result);
+        if is_accepted || worker.give_up.is_cancelled() {
+            worker.board.finish(&task_id, remember);
+            return None;
+        }
+        // Perhaps it came while nobody held the task, and now this worker does.
+        let again = worker.board.given_again_or_finish(&task_id, remember)?;
+        if !report.is_own {
+            return Some(again);
+        }
+        report.link = again.link;
+        report.deadline = again.task.deadline;
+    }
 }
 
 /// Returns the report of a task that cannot be read, when it can at least be named.
@@ -67,27 +125,23 @@ pub(super) fn unreadable(
 }
 
 /// Decides whether the task may run here, and runs it.
-async fn outcome_of(
-    worker: &Arc<Worker>,
-    index: usize,
-    task: &TaskPayload,
-    cancel: CancellationToken,
-) -> Outcome {
+async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> End {
+    let Given { task, cancel, .. } = given;
     if task
         .allowed_skills()
         .is_some_and(|allowed| !allowed.contains(&task.skill.as_str()))
     {
-        return Outcome::failure(
+        return End::other(Outcome::failure(
             TaskErrorCode::SecurityError,
             format!("the job's policy does not allow `{}`", task.skill),
-        );
+        ));
     }
     let Some(skill) = worker.config.skills.get(&task.skill) else {
         // Not permanent: another worker may have the skill.
-        return Outcome::failure(
+        return End::other(Outcome::failure(
             TaskErrorCode::TransientError,
             format!("this worker has no skill `{}`", task.skill),
-        );
+        ));
     };
     let context = TaskContext {
         job_id: task.job_id.clone(),
@@ -98,7 +152,7 @@ async fn outcome_of(
         cancel: cancel.clone(),
         progress: Arc::new(Reporter {
             worker: Arc::clone(worker),
-            index,
+            events: Arc::clone(events),
         }),
     };
     let params = task.params.clone();
@@ -109,20 +163,24 @@ async fn outcome_of(
     // this function however that ends.
     let mut running = JoinSet::new();
     running.spawn(run_skill(skill, context, params));
-    let outcome = tokio::select! {
-        joined = running.join_next() => ended(joined),
-        () = cancel.cancelled() => Outcome::cancelled(),
-        () = worker.give_up.cancelled() => Outcome::failure(
+    let end = tokio::select! {
+        joined = running.join_next() => {
+            let outcome = ended(joined);
+            // A skill may have heard of its cancellation first.
+            if cancel.is_cancelled() { End::other(outcome) } else { End::own(outcome) }
+        }
+        () = cancel.cancelled() => End::other(Outcome::cancelled()),
+        () = worker.give_up.cancelled() => End::other(Outcome::failure(
             TaskErrorCode::TransientError,
             "the worker was stopped before the task was done",
-        ),
-        () = expired(time_left) => Outcome::failure(
+        )),
+        () = expired(time_left) => End::other(Outcome::failure(
             TaskErrorCode::TimeoutError,
             "the deadline passed while the task was running",
-        ),
+        )),
     };
     running.shutdown().await;
-    outcome
+    end
 }
 
 async fn run_skill(skill: Arc<dyn Skill>, context: TaskContext, params: Object) -> Outcome {
@@ -167,7 +225,7 @@ async fn expired(time_left: Option<Duration>) {
 /// Sends a task's events to the orchestrator that it came from.
 struct Reporter {
     worker: Arc<Worker>,
-    index: usize,
+    events: Arc<Events>,
 }
 
 #[async_trait]
@@ -190,10 +248,7 @@ impl Progress for Reporter {
             security: None,
             metadata: None,
         };
-        // Progress is a courtesy: what does not arrive is not repeated.
-        if let Err(error) = self.worker.links[self.index].event(&event).await {
-            debug!(task.id = task.task_id, %error, "event not delivered");
-        }
+        self.events.push(event).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! One orchestrator, as this worker talks to it: headers, tokens, signatures, the seven calls.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::config::{Endpoint, WorkerConfig};
+use super::socket::{Frame, Sent, hand_over};
 use crate::base::{Clock, Entropy, Secret, Timestamp, WorkerId};
 use crate::domain::Object;
 use crate::net::{Call, ClientOptions, HttpAnswer, HttpClient, Method, NetError, client_config};
@@ -20,7 +21,7 @@ use crate::protocol::{WireError, headers, parse_json, seal, to_wire_bytes};
 
 /// How much longer than the orchestrator holds a poll the answer may take.
 const POLL_MARGIN: Duration = Duration::from_secs(5);
-/// Longest wait for an event to be taken: it is dropped then, the task goes on.
+/// Longest wait for an event to be taken by request.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Short-lived tokens.
@@ -43,7 +44,7 @@ pub(super) struct Link {
     rotates: bool,
     access: Mutex<Option<Access>>,
     registered: watch::Sender<bool>,
-    socket: Mutex<Option<mpsc::Sender<String>>>,
+    socket: Mutex<Option<mpsc::Sender<Frame>>>,
     poll_timeout: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -123,8 +124,12 @@ impl Link {
     }
 
     /// Routes events through the command channel while there is one.
-    pub(super) fn set_socket(&self, socket: Option<mpsc::Sender<String>>) {
-        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
+    pub(super) fn set_socket(&self, socket: Option<mpsc::Sender<Frame>>) {
+        *self.socket() = socket;
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Option<mpsc::Sender<Frame>>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn call(&self, method: Method, path: &str) -> Call {
@@ -299,19 +304,12 @@ impl Link {
         Ok(ResultAnswer::decode(&answer))
     }
 
-    /// E5, or a frame on the command channel while it is open. Not tried again.
+    /// Sends an event over the command channel while it is open, else by E5. Returns when the
+    /// orchestrator has dealt with it. One that has to be sent twice has the same id both times,
+    /// by which the second is told.
     pub(super) async fn event(&self, event: &WorkerEventPayload) -> Result<(), NetError> {
-        let sealed = self.sealed(event.encode(), &EVENT_IGNORED)?;
-        let socket = self
-            .socket
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(socket) = socket {
-            let frame = String::from_utf8_lossy(&sealed).into_owned();
-            if socket.try_send(frame).is_ok() {
-                return Ok(());
-            }
+        if self.event_over_socket(event).await? {
+            return Ok(());
         }
         self.send(|| {
             let body = self.sealed(event.encode(), &EVENT_IGNORED)?;
@@ -322,6 +320,29 @@ impl Link {
         })
         .await
         .map(|_| ())
+    }
+
+    /// Tells whether the event went over the command channel and was taken there.
+    async fn event_over_socket(&self, event: &WorkerEventPayload) -> Result<bool, NetError> {
+        let socket = self.socket().clone();
+        let Some(socket) = socket else {
+            return Ok(false);
+        };
+        let sealed = self.sealed(event.encode(), &EVENT_IGNORED)?;
+        let sent = hand_over(&socket, &sealed).await;
+        if sent == Sent::Unanswered {
+            // Commands may still come over it, but the next event shall not wait as long.
+            debug!(
+                orchestrator.url = self.base,
+                "events go by request: the command channel acknowledges nothing"
+            );
+            let mut current = self.socket();
+            let is_same = |now: &mpsc::Sender<Frame>| now.same_channel(&socket);
+            if current.as_ref().is_some_and(is_same) {
+                *current = None;
+            }
+        }
+        Ok(sent == Sent::Taken)
     }
 }
 

@@ -7,6 +7,7 @@
 mod args;
 mod board;
 mod config;
+mod events;
 mod execute;
 mod health;
 mod link;
@@ -49,6 +50,18 @@ struct Worker {
     give_up: CancellationToken,
 }
 
+impl Worker {
+    fn new(config: WorkerConfig, links: Vec<Link>) -> Self {
+        let board = Board::new(config.max_concurrent_tasks);
+        Self {
+            config,
+            links,
+            board,
+            give_up: CancellationToken::new(),
+        }
+    }
+}
+
 /// Runs the role until it is told to stop.
 pub async fn command(args: &WorkerArgs, context: &Context) -> RoleResult {
     let config = WorkerConfig::from_args(args)
@@ -71,13 +84,7 @@ pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> anyhow::R
         let link = Link::new(&config, endpoint)?;
         links.push(link);
     }
-    let board = Board::new(config.max_concurrent_tasks);
-    let worker = Arc::new(Worker {
-        config,
-        links,
-        board,
-        give_up: CancellationToken::new(),
-    });
+    let worker = Arc::new(Worker::new(config, links));
     let goodbye = CancellationToken::new();
     let mut sessions = JoinSet::new();
     if let Some(port) = worker.config.port {

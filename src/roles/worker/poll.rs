@@ -8,9 +8,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
+use super::board::Admission;
 use super::link::{is_unknown_worker, pause_after};
+use super::result::Report;
 use super::rotation::Rotation;
 use super::{Worker, execute, ms};
 use crate::domain::worker::WorkerStatus;
@@ -108,6 +110,15 @@ fn after_failure(worker: &Worker, pace: Pace, error: &NetError) -> Pace {
     }
 }
 
+/// Sends a result without a run before it.
+async fn report_alone(worker: Arc<Worker>, report: Report) {
+    let again = execute::report(&worker, report).await;
+    debug_assert!(
+        again.is_none(),
+        "only a run that did not end by itself is made again"
+    );
+}
+
 /// Checks a task and starts it.
 fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, index: usize, message: &Value) {
     if let Some(secret) = &worker.config.task_secret {
@@ -125,16 +136,29 @@ fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, index: usize, message: &V
         Err(error) => {
             warn!(worker.id = %worker.config.id, %error, "task cannot be read");
             if let Some(result) = execute::unreadable(worker, message, &error) {
-                let worker = Arc::clone(worker);
-                tasks.spawn(async move { execute::report(&worker, index, result, None).await });
+                let report = Report::of(index, result);
+                tasks.spawn(report_alone(Arc::clone(worker), report));
             }
             return;
         }
     };
-    let Some(cancel) = worker.board.admit(&payload.task_id, index) else {
-        warn!(task.id = %payload.task_id, "task dropped: it was here before");
-        return;
-    };
-    debug!(task.id = %payload.task_id, job.id = payload.job_id, skill = payload.skill, "task taken");
-    tasks.spawn(execute::run(Arc::clone(worker), index, payload, cancel));
+    let task_id = payload.task_id.clone();
+    match worker.board.admit(payload, index) {
+        Admission::Run(given) => {
+            debug!(task.id = %task_id, job.id = given.task.job_id, skill = given.task.skill, "task taken");
+            tasks.spawn(execute::run(Arc::clone(worker), given));
+        }
+        Admission::Report(given, result) => {
+            info!(task.id = %task_id, "task was done already: sending its result again");
+            let report = Report {
+                deadline: given.task.deadline,
+                is_own: true,
+                ..Report::of(index, *result)
+            };
+            tasks.spawn(report_alone(Arc::clone(worker), report));
+        }
+        Admission::Running => {
+            info!(task.id = %task_id, "task handed out again while it is under way");
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Composing a task's result and getting it to its orchestrator.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tracing::{debug, error, info, warn};
 
 use super::config::WorkerConfig;
+use super::events::Events;
 use super::execute::carries_data;
 use super::link::pause_after;
 use super::skill::Outcome;
@@ -43,43 +45,77 @@ pub(super) fn compose(
     }
 }
 
+/// A result on its way.
+pub(super) struct Report {
+    /// The orchestrator that it is for.
+    pub(super) link: usize,
+    pub(super) result: TaskResult,
+    /// The task's, in seconds since the Unix epoch.
+    pub(super) deadline: Option<i64>,
+    /// What the task has said before and must arrive first.
+    pub(super) events: Arc<Events>,
+    /// Whether it is what the skill made of the task, and not the worker's word for why there is
+    /// nothing: then it is good for another time.
+    pub(super) is_own: bool,
+}
+
+impl Report {
+    /// Returns a report of a task without deadline that was not run and so has said nothing.
+    pub(super) fn of(link: usize, result: TaskResult) -> Self {
+        let events = Events::default();
+        events.close();
+        Self {
+            link,
+            result,
+            deadline: None,
+            events: Arc::new(events),
+            is_own: false,
+        }
+    }
+}
+
 /// Delivers the result: each attempt is stamped and signed anew. While the orchestrator cannot be
 /// reached the attempts go on until the task's deadline; refusals are bounded by their number.
-pub(super) async fn deliver(
-    worker: &Worker,
-    index: usize,
-    mut result: TaskResult,
-    deadline: Option<i64>,
-) {
+/// Tells whether the result was accepted.
+pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
     let timing = &worker.config.timing;
+    let link = &worker.links[report.link];
     let mut delay = timing.result;
     let mut attempts = 0;
     let mut is_replaced = false;
     loop {
-        let error = match worker.links[index].result(&result).await {
+        let result = &report.result;
+        let sent = match report.events.carry(link, &worker.give_up).await {
+            // The result would overtake the events, if it arrived at all.
+            Err(error) if attempts + 1 < timing.result_attempts => Err(error),
+            _ => link.result(result).await,
+        };
+        let error = match sent {
             Ok(ResultAnswer::Accepted { transition }) => {
                 debug!(task.id = %result.task_id, transition, "result accepted");
-                return;
+                return true;
             }
             Ok(ResultAnswer::Ignored { reason, .. }) => {
                 info!(task.id = %result.task_id, reason, "result ignored");
-                return;
+                return false;
             }
             Err(error) => error,
         };
         if !is_replaced && cannot_be_taken(&error) {
             warn!(task.id = %result.task_id, %error, "result cannot be taken; reporting that instead");
-            result = instead(&worker.config, &result, &error);
+            report.result = instead(&worker.config, result, &error);
             is_replaced = true;
             continue;
         }
         attempts += 1;
-        let in_time = deadline.is_some_and(|at| worker.config.clock.now().as_secs() < at);
+        let in_time = report
+            .deadline
+            .is_some_and(|at| worker.config.clock.now().as_secs() < at);
         let is_outage = error.status().is_none() && error.is_transient();
         let is_last = attempts >= timing.result_attempts && !(is_outage && in_time);
         if is_last || worker.give_up.is_cancelled() {
             error!(task.id = %result.task_id, %error, attempts, "result lost");
-            return;
+            return false;
         }
         let pause = pause_after(&error, delay, delay);
         warn!(task.id = %result.task_id, %error, pause_ms = ms(pause), "result not delivered");

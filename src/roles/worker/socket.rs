@@ -1,11 +1,17 @@
 //! The command channel: a WebSocket that brings commands and takes events.
+//!
+//! The protocol answers no event. But an orchestrator deals with what comes in order, pings
+//! included, so each event is followed by a ping, and its pong says that the event has been dealt
+//! with.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -22,13 +28,79 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 const RECONNECT: Duration = Duration::from_secs(1);
 const RECONNECT_MAX: Duration = Duration::from_mins(1);
-/// Longest time to send one frame: a peer that takes nothing must not hold commands up.
+/// Longest time to send an event: a peer that takes nothing must not hold commands up.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Events that wait for the channel; more go by HTTP.
+/// Longest wait for an event to be taken; it goes by request then.
+const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Events that wait for the channel; more go by request.
 const EVENTS_MAX: usize = 64;
 /// A ping this often; the channel is given up when nothing came for three of them.
 const PING: Duration = Duration::from_secs(20);
+
+/// An event for the channel.
+pub(super) struct Frame {
+    text: String,
+    /// Told when the orchestrator has dealt with it; dropped when that cannot be known.
+    taken: oneshot::Sender<()>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// The orchestrator has dealt with it.
+    Taken,
+    /// The channel is full or closed: it may have arrived.
+    Lost,
+    /// Nothing says so in good time.
+    Unanswered,
+}
+
+/// Sends an event over an open channel and waits until it has been dealt with.
+pub(super) async fn hand_over(channel: &mpsc::Sender<Frame>, event: &[u8]) -> Sent {
+    let (taken, acknowledgement) = oneshot::channel();
+    let text = String::from_utf8_lossy(event).into_owned();
+    if channel.try_send(Frame { text, taken }).is_err() {
+        return Sent::Lost;
+    }
+    match tokio::time::timeout(ACKNOWLEDGEMENT_TIMEOUT, acknowledgement).await {
+        Ok(Ok(())) => Sent::Taken,
+        Ok(Err(_)) => Sent::Lost,
+        Err(_) => Sent::Unanswered,
+    }
+}
+
+/// Events that were sent and not acknowledged yet, by the number in their ping.
+#[derive(Default)]
+pub(super) struct Unacknowledged {
+    last: u64,
+    sent: VecDeque<(u64, oneshot::Sender<()>)>,
+}
+
+impl Unacknowledged {
+    /// Notes an event; returns what its ping carries.
+    pub(super) fn note(&mut self, taken: oneshot::Sender<()>) -> bytes::Bytes {
+        // For whom nobody waits any longer needs no acknowledgement: that bounds the list.
+        self.sent.retain(|(_, taken)| !taken.is_closed());
+        self.last += 1;
+        self.sent.push_back((self.last, taken));
+        bytes::Bytes::copy_from_slice(&self.last.to_be_bytes())
+    }
+
+    /// Takes a pong: it also stands for all before it.
+    pub(super) fn acknowledge(&mut self, payload: &[u8]) {
+        // An empty one answers a ping that only asked for a sign of life.
+        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else {
+            return;
+        };
+        while self.sent.front().is_some_and(|(sent, _)| *sent <= number)
+            && let Some((_, taken)) = self.sent.pop_front()
+        {
+            // An error means that the event goes by request already.
+            let _ = taken.send(());
+        }
+    }
+}
 
 /// Keeps the channel open until `stop`.
 pub(super) async fn keep(worker: Arc<Worker>, index: usize, stop: CancellationToken) {
@@ -101,13 +173,21 @@ async fn connect(link: &Link) -> Result<Socket, String> {
 /// What happens on the channel.
 enum Happening {
     Incoming(Option<Result<Message, Error>>),
-    Event(String),
+    Event(Frame),
     PingDue,
 }
 
 /// Works the channel until it breaks; returns why.
-async fn serve(worker: &Worker, index: usize, mut socket: Socket) -> String {
+pub(super) async fn serve<S>(
+    worker: &Worker,
+    index: usize,
+    mut socket: WebSocketStream<S>,
+) -> String
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+    let mut unacknowledged = Unacknowledged::default();
     worker.links[index].set_socket(Some(sender));
     let mut heard = Instant::now();
     let mut pings = tokio::time::interval(PING);
@@ -122,14 +202,19 @@ async fn serve(worker: &Worker, index: usize, mut socket: Socket) -> String {
             Happening::Incoming(Some(Err(error))) => return error.to_string(),
             Happening::Incoming(Some(Ok(message))) => {
                 heard = Instant::now();
-                if let Message::Text(text) = &message {
-                    obey(worker, index, text.as_bytes());
+                match &message {
+                    Message::Text(text) => obey(worker, index, text.as_bytes()),
+                    Message::Pong(payload) => unacknowledged.acknowledge(payload),
+                    _ => {}
                 }
                 Ok(())
             }
-            Happening::Event(event) => send(&mut socket, Message::text(event)).await,
+            Happening::Event(Frame { text, taken }) => {
+                let ping = Message::Ping(unacknowledged.note(taken));
+                send(&mut socket, [Message::text(text), ping]).await
+            }
             Happening::PingDue if heard.elapsed() > PING * 3 => return "silence".to_owned(),
-            Happening::PingDue => send(&mut socket, Message::Ping(bytes::Bytes::new())).await,
+            Happening::PingDue => send(&mut socket, [Message::Ping(bytes::Bytes::new())]).await,
         };
         if let Err(reason) = sent {
             return reason;
@@ -137,9 +222,21 @@ async fn serve(worker: &Worker, index: usize, mut socket: Socket) -> String {
     }
 }
 
-/// Sends a frame within its time.
-async fn send(socket: &mut Socket, message: Message) -> Result<(), String> {
-    match tokio::time::timeout(SEND_TIMEOUT, socket.send(message)).await {
+/// Sends frames within their time, in one go.
+async fn send<S, const COUNT: usize>(
+    socket: &mut WebSocketStream<S>,
+    messages: [Message; COUNT],
+) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let sending = async {
+        for message in messages {
+            socket.feed(message).await?;
+        }
+        socket.flush().await
+    };
+    match tokio::time::timeout(SEND_TIMEOUT, sending).await {
         Ok(sent) => sent.map_err(|error| error.to_string()),
         Err(_) => Err("the other side takes nothing".to_owned()),
     }

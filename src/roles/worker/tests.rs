@@ -1,6 +1,8 @@
 //! The worker against an orchestrator of a hundred lines in the same process.
 
+mod channel;
 mod flow;
+mod order;
 mod stub;
 mod trouble;
 

@@ -35,6 +35,19 @@ struct Inner {
     task_added: Notify,
     replies: Mutex<BTreeMap<&'static str, VecDeque<(u16, Value)>>>,
     commands: broadcast::Sender<String>,
+    manners: Mutex<Manners>,
+}
+
+/// What the orchestrator does with an event on the command channel.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(super) enum Manners {
+    /// Takes it.
+    #[default]
+    Good,
+    /// Takes it once a result or three heartbeats have come.
+    Slow,
+    /// Closes the channel instead.
+    Closing,
 }
 
 /// The orchestrator; gone when dropped.
@@ -57,6 +70,7 @@ impl Stub {
             task_added: Notify::new(),
             replies: Mutex::default(),
             commands: broadcast::Sender::new(8),
+            manners: Mutex::default(),
         });
         let app = Router::new()
             .route("/_worker/ws/w-1", get(socket))
@@ -87,6 +101,20 @@ impl Stub {
             .entry(kind)
             .or_default()
             .extend(replies);
+    }
+
+    /// Decides what becomes of the events on the command channel.
+    pub(super) fn behave(&self, manners: Manners) {
+        *self.inner.manners.lock().unwrap() = manners;
+    }
+
+    /// Returns the kinds of all requests that fit, in the order of their arrival.
+    pub(super) fn order(&self, fits: impl Fn(&Seen) -> bool) -> Vec<&'static str> {
+        let log = self.inner.log.lock().unwrap();
+        log.iter()
+            .filter(|seen| fits(seen))
+            .map(|s| s.kind)
+            .collect()
     }
 
     /// Sends a frame to the worker.
@@ -145,6 +173,19 @@ impl Inner {
             body,
         });
         self.count.send_replace(log.len());
+    }
+
+    /// Waits until a result or three more heartbeats have come.
+    async fn dawdle(&self) {
+        let counted = |kind: &str| {
+            let log = self.log.lock().unwrap();
+            log.iter().filter(|seen| seen.kind == kind).count()
+        };
+        let (results, beats) = (counted("result"), counted("beat"));
+        let mut count = self.count.subscribe();
+        while counted("result") == results && counted("beat") < beats + 3 {
+            count.changed().await.unwrap();
+        }
     }
 }
 
@@ -257,6 +298,12 @@ async fn talk(inner: Arc<Inner>, mut socket: WebSocket) {
                 Some(Ok(Message::Text(text))) => {
                     let body: Value = serde_json::from_str(&text).unwrap();
                     check_signature(&body);
+                    let manners = *inner.manners.lock().unwrap();
+                    match manners {
+                        Manners::Good => {}
+                        Manners::Slow => inner.dawdle().await,
+                        Manners::Closing => return,
+                    }
                     inner.record("frame", "", body);
                 }
                 Some(Ok(_)) => {}
