@@ -120,7 +120,7 @@ fn details(job: &Job) -> Object {
     };
     let mut object = Map::new();
     for (name, value) in [
-        ("initial_data", job.initial_data.clone()),
+        ("initial_data", job.initial_data.as_ref().clone()),
         (
             "aggregation_results",
             job.aggregation_results.clone().unwrap_or(Value::Null),

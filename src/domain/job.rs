@@ -1,6 +1,7 @@
 //! The job: one run of a blueprint, and everything the engine needs to take it further.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -205,8 +206,9 @@ pub struct Job {
     /// When it is to be woken, whatever it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<Timestamp>,
-    /// What the client gave.
-    pub initial_data: Value,
+    /// What the client gave. Never changes, so that a store may keep it apart.
+    #[serde(default)]
+    pub initial_data: Arc<Value>,
     /// What the job has gathered.
     #[serde(default)]
     pub state_history: Object,
@@ -251,7 +253,7 @@ pub struct Job {
     /// Default for tasks: the longest time from dispatch to result, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_timeout_ms: Option<u64>,
-    /// What it may do; children inherit it.
+    /// What it may do; children inherit it. Never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Object>,
     /// The client's security context, handed on to tasks.
@@ -263,10 +265,10 @@ pub struct Job {
     /// Files among the data, by top-level key; handed on to tasks whose parameters name the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_metadata: Option<Object>,
-    /// For finding it again: the client's own attributes.
+    /// For finding it again: the client's own attributes. Never change.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// W3C trace context: `traceparent`, `tracestate`, `baggage`.
+    /// W3C trace context: `traceparent`, `tracestate`, `baggage`. Never changes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tracing_context: BTreeMap<String, String>,
     /// When it was created.

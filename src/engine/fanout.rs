@@ -48,12 +48,11 @@ pub(super) fn standing(until: Until, counts: &BranchCounts) -> Standing {
     };
     match until {
         Until::All if failed > 0 => Standing::Unmet,
-        Until::Settled | Until::All => all_ended,
         Until::Any => at_least(1),
         Until::AtLeast(wanted) => at_least(wanted),
         Until::Tolerate(percent) if !is_tolerated(failed, percent, counts.total) => Standing::Unmet,
-        // Also once nothing can go wrong any more: to tolerate failures is not to skip work.
-        Until::Tolerate(_) => all_ended,
+        // Tolerating runs every branch, also once nothing can go wrong any more: it is not skipping.
+        Until::Settled | Until::All | Until::Tolerate(_) => all_ended,
     }
 }
 

@@ -1,5 +1,7 @@
 //! A job's beginning, its end by order, and its second chance.
 
+use std::sync::Arc;
+
 use super::passage::Passage;
 use super::size::json_bytes;
 use super::{Advance, Guard, Ignored, Outcome, Submission, SubmitError, World, codes};
@@ -103,7 +105,7 @@ fn new_job(world: &World<'_>, submission: Submission) -> Job {
         path: Vec::new(),
         waiting: None,
         wake_at: None,
-        initial_data: submission.initial_data,
+        initial_data: Arc::new(submission.initial_data),
         state_history: Object::new(),
         aggregation_results: None,
         result: None,

@@ -75,7 +75,8 @@ pub enum CommitError {
 pub struct Commit {
     /// The stored revision that the step started from; 0 when the job is new.
     pub expected_revision: u64,
-    /// The job as it is to be. Its id, client, blueprint, labels and time of creation never change.
+    /// The job as it is to be. Its id, client, blueprint, labels, initial data, policy, trace context
+    /// and time of creation never change.
     pub job: Job,
     /// What goes with it, in order.
     pub effects: Vec<Effect>,

@@ -14,6 +14,7 @@ mod queries;
 mod random;
 mod records;
 mod sqlite_only;
+mod sqlite_versions;
 mod workers;
 
 use std::sync::Arc;

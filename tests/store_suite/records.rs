@@ -1,5 +1,7 @@
 //! What lies beside the jobs: data stores, history, blueprints.
 
+use std::sync::Arc;
+
 use avtomatika::domain::EventKind;
 use avtomatika::engine::Effect;
 use serde_json::json;
@@ -106,7 +108,7 @@ pub async fn keeps_numbers_exactly(store: Store) {
     }
     numbers.extend([u64::MAX, 9_007_199_254_740_993].map(serde_json::Value::from));
     numbers.push(i64::MIN.into());
-    job.initial_data = serde_json::Value::Array(numbers);
+    job.initial_data = Arc::new(serde_json::Value::Array(numbers));
     store
         .commit(commit(job.clone(), vec![], vec![]))
         .await

@@ -7,8 +7,8 @@ use avtomatika::domain::EventKind;
 use avtomatika::domain::task::Answer;
 use avtomatika::engine::Effect;
 use avtomatika::store::{
-    CommitError, Durability, HistoryStore, JobQuery, JobStore, SqliteSettings, SqliteStore,
-    StoreError, Synchronous, TokenKind, TokenRecord, WorkerStore,
+    CommitError, Durability, HistoryStore, JobStore, SqliteSettings, SqliteStore, StoreError,
+    Synchronous, TokenKind, TokenRecord, WorkerStore,
 };
 use futures::future::join_all;
 use rusqlite::Connection;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::fixtures::*;
 
-fn open(path: &Path) -> SqliteStore {
+pub fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path, &SqliteSettings::default()).expect("opens")
 }
 
@@ -115,69 +115,6 @@ async fn reopening_keeps_keys_and_quotas() {
         store.commit(quota).await,
         Err(CommitError::QuotaExceeded { limit: 1 })
     ));
-}
-
-#[tokio::test]
-async fn a_file_of_version_1_stays_readable() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("jobs.db");
-    let db = Connection::open(&path).expect("opens");
-    db.execute_batch(include_str!("../data/store_v1.sql"))
-        .expect("runs");
-    drop(db);
-    let store = open(&path);
-    let jobs = store
-        .list(JobQuery {
-            limit: 9,
-            ..JobQuery::default()
-        })
-        .await
-        .expect("lists");
-    assert_eq!(jobs.len(), 2);
-    for job in &jobs {
-        let tasks = store.open_tasks(job.id, 9).await.expect("reads");
-        let lines = store.by_job(job.id, None, 9).await.expect("reads");
-        let hooks = store.deliveries(job.id, 9).await.expect("reads");
-        assert_eq!(
-            (tasks.len(), lines.len(), hooks.len()),
-            (2, 1, 1),
-            "{}",
-            job.id
-        );
-        let ended = store.branches(job.id, job.visit).await.expect("reads");
-        assert!(ended.iter().any(|task| task.report.is_some()));
-        let messages = store.take_outbox(at(1_000_000), at(1_000_001), 9).await;
-        messages.expect("reads");
-        let step = commit(
-            next(job),
-            vec![Effect::EndTasks { visit: job.visit }],
-            vec![],
-        );
-        store.commit(step).await.expect("goes on");
-    }
-    assert_eq!(store.list_workers().await.expect("reads").len(), 1);
-    assert!(
-        store
-            .find_access_token("access-1")
-            .await
-            .expect("reads")
-            .is_some()
-    );
-    assert!(
-        store
-            .find_by_key(&"acme".into(), "k1", NOW)
-            .await
-            .expect("reads")
-            .is_some()
-    );
-    assert_eq!(store.data_stores("render").await.expect("reads").len(), 1);
-    assert!(
-        store
-            .blueprint_source("render", "r1")
-            .await
-            .expect("reads")
-            .is_some()
-    );
 }
 
 #[tokio::test]

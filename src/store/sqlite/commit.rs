@@ -1,18 +1,25 @@
 //! The commit in SQLite: revision, guards, effects, in that order, in the writer's transaction.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
+use super::given::{self, Given};
 use super::rows::{self, first, int};
 use super::{outbox, queries, record_event, tasks};
-use crate::base::{TaskId, Timestamp, WorkerId};
+use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Task, Webhook};
 use crate::engine::{Effect, Guard, Signal};
 use crate::store::{Commit, CommitError, Committed, StoreError, rules};
 
 /// A commit with its bodies already written out, which is the caller's time and not the writer's.
 pub(super) struct Prepared {
+    /// Its job lacks what it was given.
     commit: Commit,
+    given: Arc<Given>,
+    /// For a new job.
+    given_body: Option<String>,
     job_body: String,
     /// One for each effect, empty for those that have none.
     bodies: Vec<String>,
@@ -20,15 +27,27 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Writes out the bodies.
-    pub fn new(commit: Commit) -> Result<Self, StoreError> {
+    pub fn new(mut commit: Commit) -> Result<Self, StoreError> {
         rules::assert_well_formed(&commit);
+        let given = Arc::new(Given::take_from(&mut commit.job));
+        let given_body = (commit.expected_revision == 0)
+            .then(|| rows::encode(given.as_ref()))
+            .transpose()?;
         let job_body = rows::encode(&commit.job)?;
         let bodies = commit.effects.iter().map(body).collect::<Result<_, _>>()?;
         Ok(Self {
             commit,
+            given,
+            given_body,
             job_body,
             bodies,
         })
+    }
+
+    /// Returns what a new job was given, with the size of its text.
+    pub fn new_job(&self) -> Option<(JobId, Arc<Given>, usize)> {
+        let body = self.given_body.as_ref()?;
+        Some((self.commit.job.id, Arc::clone(&self.given), body.len()))
     }
 
     /// Stores all of the commit, or returns why it may not be stored, having written nothing.
@@ -119,7 +138,10 @@ impl Prepared {
             keep_until,
             self.job_body,
         ])?;
-        for (name, value) in &job.labels {
+        if let Some(body) = &self.given_body {
+            given::insert(db, job.id, body)?;
+        }
+        for (name, value) in &self.given.labels {
             db.prepare_cached("INSERT INTO labels (name, value, job) VALUES (?1, ?2, ?3)")?
                 .execute(params![name, value, id])?;
         }

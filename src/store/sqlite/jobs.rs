@@ -1,6 +1,7 @@
 //! `JobStore` on SQLite: each method is one read or one write, done elsewhere in this folder.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::params;
@@ -20,7 +21,8 @@ use crate::store::{
 #[async_trait]
 impl JobStore for SqliteStore {
     async fn load(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.read(move |db| queries::load(db, id)).await
+        let given = Arc::clone(&self.given);
+        self.read(move |db| queries::load(db, &given, id)).await
     }
 
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError> {
@@ -39,7 +41,12 @@ impl JobStore for SqliteStore {
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let prepared = Prepared::new(commit)?;
-        self.write(move |db| prepared.apply(db)).await?
+        let new = prepared.new_job();
+        let committed = self.write(move |db| prepared.apply(db)).await?;
+        if let (Ok(_), Some((id, given, bytes))) = (&committed, new) {
+            self.given.remember(id, given, bytes);
+        }
+        committed
     }
 
     async fn lease_task(&self, id: &TaskId, lease: Lease) -> Result<Option<Task>, StoreError> {

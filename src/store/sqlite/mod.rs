@@ -7,6 +7,7 @@
 //! beside them are what is searched and ordered by. The file opens with the `sqlite3` tool.
 
 mod commit;
+mod given;
 mod jobs;
 mod lock;
 mod outbox;
@@ -20,7 +21,7 @@ mod workers;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -91,6 +92,7 @@ pub struct SqliteStore {
     // Dropped in this order: the lock goes last, when nobody writes any more.
     writer: Writer,
     readers: Readers,
+    given: Arc<given::Memory>,
     synchronous: Synchronous,
     path: PathBuf,
     lock: Mutex<Option<FileLock>>,
@@ -110,6 +112,7 @@ impl SqliteStore {
         Ok(Self {
             writer,
             readers,
+            given: Arc::default(),
             synchronous: settings.synchronous,
             path: path.to_owned(),
             lock: Mutex::new(Some(lock)),

@@ -1,11 +1,12 @@
 //! Forgetting in small steps, so that a job with a long history does not keep the writer from
 //! everybody else.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, params};
 
-use super::{SqliteStore, rows};
+use super::{SqliteStore, given, queries, rows};
 use crate::base::{JobId, Timestamp};
-use crate::domain::Job;
 use crate::store::{StoreError, rules};
 
 /// Rows that one transaction deletes at most, for each table.
@@ -36,6 +37,7 @@ impl SqliteStore {
                 match self.write(move |db| forget_some(db, id, now)).await? {
                     Step::More => {}
                     Step::Gone => {
+                        self.given.forget(id);
                         gone.push(id);
                         break;
                     }
@@ -64,13 +66,8 @@ fn forgettable(db: &Connection, now: Timestamp, limit: u32) -> Result<Vec<JobId>
 /// interrupts is found again.
 fn forget_some(db: &Connection, id: JobId, now: Timestamp) -> Result<Step, StoreError> {
     let key = id.0.as_bytes();
-    let job: Job = {
-        let mut statement = db.prepare_cached("SELECT body FROM jobs WHERE id = ?1")?;
-        let mut found = statement.query([key])?;
-        match found.next()? {
-            Some(row) => rows::decode(row, 0, "job")?,
-            None => return Ok(Step::Kept),
-        }
+    let Some(job) = queries::load_bare(db, id)? else {
+        return Ok(Step::Kept);
     };
     if !rules::is_forgettable(&job, now) {
         return Ok(Step::Kept);
@@ -88,10 +85,12 @@ fn forget_some(db: &Connection, id: JobId, now: Timestamp) -> Result<Step, Store
             return Ok(Step::More);
         }
     }
-    for (name, value) in &job.labels {
+    let labels = given::complete(db, job)?.map_or_else(BTreeMap::new, |job| job.labels);
+    for (name, value) in &labels {
         db.prepare_cached("DELETE FROM labels WHERE name = ?1 AND value = ?2 AND job = ?3")?
             .execute(params![name, value, key])?;
     }
+    given::delete(db, id)?;
     db.prepare_cached("DELETE FROM jobs WHERE id = ?1")?
         .execute([key])?;
     Ok(Step::Gone)

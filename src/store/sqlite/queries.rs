@@ -5,18 +5,30 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::rows;
+use super::{given, rows};
 use crate::base::{ClientId, JobId, Timestamp};
 use crate::domain::{Job, JobStatus, Task};
 use crate::engine::DataStores;
 use crate::store::{Due, JobQuery, KnownKey, StoreError};
 
-/// Returns the job.
-pub(super) fn load(db: &Connection, id: JobId) -> Result<Option<Job>, StoreError> {
+/// Returns the job, but for what it was given.
+pub(super) fn load_bare(db: &Connection, id: JobId) -> Result<Option<Job>, StoreError> {
     let mut statement = db.prepare_cached("SELECT body FROM jobs WHERE id = ?1")?;
     let mut found = statement.query([id.0.as_bytes()])?;
     match found.next()? {
         Some(row) => rows::decode(row, 0, &format!("job {id}")).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Returns the job.
+pub(super) fn load(
+    db: &Connection,
+    given: &given::Memory,
+    id: JobId,
+) -> Result<Option<Job>, StoreError> {
+    match load_bare(db, id)? {
+        Some(job) => given.complete(db, job),
         None => Ok(None),
     }
 }
@@ -80,7 +92,7 @@ pub(super) fn list(db: &Connection, query: &JobQuery) -> Result<Vec<Job>, StoreE
     let mut found = statement.query(params_from_iter(values))?;
     let mut jobs = Vec::new();
     while let Some(row) = found.next()? {
-        jobs.push(rows::decode(row, 0, "job")?);
+        jobs.extend(given::complete(db, rows::decode(row, 0, "job")?)?);
     }
     Ok(jobs)
 }

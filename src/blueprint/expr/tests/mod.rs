@@ -15,11 +15,11 @@ use crate::domain::{Job, JobStatus, Object};
 fn job() -> Job {
     let object = |value: Value| value.as_object().cloned().expect("an object");
     Job {
-        initial_data: json!({
+        initial_data: std::sync::Arc::new(json!({
             "path": "/s3/in.mp4", "quality": "low", "size": 10, "price": 1.5, "yes": true,
             "no": false, "nothing": null, "tags": ["a", "b"], "deep": {"er": {"x": [10, 20, 30]}},
             "user_id": "user-123", "huge": u64::MAX, "text_size": "9",
-        }),
+        })),
         state_history: object(json!({"video_id": "vid_1", "a.b": 1})),
         aggregation_results: Some(json!({
             "one": {"status": "success", "data": {"analysis": {"codec": "aac"}}},

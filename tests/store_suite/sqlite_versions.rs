@@ -1,0 +1,163 @@
+//! Files of earlier versions, and how the present one lays out a job.
+
+use std::sync::Arc;
+
+use avtomatika::domain::{Job, JobStatus};
+use avtomatika::engine::Effect;
+use avtomatika::store::{HistoryStore, JobQuery, JobStore, StoreError, WorkerStore};
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::fixtures::*;
+use crate::sqlite_only::open;
+
+#[tokio::test]
+async fn a_file_of_version_1_stays_readable() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let db = Connection::open(&path).expect("opens");
+    db.execute_batch(include_str!("../data/store_v1.sql"))
+        .expect("runs");
+    drop(db);
+    let store = open(&path);
+    let jobs = store
+        .list(JobQuery {
+            limit: 9,
+            ..JobQuery::default()
+        })
+        .await
+        .expect("lists");
+    let expected = |n: u16| Job {
+        labels: [("team".to_owned(), "blue".to_owned())].into(),
+        wake_at: Some(at(5000)),
+        ..job(n)
+    };
+    assert_eq!(jobs, [expected(2), expected(1)]);
+    for job in &jobs {
+        let tasks = store.open_tasks(job.id, 9).await.expect("reads");
+        let lines = store.by_job(job.id, None, 9).await.expect("reads");
+        let hooks = store.deliveries(job.id, 9).await.expect("reads");
+        assert_eq!(
+            (tasks.len(), lines.len(), hooks.len()),
+            (2, 1, 1),
+            "{}",
+            job.id
+        );
+        let ended = store.branches(job.id, job.visit).await.expect("reads");
+        assert!(ended.iter().any(|task| task.report.is_some()));
+        let messages = store.take_outbox(at(1_000_000), at(1_000_001), 9).await;
+        messages.expect("reads");
+        let step = commit(
+            next(job),
+            vec![Effect::EndTasks { visit: job.visit }],
+            vec![],
+        );
+        store.commit(step).await.expect("goes on");
+    }
+    assert_eq!(store.list_workers().await.expect("reads").len(), 1);
+    assert!(
+        store
+            .find_access_token("access-1")
+            .await
+            .expect("reads")
+            .is_some()
+    );
+    assert!(
+        store
+            .find_by_key(&"acme".into(), "k1", NOW)
+            .await
+            .expect("reads")
+            .is_some()
+    );
+    assert_eq!(store.data_stores("render").await.expect("reads").len(), 1);
+    assert!(
+        store
+            .blueprint_source("render", "r1")
+            .await
+            .expect("reads")
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn a_job_of_version_1_keeps_what_it_was_given_exactly() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let db = Connection::open(&path).expect("opens");
+    db.execute_batch(include_str!("../data/store_v1.sql"))
+        .expect("runs");
+    let mut whole = job(1);
+    let numbers = [f64::MAX, 5e-324, -0.0, 0.1 + 0.2, 1e21].map(serde_json::Value::from);
+    let integers = [u64::MAX, 9_007_199_254_740_993].map(serde_json::Value::from);
+    whole.initial_data = Arc::new(json!([numbers, integers, "\u{1}\"\\ ü\u{2028}", {"": null}]));
+    whole.policy = json!({"allowed_skills": ["a"], "z": 1, "b": 2})
+        .as_object()
+        .cloned();
+    whole.tracing_context = [("traceparent".to_owned(), "00-1".to_owned())].into();
+    let body = serde_json::to_string(&whole).expect("a job is JSON");
+    let set = |n: u16, body: &str| {
+        let key = job_id(n).0;
+        db.execute(
+            "UPDATE jobs SET body = ?2 WHERE id = ?1",
+            (key.as_bytes(), body),
+        )
+        .expect("writes")
+    };
+    assert_eq!((set(1, &body), set(2, "{\"id\": 7")), (1, 1));
+    drop(db);
+
+    let store = open(&path);
+    assert_eq!(store.load(job_id(1)).await.expect("loads"), Some(whole));
+    let damaged = store.load(job_id(2)).await;
+    assert!(
+        matches!(damaged, Err(StoreError::Corrupt(_))),
+        "{damaged:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_commit_writes_the_same_however_large_the_initial_data() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let store = open(&path);
+    let mut large = job(1);
+    large.initial_data = Arc::new(json!("x".repeat(1 << 20)));
+    for job in [&large, &job(2)] {
+        store
+            .commit(commit(job.clone(), vec![], vec![]))
+            .await
+            .expect("commits");
+        let step = commit(next(job), vec![], vec![]);
+        store.commit(step).await.expect("commits");
+    }
+    let db = Connection::open(&path).expect("opens");
+    let written = |n: u16| -> i64 {
+        let sql = "SELECT length(body) FROM jobs WHERE id = ?1";
+        db.query_row(sql, [job_id(n).0.as_bytes()], |row| row.get(0))
+            .expect("reads")
+    };
+    assert_eq!(written(1), written(2));
+    drop(db);
+    assert_eq!(
+        store.load(large.id).await.expect("loads"),
+        Some(next(&large))
+    );
+    store.close().await;
+    let store = open(&path);
+    for _ in 0..2 {
+        let loaded = store.load(large.id).await.expect("loads");
+        assert_eq!(loaded, Some(next(&large)), "from the file, then remembered");
+    }
+    let over = ended(&next(&large), JobStatus::Finished, at(1));
+    store
+        .commit(commit(over, vec![], vec![]))
+        .await
+        .expect("commits");
+    assert_eq!(store.purge(at(2), 9).await.expect("purges"), [large.id]);
+    assert_eq!(store.load(large.id).await.expect("loads"), None);
+    let db = Connection::open(&path).expect("opens");
+    let left: i64 = db
+        .query_row("SELECT count(*) FROM given", [], |row| row.get(0))
+        .expect("reads");
+    assert_eq!(left, 1, "what it was given goes with the job");
+}
