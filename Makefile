@@ -4,11 +4,15 @@ CARGO ?= cargo
 # Optimised like a release but quick to build.
 FAST := --profile fast --locked
 
-.PHONY: help showcase test lint fmt docs bench sim tools
+# Anything but `on` leaves out the tests with the original's programs, which come from PyPI.
+INTEROP ?= on
+SKIP := $(if $(filter on,$(INTEROP)),,-- --skip python_)
+
+.PHONY: help showcase test lint fmt docs bench sim tools python
 
 help:
 	@echo 'make showcase   build, run every demonstration scenario, print expected and actual'
-	@echo 'make test       format check, clippy, all tests'
+	@echo 'make test       format check, clippy, all tests; INTEROP=off needs no Python'
 	@echo 'make lint       format check and clippy only'
 	@echo 'make fmt        format the sources'
 	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes), build the API documentation'
@@ -18,11 +22,11 @@ help:
 showcase: tools
 	$(CARGO) run $(FAST) -- showcase
 
-test: tools lint
+test: tools python lint
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  $(CARGO) nextest run --locked; \
+	  $(CARGO) nextest run --locked $(SKIP); \
 	else \
-	  $(CARGO) test --locked; \
+	  $(CARGO) test --locked $(SKIP); \
 	fi
 
 lint: tools
@@ -55,3 +59,7 @@ tools:
 	  elif command -v sudo >/dev/null; then apt='sudo apt-get'; \
 	  else echo 'make: cc is missing, and it takes root to install it: apt-get install gcc libc6-dev' >&2; exit 1; fi; \
 	  $$apt update -q && $$apt install -qy gcc libc6-dev; }
+
+# The original's worker and orchestrator, each in an environment of its own below .venv.
+python:
+	@if [ '$(INTEROP)' = on ]; then tests/interop/environments.sh; fi

@@ -1,0 +1,18 @@
+//! The original's programs from PyPI with ours: its worker on our orchestrator, our worker, client
+//! and scheduler on its orchestrator, and a client in its style on both.
+//!
+//! The environments are made by `make test`, or by `tests/interop/environments.sh`. Where they are
+//! missing the tests fail; they are never skipped silently. Their names begin with `python_`, so
+//! that they can be left out by name.
+
+#[expect(dead_code, reason = "shared with the tests of whole processes")]
+#[path = "../whole/process.rs"]
+mod process;
+#[expect(dead_code, reason = "shared with the tests of whole processes")]
+#[path = "../whole/site.rs"]
+mod site;
+
+mod python;
+mod python_worker;
+mod relay;
+mod stage;
