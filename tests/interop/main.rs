@@ -13,6 +13,7 @@ mod process;
 mod site;
 
 mod python;
+mod python_showcase;
 mod python_worker;
 mod relay;
 mod stage;

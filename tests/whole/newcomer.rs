@@ -77,3 +77,14 @@ fn assert_empty(folder: &std::path::Path) {
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// A user's own worker that does not come up is named, and nothing goes on without it.
+#[tokio::test]
+async fn the_showcase_names_a_worker_that_leaves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let arguments = ["showcase", "--worker", "cpu=exit 3"];
+    let ended = run(command(folder.path(), &arguments)).await.with(8);
+    let message = "worker `cpu-worker-01` ended before it registered: exit status: 3";
+    assert!(ended.stderr.contains(message), "{ended:?}");
+    assert_empty(folder.path());
+}

@@ -1,6 +1,7 @@
 //! `showcase`: plays every demonstration scenario on a stack of its own and compares what happens
 //! with what should.
 
+mod cast;
 mod play;
 mod scenarios;
 mod stage;
@@ -23,7 +24,13 @@ const SCENARIO_MAX: Duration = Duration::from_mins(1);
 #[command(after_help = "Examples:
   avtomatika showcase                              all scenarios, a table at the end
   avtomatika showcase --only cancel --only approval
-  avtomatika showcase --keep                       leave it running afterwards")]
+  avtomatika showcase --keep                       leave it running afterwards
+  avtomatika showcase --worker gpu='python3 worker.py' --worker cpu='python3 worker.py'
+
+A command of --worker plays the workers of a profile: gpu (transcode_video, analyze_file), cpu
+(analyze_file) or flaky (analyze_file, failing at half of them). The shell runs it with
+ORCHESTRATOR_URL, WORKER_ID and WORKER_TOKEN, as the original's worker has them, with
+WORKER_PROFILE, and with WORKER_SPEED, by which it should divide the time that its work takes.")]
 pub struct Args {
     /// Leave everything running afterwards
     #[arg(long)]
@@ -34,6 +41,9 @@ pub struct Args {
     /// Divide the time that simulated work takes
     #[arg(long, value_name = "FACTOR", default_value_t = 4.0)]
     pub speed: f64,
+    /// Let a command of your own be the workers of a profile; may be repeated, once for each
+    #[arg(long = "worker", value_name = "PROFILE=COMMAND", value_parser = cast::parse)]
+    pub workers: Vec<cast::Guest>,
 }
 
 /// How one scenario went.
@@ -54,9 +64,7 @@ impl Played {
 /// Runs the role.
 pub async fn run(args: Args, context: &Context) -> RoleResult {
     let folder = DataFolder::new(None)?;
-    let stage = Stage::build(context, folder.path(), args.speed)
-        .await
-        .map_err(|error| Failure::internal(format!("the stage cannot be built: {error:#}")))?;
+    let stage = Stage::build(context, folder.path(), args.speed, args.workers).await?;
     let mut played = Vec::new();
     for (name, scenario) in scenarios::ALL {
         let wanted = args.only.is_empty() || args.only.iter().any(|text| name.contains(text));

@@ -1,14 +1,12 @@
 //! The scenarios: each plays one pattern and says what should come of it.
 
-use std::process::Stdio;
 use std::sync::PoisonError;
 
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::play::{Played, Seen, count, outcome, worker_in};
-use super::stage::{DOOMED, LEASE_SECONDS, Stage};
-use crate::base::WorkerId;
+use super::stage::{DOOMED, FLAKY, LEASE_SECONDS, Stage};
 use crate::domain::JobStatus;
 use crate::domain::client::SYSTEM_CLIENT;
 use crate::roles::exit::Failure;
@@ -40,8 +38,6 @@ pub(super) const ALL: [(&str, Scenario); 15] = [
 
 /// Jobs that may be needed until the choice has moved.
 const VALUED_JOBS_MAX: u32 = 40;
-/// The unreliable worker.
-const FLAKY: &str = "cpu-worker-02";
 /// Jobs that are started so that the doomed worker gets one of them.
 const KILL_JOBS: usize = 6;
 
@@ -105,8 +101,7 @@ async fn round_robin(stage: &Stage) -> Played {
 
 /// Plays jobs until the cheap but unreliable worker's reputation has cost it the work.
 async fn best_value(stage: &Stage) -> Played {
-    let flaky = stage.flaky();
-    wait_for_worker(stage, FLAKY).await?;
+    let flaky = stage.flaky().await?;
     let mut chosen = Vec::new();
     for _ in 0..VALUED_JOBS_MAX {
         let id = stage.start(json!({ "use_reputation": true })).await?;
@@ -140,19 +135,6 @@ fn reputations(stage: &Stage) -> String {
         .map(|worker| format!("{} {:.3}", worker.id, worker.reputation))
         .collect();
     list.join(", ")
-}
-
-/// Waits until a worker has registered, by the only sign that matters: that it is listed.
-async fn wait_for_worker(stage: &Stage, id: &str) -> Result<(), Failure> {
-    let id = WorkerId::new(id);
-    let runtime = stage.stack.orchestrator.runtime();
-    for _ in 0..200 {
-        if runtime.worker(&id).is_some() {
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    Err(Failure::internal(format!("worker {id} did not register")))
 }
 
 async fn cheapest(stage: &Stage) -> Played {
@@ -264,38 +246,13 @@ async fn cancel(stage: &Stage) -> Played {
 
 /// Starts a worker of its own process, gives it work and kills it without a word.
 async fn worker_killed(stage: &Stage) -> Played {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::internal(format!("this program cannot be found: {error}")))?;
-    let mut doomed = tokio::process::Command::new(program)
-        .args([
-            "worker",
-            "--profile",
-            "gpu",
-            "--id",
-            DOOMED,
-            "--speed",
-            "0.2",
-        ])
-        .args(["--orchestrator", &stage.url()])
-        .env_clear()
-        .env("WORKER_TOKEN", &stage.doomed_token)
-        .env("HEARTBEAT_INTERVAL", "1")
-        .env("IDLE_POLL_DELAY", "0.01")
-        .env("LOG_LEVEL", "ERROR")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| Failure::internal(format!("the worker cannot be started: {error}")))?;
-    wait_for_worker(stage, DOOMED).await?;
+    let doomed = stage.doomed().await?;
     let mut jobs = Vec::new();
     for _ in 0..KILL_JOBS {
         jobs.push(stage.start(input(json!({ "quality": "low" }))).await?);
     }
     let victim = held_by_doomed(stage, &jobs).await?;
-    doomed
-        .kill()
-        .await
-        .map_err(|error| Failure::internal(format!("the worker cannot be killed: {error}")))?;
+    doomed.kill().await;
     let ended = stage.end_of(&victim).await?;
     let history = stage.history(&victim).await?;
     let finisher = history
