@@ -70,6 +70,7 @@ async fn round(store: &dyn JobStore, n: u32) {
 
     let worker = avtomatika::base::WorkerId::new("cpu-worker-01");
     let lease = Lease {
+        id: uuid::Uuid::nil(),
         worker: worker.clone(),
         since: NOW,
         until: NOW.after_ms(60_000),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::Object;
 use super::worker::Requirements;
@@ -136,6 +137,10 @@ pub enum TaskStatus {
 /// A worker's claim on a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
+    /// Names this lease and no other: a worker may be given the same task twice. Nil in records of
+    /// earlier releases.
+    #[serde(default)]
+    pub id: Uuid,
     /// Who holds it; only a result from this worker counts.
     pub worker: WorkerId,
     /// When it was given.

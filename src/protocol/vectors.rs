@@ -167,6 +167,7 @@ fn task_messages_are_signed_as_the_original_signs() {
     let file = json!({"f": {"uri": "s3://b/k", "size": 0, "etag": null, "extra": 1}});
     spec.params_metadata = file.as_object().cloned();
     task.lease = Some(Lease {
+        id: uuid::Uuid::nil(),
         worker: WorkerId::new("w"),
         since: now,
         until: now,

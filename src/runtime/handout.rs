@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::Inner;
-use crate::base::WorkerId;
 use crate::domain::Task;
 
 /// A task on its way to a poll. Goes back to the queue when the poll is gone before it is taken.
@@ -29,7 +30,7 @@ impl Drop for Ticket {
 /// A leased task on its way out. Unless it is `delivered`, dropping it gives the lease back.
 pub struct Handout {
     pub(super) task: Task,
-    pub(super) worker: WorkerId,
+    pub(super) lease: Uuid,
     pub(super) inner: Option<Arc<Inner>>,
 }
 
@@ -51,11 +52,11 @@ impl Drop for Handout {
         let Some(inner) = self.inner.take() else {
             return;
         };
-        let (id, worker) = (self.task.id.clone(), self.worker.clone());
+        let (id, lease) = (self.task.id.clone(), self.lease);
         inner.matchmaker.remove(&id);
         let tasks = inner.tasks.clone();
         tasks.spawn(async move {
-            match inner.ports.jobs.release_task(&id, &worker).await {
+            match inner.ports.jobs.release_task(&id, lease).await {
                 Ok(Some(task)) => inner.offer(task),
                 Ok(None) => {}
                 // The lease ends by itself.

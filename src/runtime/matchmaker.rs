@@ -283,6 +283,7 @@ impl Inner {
         let task = &ticket.task.as_ref().expect("not taken yet");
         let deadline = now.after_ms(task.spec.execution_timeout_ms);
         let lease = Lease {
+            id: self.ports.entropy.uuid(),
             worker: worker.clone(),
             since: now,
             until: now.after_ms(self.settings.lease_ms),
@@ -294,7 +295,7 @@ impl Inner {
         // From here on a caller that goes away gives the lease back instead of the ticket.
         let mut handout = Handout {
             task: ticket.task.as_ref().expect("not taken yet").clone(),
-            worker: worker.clone(),
+            lease: lease.id,
             inner: Some(Arc::clone(self)),
         };
         let leased = self.ports.jobs.lease_task(&id, lease).await;

@@ -258,13 +258,9 @@ pub trait JobStore: Send + Sync + 'static {
         until: Timestamp,
     ) -> Result<Vec<TaskId>, StoreError>;
 
-    /// Takes the task back from the worker, who never got it: queued again, as it was. Nothing when
-    /// the worker does not hold it.
-    async fn release_task(
-        &self,
-        id: &TaskId,
-        worker: &WorkerId,
-    ) -> Result<Option<Task>, StoreError>;
+    /// Ends that lease, whose worker never got the task: queued again, as it was. Nothing when the
+    /// task is not leased by it, though the same worker may have it by another.
+    async fn release_task(&self, id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError>;
 
     /// Returns queued tasks in id order after `after`, at most `limit`: for filling an index.
     async fn queued_tasks(

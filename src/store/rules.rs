@@ -90,9 +90,10 @@ pub fn lease_task(task: &mut Task, lease: Lease) -> bool {
     true
 }
 
-/// Takes a task back from the worker; false when the worker does not hold it.
-pub fn release_task(task: &mut Task, worker: &WorkerId) -> bool {
-    if !is_held_by(task, worker) {
+/// Takes a task back from whoever has it by that lease; false when nobody has.
+pub fn release_task(task: &mut Task, lease: Uuid) -> bool {
+    let is_it = |held: &Lease| held.id == lease;
+    if task.status != TaskStatus::Leased || !task.lease.as_ref().is_some_and(is_it) {
         return false;
     }
     task.status = TaskStatus::Queued;

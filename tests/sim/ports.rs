@@ -122,16 +122,12 @@ impl JobStore for Ports {
         })
     }
 
-    async fn release_task(
-        &self,
-        id: &TaskId,
-        worker: &WorkerId,
-    ) -> Result<Option<Task>, StoreError> {
-        let (id, worker) = (id.clone(), worker.clone());
+    async fn release_task(&self, id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError> {
+        let id = id.clone();
         through!(self, "release", |world, gate| {
-            let released = world.store.release_task(&id, &worker).await?;
+            let released = world.store.release_task(&id, lease).await?;
             if released.is_some() {
-                gate.see(Seen::Released { task: id, worker });
+                gate.see(Seen::Released { task: id, lease });
             }
             Ok(released)
         })

@@ -24,7 +24,7 @@ pub enum Seen {
         until: Timestamp,
     },
     /// The store took a task back.
-    Released { task: TaskId, worker: WorkerId },
+    Released { task: TaskId, lease: Uuid },
     /// The history took lines that belong to no step.
     Recorded { events: Vec<Event> },
     /// An outbox row is done with, or will be tried again.
@@ -100,8 +100,8 @@ impl Seen {
                 let tasks: Vec<String> = tasks.iter().map(short).collect();
                 format!("extend {worker}: {}", tasks.join(" "))
             }
-            Self::Released { task, worker } => {
-                format!("give back task {} of {worker}", short(task))
+            Self::Released { task, lease } => {
+                format!("give back task {} of lease {}", short(task), short(lease))
             }
             Self::Recorded { events } => {
                 let kinds: Vec<_> = events.iter().map(|event| &event.kind).collect();

@@ -48,6 +48,10 @@ impl World {
         format!("w{}", self.below(3))
     }
 
+    pub fn lease_number(&mut self) -> Uuid {
+        Uuid::from_u128(self.below(2).into())
+    }
+
     pub fn task(&mut self, job: &Job) -> Task {
         let branch = if self.chance(30) {
             None

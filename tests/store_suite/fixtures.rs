@@ -120,6 +120,7 @@ pub fn put(task: &Task) -> Effect {
 /// Returns a lease until the time after [`NOW`].
 pub fn lease(worker: &str, until_ms: i64) -> Lease {
     Lease {
+        id: Uuid::nil(),
         worker: worker.into(),
         since: NOW,
         until: at(until_ms),

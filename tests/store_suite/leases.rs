@@ -1,11 +1,12 @@
 //! Who holds which task until when, and what is due.
 
-use avtomatika::base::{TaskId, WorkerId};
+use avtomatika::base::TaskId;
 use avtomatika::domain::task::Answer;
-use avtomatika::domain::{Job, Task, TaskStatus};
+use avtomatika::domain::{Job, Lease, Task, TaskStatus};
 use avtomatika::engine::{Effect, Guard};
 use avtomatika::store::{CommitError, Due};
 use futures::future::join_all;
+use uuid::Uuid;
 
 use crate::Store;
 use crate::fixtures::*;
@@ -135,34 +136,29 @@ pub async fn extends_what_the_worker_holds(store: Store) {
 
 pub async fn takes_an_undelivered_task_back(store: Store) {
     let (_, task) = queue(&store, 1).await;
-    let worker: WorkerId = "w1".into();
-    assert_eq!(
+    let numbered = |number: u128| Lease {
+        id: Uuid::from_u128(number),
+        ..lease("w1", 100)
+    };
+    let give_back = |number: u128| store.release_task(&task.id, Uuid::from_u128(number));
+    assert_eq!(give_back(1).await.expect("answers"), None, "it is queued");
+    for number in [1, 2] {
         store
-            .release_task(&task.id, &worker)
+            .lease_task(&task.id, numbered(number))
             .await
-            .expect("answers"),
-        None
-    );
-    store
-        .lease_task(&task.id, lease("w1", 100))
-        .await
-        .expect("leases")
-        .expect("is queued");
-    assert_eq!(
-        store
-            .release_task(&task.id, &"w2".into())
-            .await
-            .expect("answers"),
-        None
-    );
-    let back = store
-        .release_task(&task.id, &worker)
-        .await
-        .expect("releases");
-    assert_eq!(back.as_ref(), Some(&task), "as it was");
-    let queued = store.queued_tasks(None, 9).await.expect("reads");
-    assert_eq!(queued, std::slice::from_ref(&task));
-    assert_eq!(store.leased_tasks(&worker).await.expect("reads"), []);
+            .expect("leases")
+            .expect("is queued");
+        let other = give_back(3 - number).await.expect("answers");
+        assert_eq!(other, None, "the same worker's, but another lease");
+        let leased = store.leased_tasks(&"w1".into()).await.expect("reads");
+        assert_eq!(leased.len(), 1);
+        let back = give_back(number).await.expect("releases");
+        assert_eq!(back.as_ref(), Some(&task), "as it was");
+        assert_eq!(give_back(number).await.expect("answers"), None, "once");
+        let queued = store.queued_tasks(None, 9).await.expect("reads");
+        assert_eq!(queued, std::slice::from_ref(&task));
+        assert_eq!(store.leased_tasks(&"w1".into()).await.expect("reads"), []);
+    }
     assert!(
         store
             .lease_task(&task.id, lease("w2", 100))

@@ -94,6 +94,7 @@ impl World {
         match kind {
             10..=12 => {
                 let mut given = lease(&worker, 0);
+                given.id = self.lease_number();
                 given.until = until;
                 given.deadline = self.soon();
                 format!("{:?}", store.lease_task(&id, given).await)
@@ -108,10 +109,10 @@ impl World {
                         .await
                 )
             }
-            14 => format!(
-                "{:?}",
-                store.release_task(&id, &worker.as_str().into()).await
-            ),
+            14 => {
+                let lease = self.lease_number();
+                format!("{:?}", store.release_task(&id, lease).await)
+            }
             15 => format!("{:?}", store.due(self.now, limit).await),
             16 => format!(
                 "{:?} {:?}",

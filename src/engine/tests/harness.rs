@@ -231,6 +231,7 @@ impl Bench {
         };
         task.status = TaskStatus::Leased;
         task.lease = Some(Lease {
+            id: uuid::Uuid::nil(),
             worker: worker.into(),
             since: now,
             until: now.after_ms(30_000),

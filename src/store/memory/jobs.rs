@@ -137,14 +137,10 @@ impl JobStore for MemoryStore {
         Ok(held)
     }
 
-    async fn release_task(
-        &self,
-        id: &TaskId,
-        worker: &WorkerId,
-    ) -> Result<Option<Task>, StoreError> {
+    async fn release_task(&self, id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError> {
         let mut state = self.state()?;
         let released = state.tasks.change(id, |task| {
-            rules::release_task(task, worker).then(|| task.clone())
+            rules::release_task(task, lease).then(|| task.clone())
         });
         Ok(released.flatten())
     }

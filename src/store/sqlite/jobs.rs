@@ -65,13 +65,9 @@ impl JobStore for SqliteStore {
             .await
     }
 
-    async fn release_task(
-        &self,
-        id: &TaskId,
-        worker: &WorkerId,
-    ) -> Result<Option<Task>, StoreError> {
-        let (id, worker) = (id.clone(), worker.clone());
-        self.write(move |db| tasks::change(db, &id, |task| rules::release_task(task, &worker)))
+    async fn release_task(&self, id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError> {
+        let id = id.clone();
+        self.write(move |db| tasks::change(db, &id, |task| rules::release_task(task, lease)))
             .await
     }
 

@@ -91,7 +91,7 @@ impl Auditor {
                 tasks,
                 until,
             } => self.extended(worker, tasks, *until),
-            Seen::Released { task, worker } => self.released(task, worker),
+            Seen::Released { task, lease } => self.released(task, *lease),
             Seen::Recorded { events } => self.recorded(events),
             Seen::Settled { id, delivery } => self.settled(*id, delivery),
             Seen::Accepted { request, job } => self.accepted(request, *job),

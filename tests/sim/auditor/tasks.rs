@@ -5,6 +5,7 @@ use avtomatika::domain::task::status::SUCCESS;
 use avtomatika::domain::{Job, Lease, Task, TaskReport, TaskStatus};
 use avtomatika::engine::{Answer, Effect};
 use avtomatika::store::Commit;
+use uuid::Uuid;
 
 use super::{Auditor, Verdict, broken};
 use crate::seen::short;
@@ -35,6 +36,8 @@ pub struct TaskBook {
     pub standing: Standing,
     /// Whether the branch's end was a success; none while it has not ended for good.
     pub counted: Option<bool>,
+    /// Its last lease.
+    lease: Option<Uuid>,
     deadlines: Vec<Timestamp>,
 }
 
@@ -49,6 +52,7 @@ impl TaskBook {
                 _ => Standing::Queued,
             },
             counted: None,
+            lease: None,
             deadlines: task.result_deadline.into_iter().collect(),
         }
     }
@@ -180,6 +184,7 @@ impl Auditor {
         match self.tasks.get_mut(id) {
             Some(task) if task.standing == Standing::Queued => {
                 task.standing = Standing::Leased(lease.worker.clone(), lease.until);
+                task.lease = Some(lease.id);
                 task.deadlines.push(lease.deadline);
                 Ok(())
             }
@@ -212,9 +217,10 @@ impl Auditor {
         Ok(())
     }
 
-    pub(super) fn released(&mut self, id: &TaskId, worker: &WorkerId) -> Verdict {
+    pub(super) fn released(&mut self, id: &TaskId, lease: Uuid) -> Verdict {
         match self.tasks.get_mut(id) {
-            Some(task) if matches!(&task.standing, Standing::Leased(holder, _) if holder == worker) =>
+            Some(task)
+                if matches!(task.standing, Standing::Leased(..)) && task.lease == Some(lease) =>
             {
                 task.standing = Standing::Queued;
                 task.deadlines.pop();
@@ -222,7 +228,10 @@ impl Auditor {
             }
             _ => broken(
                 "I4",
-                format!("{worker} gave back task {}, not its own", short(id)),
+                format!(
+                    "task {} was given back by a lease that it has not",
+                    short(id)
+                ),
             ),
         }
     }
