@@ -9,6 +9,7 @@ use super::profile::Profile;
 #[command(after_help = "Examples:
   avtomatika worker --profile gpu --id gpu-worker-01 --token super-secret-gpu-worker-token
   avtomatika worker --skill resize='python3 resize.py' --orchestrator http://localhost:8080
+  avtomatika worker --skill resize=./resize --skill-schema resize=resize.schema.json
   ORCHESTRATOR_URL=http://orchestrator:8080 avtomatika worker --profile cpu --speed 10
 
 A command skill gets the parameters as JSON on standard input and writes its result as JSON to
@@ -21,6 +22,9 @@ pub struct WorkerArgs {
     /// Run an executable as a skill; may be repeated
     #[arg(long = "skill", value_name = "NAME=COMMAND")]
     pub skills: Vec<String>,
+    /// Refuse parameters of a command skill that break the JSON Schema in a file; may be repeated
+    #[arg(long = "skill-schema", value_name = "NAME=FILE")]
+    pub skill_schemas: Vec<String>,
     /// This worker's id [env: WORKER_ID] [default: worker-UUID]
     #[arg(long)]
     pub id: Option<String>,

@@ -2,6 +2,7 @@
 //! Source: configuration §5.
 
 mod read;
+mod skills;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -155,7 +155,13 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> En
             events: Arc::clone(events),
         }),
     };
-    let params = task.params.clone();
+    let params = match worker
+        .contracts
+        .checked_params(&task.skill, task.params.clone())
+    {
+        Ok(params) => params,
+        Err(refusal) => return End::other(*refusal),
+    };
     let time_left = task
         .deadline
         .map(|deadline| time_left(worker.config.clock.now(), deadline, task.timestamp));
@@ -165,7 +171,7 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> En
     running.spawn(run_skill(skill, context, params));
     let end = tokio::select! {
         joined = running.join_next() => {
-            let outcome = ended(joined);
+            let outcome = worker.contracts.checked_outcome(&task.skill, ended(joined));
             // A skill may have heard of its cancellation first.
             if cancel.is_cancelled() { End::other(outcome) } else { End::own(outcome) }
         }

@@ -7,6 +7,7 @@
 mod args;
 mod board;
 mod config;
+mod contract;
 mod events;
 mod execute;
 mod health;
@@ -36,6 +37,7 @@ pub use skill::{Outcome, Registry, Skill, TaskContext};
 use super::context::Context;
 use super::exit::{Exit, Failure, RoleResult};
 use board::Board;
+use contract::Contracts;
 use link::Link;
 
 /// How long unfinished tasks may take to say so once the wait for them has ended.
@@ -46,19 +48,24 @@ struct Worker {
     config: WorkerConfig,
     links: Vec<Link>,
     board: Board,
+    contracts: Contracts,
     /// Ends the skills that are still running when the shutdown's patience is over.
     give_up: CancellationToken,
 }
 
 impl Worker {
-    fn new(config: WorkerConfig, links: Vec<Link>) -> Self {
-        let board = Board::new(config.max_concurrent_tasks);
-        Self {
+    fn new(config: WorkerConfig) -> anyhow::Result<Self> {
+        let links = config
+            .endpoints
+            .iter()
+            .map(|endpoint| Link::new(&config, endpoint));
+        Ok(Self {
+            links: links.collect::<Result<_, _>>()?,
+            board: Board::new(config.max_concurrent_tasks),
+            contracts: Contracts::of(&config.skills)?,
             config,
-            links,
-            board,
             give_up: CancellationToken::new(),
-        }
+        })
     }
 }
 
@@ -79,12 +86,7 @@ pub async fn command(args: &WorkerArgs, context: &Context) -> RoleResult {
 ///
 /// Errors when the configuration cannot be used; trouble with orchestrators is waited out.
 pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut links = Vec::with_capacity(config.endpoints.len());
-    for endpoint in &config.endpoints {
-        let link = Link::new(&config, endpoint)?;
-        links.push(link);
-    }
-    let worker = Arc::new(Worker::new(config, links));
+    let worker = Arc::new(Worker::new(config)?);
     let goodbye = CancellationToken::new();
     let mut sessions = JoinSet::new();
     if let Some(port) = worker.config.port {

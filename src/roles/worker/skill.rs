@@ -133,13 +133,13 @@ pub trait Skill: Send + Sync + 'static {
     async fn run(&self, task: &TaskContext, params: &Object) -> Outcome;
 }
 
-/// Returns a description with the name as its type and any object as input.
-pub(super) fn describe(name: &str, description: &str) -> SkillInfo {
+/// Returns a description with the name as its type.
+pub(super) fn describe(name: &str, description: &str, input_schema: &Value) -> SkillInfo {
     SkillInfo {
         name: name.to_owned(),
         kind: Some(name.to_owned()),
         description: Some(description.to_owned()),
-        input_schema: json!({"type": "object"}).as_object().cloned(),
+        input_schema: input_schema.as_object().cloned(),
         ..SkillInfo::default()
     }
 }

@@ -27,7 +27,11 @@ struct Echo;
 #[async_trait]
 impl Skill for Echo {
     fn info(&self) -> SkillInfo {
-        describe("echo", "Returns its parameters.")
+        describe(
+            "echo",
+            "Returns its parameters.",
+            &json!({"type": "object"}),
+        )
     }
 
     async fn run(&self, task: &TaskContext, params: &Object) -> Outcome {

@@ -1,9 +1,8 @@
 //! Reading flags and environment into a configuration, with all problems at once.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -11,8 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::WorkerArgs;
-use super::super::profile::Profile;
-use super::super::skills::CommandSkill;
+use super::skills::skills;
 use super::{Endpoint, PollMode, Timing, WorkerConfig};
 use crate::base::{Secret, WorkerId, ids};
 use crate::domain::worker::Device;
@@ -23,20 +21,20 @@ const TOKEN_PLACEHOLDER: &str = "your-secret-worker-token";
 const URL_DEFAULT: &str = "http://localhost:8080";
 
 /// Environment variables, and what was wrong with them.
-struct Vars<'a> {
+pub(super) struct Vars<'a> {
     vars: &'a BTreeMap<String, String>,
     problems: Vec<String>,
 }
 
 impl Vars<'_> {
-    fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.vars
             .get(name)
             .map(String::as_str)
             .filter(|text| !text.is_empty())
     }
 
-    fn problem(&mut self, text: impl Into<String>) {
+    pub(super) fn problem(&mut self, text: impl Into<String>) {
         self.problems.push(text.into());
     }
 
@@ -99,61 +97,6 @@ pub(super) fn read(
     } else {
         bail!("the worker cannot start:\n  {}", vars.problems.join("\n  "));
     }
-}
-
-fn skills(args: &WorkerArgs, vars: &mut Vars<'_>, config: &mut WorkerConfig) {
-    let named = vars
-        .text("WORKER_PROFILE")
-        .map(|text| (text.to_owned(), Profile::parse(text)));
-    if let Some((text, None)) = &named {
-        vars.problem(format!(
-            "WORKER_PROFILE: `{text}` is not one of gpu, cpu, flaky"
-        ));
-    }
-    if let Some(profile) = args.profile.or(named.and_then(|(_, profile)| profile)) {
-        profile.apply(config);
-    }
-    if let Some(folder) = vars.text("WORKER_SKILLS_DIR").map(PathBuf::from) {
-        match executables(&folder) {
-            Ok(found) => {
-                for (name, command) in found {
-                    config.skills.add(Arc::new(CommandSkill { name, command }));
-                }
-            }
-            Err(error) => vars.problem(format!("WORKER_SKILLS_DIR: {}: {error}", folder.display())),
-        }
-    }
-    for text in &args.skills {
-        match text.split_once('=') {
-            Some((name, command)) if ids::is_identifier(name) && !command.trim().is_empty() => {
-                let (name, command) = (name.to_owned(), command.to_owned());
-                config.skills.add(Arc::new(CommandSkill { name, command }));
-            }
-            _ => vars.problem(format!("--skill `{text}`: expected NAME=COMMAND")),
-        }
-    }
-    if config.skills.names().is_empty() {
-        vars.problem("no skill: name a --profile or a --skill NAME=COMMAND");
-    }
-}
-
-/// Finds the executables of a folder; a file's name without its ending is the skill's.
-fn executables(folder: &Path) -> std::io::Result<BTreeMap<String, String>> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let data = path.metadata()?;
-        let name = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
-        if data.is_file() && data.permissions().mode() & 0o111 != 0 && ids::is_identifier(name) {
-            let quoted = path.display().to_string().replace('\'', r"'\''");
-            found.insert(name.to_owned(), format!("'{quoted}'"));
-        }
-    }
-    Ok(found)
 }
 
 fn identity(args: &WorkerArgs, vars: &mut Vars<'_>, config: &mut WorkerConfig) {

@@ -174,3 +174,52 @@ fn executables_of_a_folder_are_skills() {
     .unwrap();
     assert_eq!(config.skills.names(), ["resize"]);
 }
+
+#[test]
+fn command_skills_get_schemas_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| -> String {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let good = file("good", r#"{"type": "object", "required": ["size"]}"#);
+    let read = |schemas: &[String]| {
+        let args = WorkerArgs {
+            skills: vec!["resize=./resize".to_owned()],
+            skill_schemas: schemas.to_vec(),
+            ..WorkerArgs::default()
+        };
+        read::read(&args, &vars(&[]))
+    };
+    let config = read(&[format!("resize={good}")]).unwrap();
+    let info = &config.skills.infos()[0];
+    assert_eq!(
+        info.input_schema.as_ref().unwrap()["required"],
+        json!(["size"])
+    );
+    let no_json = file("no_json", "{");
+    let no_schema = file("no_schema", r#"{"type": "objct"}"#);
+    let list = file("list", "[]");
+    let error = read(&[
+        "nothing".to_owned(),
+        format!("other={good}"),
+        format!("resize={no_json}"),
+        format!("resize={no_schema}"),
+        format!("resize={list}"),
+        "resize=/nonexistent".to_owned(),
+    ])
+    .err()
+    .expect("nothing of it is usable")
+    .to_string();
+    for part in [
+        "--skill-schema `nothing`: expected NAME=FILE".to_owned(),
+        "--skill-schema other: there is no command skill".to_owned(),
+        format!("resize={no_json}: EOF"),
+        format!("resize={no_schema}: not a JSON Schema: /type"),
+        format!("resize={list}: expected a JSON object"),
+        "resize=/nonexistent: No such file".to_owned(),
+    ] {
+        assert!(error.contains(&part), "{part}: {error}");
+    }
+}

@@ -20,7 +20,37 @@ pub struct AnalyzeFile {
 #[async_trait]
 impl Skill for AnalyzeFile {
     fn info(&self) -> SkillInfo {
-        describe("analyze_file", "Simulates the analysis of a media file.")
+        let input = json!({
+            "type": "object",
+            "properties": {
+                "file_name": {"type": "string", "minLength": 1},
+                "deterministic": {"type": "boolean"},
+            },
+            "required": ["file_name"],
+        });
+        let analysis = json!({
+            "type": "object",
+            "properties": {
+                "file_name": {"type": "string"},
+                "codec": {"type": "string"},
+                "size_kb": {"type": "integer", "minimum": 0},
+                "location": {"enum": ["s3", "local"]},
+            },
+            "required": ["file_name", "codec", "size_kb", "location"],
+        });
+        let output = json!({
+            "type": "object",
+            "properties": {"analysis": analysis},
+            "required": ["analysis"],
+        });
+        SkillInfo {
+            output_schema: output.as_object().cloned(),
+            ..describe(
+                "analyze_file",
+                "Simulates the analysis of a media file.",
+                &input,
+            )
+        }
     }
 
     async fn run(&self, task: &TaskContext, params: &Object) -> Outcome {

@@ -33,9 +33,22 @@ impl Drop for Scratch {
 #[async_trait]
 impl Skill for ProcessBlobs {
     fn info(&self) -> SkillInfo {
+        let input = json!({
+            "type": "object",
+            "properties": {
+                "inputs": {
+                    "type": "object",
+                    "additionalProperties": {"type": "string"},
+                    "maxProperties": INPUTS_MAX,
+                },
+                "content": {"type": "string"},
+            },
+            "anyOf": [{"required": ["inputs"]}, {"required": ["content"]}],
+        });
         describe(
             "process_blobs",
             "Stores the texts of `inputs` (or `content`) as files and returns size and SHA-256 of each.",
+            &input,
         )
     }
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
@@ -46,6 +46,8 @@ pub struct CommandSkill {
     pub name: String,
     /// The command line.
     pub command: String,
+    /// What parameters it takes; any object when missing.
+    pub input_schema: Option<Object>,
 }
 
 /// A process group; killed when dropped.
@@ -65,7 +67,9 @@ impl Skill for CommandSkill {
     fn info(&self) -> SkillInfo {
         // Never the command line: the description is shown to every client, and a command line may
         // hold what is none of their business.
-        describe(&self.name, "Runs an executable of the worker's.")
+        let any = || json!({"type": "object"});
+        let input = self.input_schema.clone().map_or_else(any, Value::Object);
+        describe(&self.name, "Runs an executable of the worker's.", &input)
     }
 
     async fn run(&self, task: &TaskContext, params: &Object) -> Outcome {

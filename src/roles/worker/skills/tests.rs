@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::blueprint::Schema;
 use crate::domain::Object;
 use crate::roles::worker::skill::{Outcome, Progress, Skill, TaskContext};
 
@@ -162,10 +163,61 @@ async fn blobs_are_stored_measured_and_removed() {
     }
 }
 
+#[test]
+fn what_the_skills_take() {
+    let folder = std::path::PathBuf::new();
+    let skills: [&dyn Skill; 3] = [
+        &TranscodeVideo::default(),
+        &AnalyzeFile { failing_share: 0.0 },
+        &ProcessBlobs { folder },
+    ];
+    let schema = |name: &str| {
+        let skill = skills.iter().find(|skill| skill.info().name == name);
+        let schema = skill.and_then(|skill| skill.info().input_schema);
+        Schema::compile(&Value::Object(schema.unwrap())).unwrap()
+    };
+    for (name, params, fault) in [
+        ("transcode_video", json!({"input_path": "a"}), ""),
+        (
+            "transcode_video",
+            json!({"input_path": "a", "trigger": "", "deterministic": true, "more": 1}),
+            "",
+        ),
+        ("transcode_video", json!({}), "input_path"),
+        ("transcode_video", json!({"input_path": ""}), "/input_path"),
+        (
+            "transcode_video",
+            json!({"input_path": "a", "trigger": "fire"}),
+            "/trigger",
+        ),
+        (
+            "transcode_video",
+            json!({"input_path": "a", "deterministic": "yes"}),
+            "/deterministic",
+        ),
+        ("analyze_file", json!({"file_name": "a"}), ""),
+        ("analyze_file", json!({}), "file_name"),
+        ("analyze_file", json!({"file_name": 1}), "/file_name"),
+        ("process_blobs", json!({"inputs": {"a": "b"}}), ""),
+        ("process_blobs", json!({"content": "a"}), ""),
+        ("process_blobs", json!({}), "anyOf"),
+        ("process_blobs", json!({"inputs": {"a": 1}}), "/inputs/a"),
+    ] {
+        match schema(name).check(&params) {
+            Ok(()) => assert_eq!(fault, "", "{name} {params}"),
+            Err(error) => assert!(
+                !fault.is_empty() && error.contains(fault),
+                "{name}: {error}"
+            ),
+        }
+    }
+}
+
 async fn shell(command: &str, params: Value) -> Outcome {
     let skill = CommandSkill {
         name: "c".to_owned(),
         command: command.to_owned(),
+        input_schema: None,
     };
     run(&skill, "t-1", params).await
 }
@@ -236,6 +288,7 @@ async fn a_dropped_run_takes_its_processes_with_it() {
     let skill = CommandSkill {
         name: "c".to_owned(),
         command,
+        input_schema: None,
     };
     let (task, _) = context("t");
     let params = Object::new();
@@ -261,6 +314,7 @@ fn a_command_line_is_nobodys_business() {
     let skill = CommandSkill {
         name: "resize".to_owned(),
         command: "resize --key hunter2".to_owned(),
+        input_schema: None,
     };
     let shown = serde_json::to_string(&skill.info()).expect("JSON");
     assert!(!shown.contains("hunter2"), "{shown}");

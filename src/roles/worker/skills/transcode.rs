@@ -97,7 +97,26 @@ fn result(params: &Object) -> Object {
 #[async_trait]
 impl Skill for TranscodeVideo {
     fn info(&self) -> SkillInfo {
+        let input = json!({
+            "type": "object",
+            "properties": {
+                "input_path": {"type": "string", "minLength": 1},
+                // Empty is none: a template has to say something.
+                "trigger": {"enum": ["", "transient", "permanent", "security", "resource", "needs_review"]},
+                "deterministic": {"type": "boolean"},
+            },
+            "required": ["input_path"],
+        });
+        let output = json!({
+            "type": "object",
+            "properties": {
+                "output_path": {"type": "string"},
+                "duration": {"type": "integer", "minimum": 0},
+            },
+            "required": ["output_path", "duration"],
+        });
         SkillInfo {
+            output_schema: output.as_object().cloned(),
             output_statuses: Some(vec![
                 "success".to_owned(),
                 "failure".to_owned(),
@@ -106,6 +125,7 @@ impl Skill for TranscodeVideo {
             ..describe(
                 "transcode_video",
                 "Simulates transcoding a video in five steps.",
+                &input,
             )
         }
     }

@@ -10,8 +10,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_channel_whose_other_side_takes_nothing_is_given_up() {
     let config = config(&["http://127.0.0.1:9"]);
-    let links = vec![Link::new(&config, &config.endpoints[0]).unwrap()];
-    let worker = Worker::new(config, links);
+    let worker = Worker::new(config).unwrap();
     // Room for one byte, and nobody reads it.
     let (near, _far) = tokio::io::duplex(1);
     let channel = WebSocketStream::from_raw_socket(near, Role::Client, None).await;

@@ -96,7 +96,7 @@ struct Counting(Arc<AtomicUsize>);
 #[async_trait]
 impl Skill for Counting {
     fn info(&self) -> SkillInfo {
-        describe("echo", "Counts its runs.")
+        describe("echo", "Counts its runs.", &json!({"type": "object"}))
     }
 
     async fn run(&self, task: &TaskContext, params: &Object) -> Outcome {

@@ -57,6 +57,69 @@ async fn bad_tasks_are_reported_and_the_worker_lives_on() {
     worker.stop().await;
 }
 
+/// Takes a number and promises a text, but gives the number back.
+struct Lying;
+
+#[async_trait]
+impl Skill for Lying {
+    fn info(&self) -> SkillInfo {
+        let with = |kind: &str| {
+            let n = json!({"type": kind});
+            json!({"type": "object", "properties": {"n": n}, "required": ["n"]})
+        };
+        SkillInfo {
+            output_schema: with("string").as_object().cloned(),
+            ..describe("lying", "Breaks its promise.", &with("integer"))
+        }
+    }
+
+    async fn run(&self, _: &TaskContext, params: &Object) -> Outcome {
+        Outcome::success(params.clone())
+    }
+}
+
+#[tokio::test]
+async fn parameters_and_data_are_held_against_the_skills_schemas() {
+    let stub = Stub::start().await;
+    let mut config = config(&[&stub.url]);
+    config.skills.add(Arc::new(Lying));
+    let worker = start(config);
+    for (id, params, code, part) in [
+        ("t-1", json!({"n": "1"}), "INVALID_INPUT_ERROR", "/n: "),
+        ("t-2", json!({}), "INVALID_INPUT_ERROR", "required"),
+        ("t-3", json!({"n": 1}), "CONTRACT_VIOLATION_ERROR", "/n: "),
+    ] {
+        stub.give(json!({"job_id": "j", "task_id": id, "type": "lying", "params": params}));
+        let result = stub.result_of(id).await;
+        assert_eq!(result["error"]["code"], code, "{result}");
+        let message = result["error"]["message"].as_str().unwrap();
+        assert!(message.contains(part), "{message}");
+        assert!(result.get("data").is_none());
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_does_not_start_with_a_skill_whose_schema_is_none() {
+    struct Broken;
+    #[async_trait]
+    impl Skill for Broken {
+        fn info(&self) -> SkillInfo {
+            describe("broken", "Never runs.", &json!({"type": "objct"}))
+        }
+        async fn run(&self, _: &TaskContext, _: &Object) -> Outcome {
+            Outcome::cancelled()
+        }
+    }
+    let mut config = config(&["http://127.0.0.1:9"]);
+    config.skills.add(Arc::new(Broken));
+    let error = run(config, CancellationToken::new()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("`broken`: its input_schema"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn registration_is_tried_until_it_works() {
     let stub = Stub::start().await;
