@@ -376,6 +376,9 @@ pub(super) fn is_unknown_worker(error: &NetError) -> bool {
     }
 }
 
+/// The least of an orchestrator's wishes: to be asked again at once would be a busy loop.
+const WISH_MIN: Duration = Duration::from_millis(100);
+
 /// Returns the wait after an error: what the orchestrator asks for, at least `floor` for a 429
 /// without a wish, else `delay`.
 pub(super) fn pause_after(error: &NetError, delay: Duration, floor: Duration) -> Duration {
@@ -384,7 +387,7 @@ pub(super) fn pause_after(error: &NetError, delay: Duration, floor: Duration) ->
             code: 429,
             retry_after,
             ..
-        } => retry_after.unwrap_or(floor.max(delay)),
+        } => retry_after.map_or(floor.max(delay), |wish| wish.max(WISH_MIN)),
         NetError::Status {
             retry_after: Some(wish),
             ..

@@ -117,7 +117,8 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
             error!(task.id = %result.task_id, %error, attempts, "result lost");
             return false;
         }
-        let pause = pause_after(&error, delay, delay);
+        // Never less than the own delay: the attempts are few.
+        let pause = pause_after(&error, delay, delay).max(delay);
         warn!(task.id = %result.task_id, %error, pause_ms = ms(pause), "result not delivered");
         delay = (delay * 2).min(PAUSE_MAX);
         tokio::select! {

@@ -191,6 +191,27 @@ async fn results_are_signed_anew_for_each_attempt() {
     assert_eq!(signatures.len(), 3);
 }
 
+#[test]
+fn a_wish_to_be_asked_at_once_is_no_busy_loop() {
+    let ms = Duration::from_millis;
+    for (code, wish, expected) in [
+        (429, None, ms(30_000)),
+        (429, Some(ms(0)), ms(100)),
+        (429, Some(ms(70_000)), ms(70_000)),
+        (503, None, ms(1_000)),
+        (503, Some(ms(0)), ms(1_000)),
+        (503, Some(ms(2_000)), ms(2_000)),
+    ] {
+        let error = crate::net::NetError::Status {
+            code,
+            body: Vec::new(),
+            retry_after: wish,
+        };
+        let pause = link::pause_after(&error, ms(1_000), ms(30_000));
+        assert_eq!(pause, expected, "{code} {wish:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_result_that_is_too_large_becomes_a_failure() {
     let stub = Stub::start().await;
