@@ -26,25 +26,17 @@ fn refused(message: &str) -> ApiError {
     ApiError::new(Code::InvalidQuery, message)
 }
 
-/// A page of a client's jobs, and how many of it are skipped.
-#[derive(Debug, PartialEq)]
-struct Page {
-    query: JobQuery,
-    offset: u32,
-}
-
 /// Reads the query's parameters; `status` and `label` may come several times.
-fn page_of(parameters: Vec<(String, String)>) -> Result<Page, ApiError> {
+fn page_of(parameters: Vec<(String, String)>) -> Result<JobQuery, ApiError> {
     let mut query = JobQuery {
         limit: PAGE,
         ..JobQuery::default()
     };
-    let mut offset = 0;
     for (name, value) in parameters {
         match name.as_str() {
             "limit" => query.limit = limit_of(Some(&value), PAGE, PAGE_MAX)?,
             "offset" => {
-                offset = value.parse().ok().filter(|n| *n <= OFFSET_MAX).ok_or_else(|| {
+                query.skip = value.parse().ok().filter(|n| *n <= OFFSET_MAX).ok_or_else(|| {
                     refused("Invalid limit/offset parameter: offset must be 0 to 10000, or use cursor")
                 })?;
             }
@@ -71,7 +63,7 @@ fn page_of(parameters: Vec<(String, String)>) -> Result<Page, ApiError> {
             _ => {}
         }
     }
-    Ok(Page { query, offset })
+    Ok(query)
 }
 
 /// Reads RFC 3339 text, or seconds since the epoch.
@@ -110,19 +102,17 @@ pub async fn list(
     caller: Caller,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Answer {
-    let Page { mut query, offset } = page_of(parameters)?;
+    let mut query = page_of(parameters)?;
     let limit = query.limit;
     query.client = Some(caller.0.id.clone());
-    query.limit = limit + offset;
     let jobs = state.runtime.list(query).await?;
-    let more = jobs.len() == (limit + offset) as usize;
+    let more = jobs.len() == limit as usize;
     let view = View {
         detailed: state.settings.detailed,
         fields: None,
     };
     let rows: Vec<Value> = jobs
         .iter()
-        .skip(offset as usize)
         .map(|job| json!({"job_id": job.id, "context_snapshot": view.of(job)}))
         .collect();
     let next = jobs.last().filter(|_| more).map(|job| job.id.to_string());
@@ -150,7 +140,7 @@ pub async fn quarantined(
     let wanted = parameters
         .into_iter()
         .filter(|(name, _)| name == "limit" || name == "cursor");
-    let mut query = page_of(wanted.collect())?.query;
+    let mut query = page_of(wanted.collect())?;
     query.client = Some(caller.0.id.clone());
     query.statuses = vec![JobStatus::Quarantined];
     let limit = query.limit;
@@ -171,7 +161,7 @@ pub async fn quarantined(
 mod tests {
     use super::*;
 
-    fn page(text: &[(&str, &str)]) -> Result<Page, ApiError> {
+    fn page(text: &[(&str, &str)]) -> Result<JobQuery, ApiError> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         page_of(text.iter().map(own).collect())
     }
@@ -191,18 +181,15 @@ mod tests {
             ("never", "heard of"),
         ])
         .expect("good");
-        assert_eq!(page.offset, 3);
-        assert_eq!(page.query.limit, 7);
-        assert_eq!(page.query.statuses.len(), 3);
-        assert_eq!(page.query.labels["team"], "a:b");
+        assert_eq!(page.skip, 3);
+        assert_eq!(page.limit, 7);
+        assert_eq!(page.statuses.len(), 3);
+        assert_eq!(page.labels["team"], "a:b");
         assert_eq!(
-            page.query.created_from.map(Timestamp::as_secs),
+            page.created_from.map(Timestamp::as_secs),
             Some(1_795_420_800)
         );
-        assert_eq!(
-            page.query.created_to.map(Timestamp::as_secs),
-            Some(1_795_422_154)
-        );
+        assert_eq!(page.created_to.map(Timestamp::as_secs), Some(1_795_422_154));
     }
 
     #[test]

@@ -198,6 +198,8 @@ pub struct JobQuery {
     pub labels: BTreeMap<String, String>,
     /// Continue after this job.
     pub after: Option<JobId>,
+    /// Leave out so many first; they are passed over, not read.
+    pub skip: u32,
     /// At most so many.
     pub limit: u32,
 }

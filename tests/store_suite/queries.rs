@@ -41,6 +41,14 @@ pub async fn lists_newest_first_with_a_cursor(store: Store) {
     assert_eq!(list(&store, page(Some(1), 2)).await, ids(&[]));
     assert_eq!(list(&store, page(Some(900), 9)).await.len(), 5);
     assert_eq!(list(&store, page(None, 0)).await, ids(&[]));
+    let skipping = |skip, after| JobQuery {
+        skip,
+        ..page(after, 2)
+    };
+    assert_eq!(list(&store, skipping(1, None)).await, ids(&[4, 3]));
+    assert_eq!(list(&store, skipping(1, Some(4))).await, ids(&[2, 1]));
+    assert_eq!(list(&store, skipping(4, None)).await, ids(&[1]));
+    assert_eq!(list(&store, skipping(5, None)).await, ids(&[]));
     assert_eq!(
         store.list(page(None, 1)).await.expect("lists"),
         [job(5)],
@@ -123,6 +131,7 @@ pub async fn filters(store: Store) {
         created_from: Some(at(1)),
         created_to: Some(at(100)),
         after: Some(job_id(7)),
+        skip: 0,
         limit: 1,
     };
     assert_eq!(list(&store, everything).await, ids(&[6]));

@@ -47,6 +47,7 @@ impl State {
             .rev()
             .map(|(_, job)| job)
             .filter(|job| rules::matches(query, job))
+            .skip(query.skip as usize)
             .take(query.limit as usize)
             .cloned()
             .collect()

@@ -152,6 +152,7 @@ fn list_sql(query: &JobQuery) -> (String, Vec<Value>) {
         &format!("{end} ORDER BY {id} DESC LIMIT ?"),
         Value::Integer(query.limit.into()),
     );
+    filter(" OFFSET ?", Value::Integer(query.skip.into()));
     (sql, values)
 }
 
