@@ -1,7 +1,7 @@
 //! A shell over the memory store, with a clock that follows tokio's paused time.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use avtomatika::runtime::{
     NewJob, Ports, Reported, Runtime, SendFailure, Settings, WebhookRequest, WebhookSecrets,
     WebhookSender,
 };
-use avtomatika::store::{BlobBody, BlobError, BlobInfo, BlobStore, MemoryStore};
+use avtomatika::store::{BlobBody, BlobError, BlobInfo, BlobStore, MemoryStore, WorkerStore};
 use serde_json::Value;
 
 /// Several blueprints, separated by lines of dashes.
@@ -106,6 +106,8 @@ pub struct Receiver {
     pub stuck: tokio::sync::watch::Sender<bool>,
     sent: Mutex<Vec<WebhookRequest>>,
     refuse: AtomicU64,
+    /// Whether what is refused is refused for ever.
+    pub is_final: AtomicBool,
     came: tokio::sync::Notify,
 }
 
@@ -142,7 +144,7 @@ impl WebhookSender for Receiver {
             });
         match refused {
             Ok(_) => Err(SendFailure {
-                is_final: false,
+                is_final: self.is_final.load(Ordering::Relaxed),
                 reason: "503".to_owned(),
             }),
             Err(_) => Ok(()),
@@ -171,11 +173,19 @@ impl Fixture {
     }
 
     pub async fn start_with(settings: Settings) -> Self {
-        let store = Arc::new(MemoryStore::new());
+        Self::start_over(Arc::new(MemoryStore::new()), None, settings).await
+    }
+
+    /// Starts over a store, with another way to the workers' part of it.
+    pub async fn start_over(
+        store: Arc<MemoryStore>,
+        workers: Option<Arc<dyn WorkerStore>>,
+        settings: Settings,
+    ) -> Self {
         let webhooks = Arc::new(Receiver::default());
         let ports = Ports {
             jobs: store.clone(),
-            workers: store.clone(),
+            workers: workers.unwrap_or_else(|| store.clone()),
             history: store,
             blobs: Arc::new(NoBlobs),
             clock: Arc::new(TokioClock {

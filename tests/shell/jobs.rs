@@ -1,7 +1,9 @@
 //! Jobs as a whole: families, retries, keys, quotas, restarts, revisions, webhooks, watchers.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use avtomatika::base::JobId;
 use avtomatika::domain::task::status;
 use avtomatika::domain::{EventKind, JobStatus, TaskReport};
 use avtomatika::engine::{Ignored, Input};
@@ -180,6 +182,66 @@ async fn webhooks_are_tried_until_the_receiver_answers() {
     world
         .until(async || world.runtime.deliveries(job, 10).await.unwrap()[0].status == "delivered")
         .await;
+    world.stop().await;
+}
+
+/// Runs a job to its end whose webhook nobody takes; returns the job.
+async fn end_untold(world: &Fixture) -> JobId {
+    world.webhooks.refuse_next(u64::MAX);
+    let worker = world.worker("w1", &["work"]).await;
+    let mut new = fixture::new_job(json!({}));
+    new.webhook_url = Some("https://example.org/hook".to_owned());
+    let job = world.runtime.submit("one", new).await.unwrap().job_id;
+    let task = world.take(&worker).await;
+    world
+        .report(&worker, &task, TaskReport::success(data(json!({}))))
+        .await;
+    world.webhooks.wait_for(1).await;
+    job
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_nobody_takes_is_a_dead_letter_after_a_day() {
+    let world = Fixture::start().await;
+    let job = end_untold(&world).await;
+    let log = async || world.runtime.deliveries(job, 10).await.unwrap().remove(0);
+    tokio::time::sleep(Duration::from_hours(21)).await;
+    let trying = log().await;
+    assert_eq!(trying.status, "pending", "{trying:?}");
+    tokio::time::sleep(Duration::from_hours(4)).await;
+    let dead = log().await;
+    assert_eq!(dead.status, "dead", "{dead:?}");
+    assert_eq!(dead.last_error.as_deref(), Some("503"));
+    let day = Duration::from_hours(24);
+    let tried_for = dead.updated_at.since(dead.created_at);
+    assert!(
+        tried_for <= day && tried_for > Duration::from_hours(21),
+        "{tried_for:?}"
+    );
+    let sent = world.webhooks.wait_for(1).await.len();
+    assert_eq!(dead.attempts as usize, sent);
+    tokio::time::sleep(Duration::from_hours(48)).await;
+    assert_eq!(log().await, dead);
+    assert_eq!(
+        world.webhooks.wait_for(1).await.len(),
+        sent,
+        "no try after it"
+    );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_to_an_address_that_is_refused_is_a_dead_letter_at_once() {
+    let world = Fixture::start().await;
+    world.webhooks.is_final.store(true, Ordering::Relaxed);
+    let job = end_untold(&world).await;
+    world
+        .until(async || world.runtime.deliveries(job, 10).await.unwrap()[0].status == "dead")
+        .await;
+    tokio::time::sleep(Duration::from_hours(25)).await;
+    let log = world.runtime.deliveries(job, 10).await.unwrap();
+    assert_eq!((log.len(), log[0].attempts), (1, 1), "{log:?}");
+    assert_eq!(world.webhooks.wait_for(1).await.len(), 1, "one try");
     world.stop().await;
 }
 

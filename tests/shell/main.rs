@@ -7,6 +7,7 @@
 
 mod fixture;
 mod jobs;
+mod slow;
 mod workers;
 
 use std::time::Duration;

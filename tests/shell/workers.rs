@@ -1,12 +1,16 @@
 //! Workers and restarts: whose silence means something, and whose does not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use avtomatika::domain::{JobStatus, TaskReport};
 use avtomatika::runtime::{Beat, Settings};
+use avtomatika::store::MemoryStore;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::fixture::{self, Fixture, data};
+use crate::slow::SlowBeats;
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_takes_no_worker_for_dead() {
@@ -101,5 +105,40 @@ async fn a_receiver_that_never_answers_holds_up_no_job() {
     assert_ne!(child.job_id, parent);
     assert!(started.elapsed() < Duration::from_secs(1));
     world.webhooks.stuck.send_replace(false);
+    world.stop().await;
+}
+
+/// The heartbeat has read the worker before the rating, and writes it after.
+#[tokio::test(start_paused = true)]
+async fn a_rating_outlives_a_heartbeat_that_was_under_way() {
+    let inner = Arc::new(MemoryStore::new());
+    let slow = Arc::new(SlowBeats {
+        inner: Arc::clone(&inner),
+        reached: Notify::new(),
+        open: Notify::new(),
+    });
+    let world = Fixture::start_over(inner, Some(slow.clone()), Settings::default()).await;
+    let worker = world.worker("w1", &["work"]).await;
+    world.submit("one", json!({})).await;
+    let task = world.take(&worker).await;
+    let beat = Beat {
+        metadata: Some(data(json!({"rack": 7}))),
+        ..Beat::default()
+    };
+    let rated = async {
+        slow.reached.notified().await;
+        let report = TaskReport::failure("PERMANENT_ERROR", "no");
+        world.report(&worker, &task, report).await;
+        world.settle_reputation().await;
+        let reputation = world.runtime.worker(&worker).unwrap().reputation;
+        slow.open.notify_one();
+        reputation
+    };
+    let (beaten, reputation) = tokio::join!(world.runtime.heartbeat(&worker, beat), rated);
+    assert!(beaten.unwrap().is_some());
+    assert!(reputation < 1.0, "{reputation}");
+    let now = world.runtime.worker(&worker).unwrap();
+    assert_eq!(now.reputation.to_bits(), reputation.to_bits());
+    assert_eq!(now.metadata, Some(data(json!({"rack": 7}))));
     world.stop().await;
 }

@@ -1,18 +1,22 @@
 //! Stand-ins for what lies outside: time, chance, blobs, tokens, receivers of webhooks.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use tokio::sync::Notify;
 
 use super::fixture::{OTHER, WORKER};
 use crate::api::auth::WorkerTokens;
-use crate::base::{ClientId, Clock, Entropy, Secret, Timestamp, WorkerId, crypto};
+use crate::base::{ClientId, Clock, Entropy, JobId, Secret, Timestamp, WorkerId, crypto};
+use crate::domain::Event;
 use crate::runtime::{SendFailure, WebhookRequest, WebhookSecrets, WebhookSender};
-use crate::store::{BlobBody, BlobError, BlobInfo, BlobStore};
+use crate::store::{
+    BlobBody, BlobError, BlobInfo, BlobStore, HistoryStore, MemoryStore, StoreError,
+};
 
 /// A clock that stands still until it is moved.
 pub(super) struct StillClock(pub(super) AtomicI64);
@@ -49,6 +53,54 @@ impl WebhookSender for NoWebhooks {
 impl WebhookSecrets for NoWebhooks {
     fn secret(&self, _: &ClientId) -> Option<Secret> {
         None
+    }
+}
+
+/// A history whose next empty page is held back, so that something can happen between its reading
+/// and its answer.
+pub(super) struct GatedHistory {
+    inner: Arc<MemoryStore>,
+    is_armed: AtomicBool,
+    /// An empty page was read.
+    pub(super) reached: Notify,
+    /// Lets it go.
+    pub(super) open: Notify,
+}
+
+impl GatedHistory {
+    pub(super) fn new(inner: Arc<MemoryStore>) -> Self {
+        Self {
+            inner,
+            is_armed: AtomicBool::new(false),
+            reached: Notify::new(),
+            open: Notify::new(),
+        }
+    }
+
+    /// Holds back the next empty page.
+    pub(super) fn arm(&self) {
+        self.is_armed.store(true, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl HistoryStore for GatedHistory {
+    async fn append(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        self.inner.append(events).await
+    }
+
+    async fn by_job(
+        &self,
+        job: JobId,
+        after: Option<(u64, u32)>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let page = self.inner.by_job(job, after, limit).await?;
+        if page.is_empty() && self.is_armed.swap(false, Ordering::Relaxed) {
+            self.reached.notify_one();
+            self.open.notified().await;
+        }
+        Ok(page)
     }
 }
 

@@ -170,3 +170,25 @@ async fn a_retried_job_has_not_ended() {
     assert_eq!(ends.len(), 1, "{lines:?}");
     assert_eq!(ends[0].2["status"], "finished");
 }
+
+/// The page is empty when it is read; before the job is looked at, the job has ended.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_ends_between_replay_and_live_is_shown_whole() {
+    let api = Api::start().await;
+    api.register(WORKER).await;
+    let job = api.create(ALICE, "/api/v1/jobs/work", &json!({})).await;
+    let reader = Reader::open(&api, &job, None).await;
+    api.history.arm();
+    let meanwhile = async {
+        api.history.reached.notified().await;
+        finish(&api).await;
+        api.history.open.notify_one();
+    };
+    let (lines, ()) = tokio::join!(reader.rest(), meanwhile);
+    let path = format!("/api/v1/jobs/{job}/history");
+    let history = api.get(ALICE, &path).await.json();
+    assert_eq!(history.as_array().map(Vec::len), Some(lines.len()));
+    let (id, name, _) = lines.last().expect("an end");
+    assert_eq!(name, "end");
+    assert!(!id.is_empty(), "the end is the event itself");
+}

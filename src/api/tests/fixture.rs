@@ -9,7 +9,7 @@ use axum::http::{Request, Response};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::doubles::{Blobs, CountedEntropy, NoWebhooks, StillClock, Tokens};
+use super::doubles::{Blobs, CountedEntropy, GatedHistory, NoWebhooks, StillClock, Tokens};
 use super::story::Answer;
 use crate::api::{ApiSettings, ApiState, ClientBook, router};
 use crate::base::{ClientId, Clock as _, Secret};
@@ -40,6 +40,7 @@ pub(super) struct Api {
     pub(super) state: Arc<ApiState>,
     pub(super) clock: Arc<StillClock>,
     pub(super) tokens: Arc<Tokens>,
+    pub(super) history: Arc<GatedHistory>,
 }
 
 /// Small blueprints: one task, one without a way out of failure, one decision, one event, one that
@@ -74,10 +75,11 @@ impl Api {
     pub(super) async fn with(settings: ApiSettings) -> Self {
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(StillClock(AtomicI64::new(NOW)));
+        let history = Arc::new(GatedHistory::new(Arc::clone(&store)));
         let ports = Ports {
             jobs: Arc::clone(&store) as _,
             workers: Arc::clone(&store) as _,
-            history: store,
+            history: Arc::clone(&history) as _,
             blobs: Arc::new(Blobs::default()),
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(CountedEntropy(AtomicU64::new(0))),
@@ -104,6 +106,7 @@ impl Api {
             state,
             clock,
             tokens,
+            history,
         };
         let numbered = BLUEPRINTS.split("---\n").enumerate();
         let files: Vec<(String, &str)> = numbered

@@ -164,3 +164,25 @@ async fn a_clock_set_forward_follows_the_policy() {
     let slots: Vec<i64> = fired.iter().map(|(slot, _)| *slot).collect();
     assert_eq!(slots, [0, 60, 300, 360, 420]);
 }
+
+/// Told to stop between two tries of a slot: the next start finds the slot again.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_meets_a_shutdown_is_fired_by_the_next_start() {
+    let clock = VirtualClock::new();
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let tries = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let counted = Arc::clone(&tries);
+    let refuse = move |_: Arc<Schedule>, _: Timestamp| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        stopping.cancel();
+        std::future::ready(Err(FireError::Later("shutting down".to_owned())))
+    };
+    let wall: Arc<dyn Clock> = clock.clone();
+    let started = clock.now();
+    run_schedules(vec![schedule(CatchUp::One)], wall, refuse, stop).await;
+    assert_eq!(clock.now(), started, "a stop waits for no pause");
+    assert_eq!(tries.load(std::sync::atomic::Ordering::SeqCst), 1);
+    let fired = fired_in(0, schedule(CatchUp::One), clock, |_| Ok("job".to_owned())).await;
+    assert_eq!(fired, [(0, 0)]);
+}
