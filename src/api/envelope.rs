@@ -30,6 +30,7 @@ pub async fn envelope(
     mut request: Request,
     next: Next,
 ) -> Response {
+    name_host(&mut request);
     let id = request_id(&state, &request);
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let method = request.method().clone();
@@ -62,6 +63,20 @@ pub async fn envelope(
         HeaderValue::from_static("nosniff"),
     );
     response
+}
+
+/// Over HTTP/2 the address that the client used stands beside the headers; from here on it is where
+/// HTTP/1.1 has it. Source: RFC 9113 §8.3.1.
+fn name_host(request: &mut Request) {
+    if request.headers().contains_key(header::HOST) {
+        return;
+    }
+    // Without a user's name, which a `Host` never has.
+    let authority = request.uri().authority();
+    let address = authority.and_then(|known| known.as_str().rsplit('@').next());
+    if let Some(host) = address.and_then(|text| HeaderValue::from_str(text).ok()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
 }
 
 /// Takes over the caller's id when it is short and printable, else mints one.

@@ -45,7 +45,7 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
     };
     let stack = Stack::start(options, context)
         .await
-        .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
+        .map_err(super::orchestrator::not_started)?;
     let workers = standard_workers(&stack, args.speed);
     let url = stack.orchestrator.url();
     context.printer.note(&format!(

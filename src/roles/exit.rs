@@ -138,6 +138,21 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// An address that cannot be listened on.
+    pub fn cannot_listen(address: &str, error: &std::io::Error) -> Self {
+        let message = format!("cannot listen on {address}: {error}");
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program has this port: stop it, or name another --port (0 for a free one)"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 are the administrator's: name another --port"
+            }
+            _ => "name an address of this machine and a free --port",
+        };
+        Self::new(Exit::Unreachable, message).hint(hint)
+    }
+
     /// A fault of this program's, or of the machine below it.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Exit::Internal, message)

@@ -5,6 +5,7 @@ pub mod core;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
@@ -14,7 +15,7 @@ use super::exit::{Exit, Failure, RoleResult};
 use super::printer::{Output, Table};
 use super::remote::{Remote, RemoteArgs, encoded};
 use super::submit;
-use crate::base::Timestamp;
+use crate::base::{Clock, Timestamp};
 use crate::domain::Object;
 use crate::domain::schedule::{Schedule, Timetable};
 use core::FireError;
@@ -53,6 +54,7 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
     }
     let remote = Arc::new(Door {
         remote: Remote::new(&args.remote)?,
+        clock: Arc::clone(&context.clock),
         paths: Mutex::default(),
     });
     tracing::info!(schedules = schedules.len(), "scheduler started");
@@ -66,10 +68,27 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
     Ok(Exit::Ok)
 }
 
+/// How long an endpoint is taken for known: a blueprint that is changed may give its path to
+/// another one.
+const PATH_KNOWN_FOR: Duration = Duration::from_mins(1);
+
 /// The orchestrator with what is known of its endpoints.
 struct Door {
     remote: Remote,
-    paths: Mutex<BTreeMap<String, String>>,
+    clock: Arc<dyn Clock>,
+    paths: Mutex<Paths>,
+}
+
+/// Blueprints' paths, and when each was looked up.
+#[derive(Default)]
+struct Paths(BTreeMap<String, (String, Timestamp)>);
+
+impl Paths {
+    fn get(&self, blueprint: &str, now: Timestamp) -> Option<String> {
+        let (path, at) = self.0.get(blueprint)?;
+        let is_fresh = now >= *at && now.since(*at) < PATH_KNOWN_FOR;
+        is_fresh.then(|| path.clone())
+    }
 }
 
 impl Door {
@@ -85,7 +104,7 @@ impl Door {
             Err(failure) => {
                 // The endpoint may have moved: it is looked up anew for the next slot.
                 if matches!(failure.status, Some(404 | 405)) {
-                    self.paths.lock().await.remove(&schedule.blueprint);
+                    self.paths.lock().await.0.remove(&schedule.blueprint);
                 }
                 return Err(judged(&failure));
             }
@@ -97,8 +116,9 @@ impl Door {
     }
 
     async fn path(&self, blueprint: &str) -> Result<String, FireError> {
-        if let Some(path) = self.paths.lock().await.get(blueprint) {
-            return Ok(path.clone());
+        let now = self.clock.now();
+        if let Some(path) = self.paths.lock().await.get(blueprint, now) {
+            return Ok(path);
         }
         let custom = self.remote.below(&format!("/jobs/{}", encoded(blueprint)));
         let path = match submit::endpoint(&self.remote, blueprint).await {
@@ -110,7 +130,8 @@ impl Door {
         self.paths
             .lock()
             .await
-            .insert(blueprint.to_owned(), path.clone());
+            .0
+            .insert(blueprint.to_owned(), (path.clone(), now));
         Ok(path)
     }
 }
@@ -248,6 +269,34 @@ mod tests {
             "dispatch_timeout": 5,
         });
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_path_is_looked_up_again_after_a_while() {
+        let known = ("/jobs/report".to_owned(), Timestamp(120_000));
+        let paths = Paths(BTreeMap::from([("report".to_owned(), known)]));
+        assert!(paths.get("report", Timestamp(120_000)).is_some());
+        assert!(paths.get("report", Timestamp(179_999)).is_some());
+        assert_eq!(paths.get("report", Timestamp(180_000)), None);
+        assert_eq!(
+            paths.get("report", Timestamp(60_000)),
+            None,
+            "a clock set back"
+        );
+        assert_eq!(paths.get("other", Timestamp(120_000)), None);
+    }
+
+    #[test]
+    fn an_orchestrator_that_stops_is_asked_again() {
+        let answered = |exit, status| {
+            let mut failure = Failure::new(exit, "answered");
+            failure.status = status;
+            matches!(judged(&failure), FireError::Later(_))
+        };
+        assert!(answered(Exit::Unreachable, Some(503)));
+        assert!(answered(Exit::Unreachable, None));
+        assert!(answered(Exit::Refused, Some(429)));
+        assert!(!answered(Exit::Refused, Some(404)));
     }
 
     #[test]

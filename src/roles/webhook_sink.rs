@@ -78,10 +78,9 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
             .warn("no --secret: signatures are not checked");
     }
     let address = format!("{}:{}", args.host, args.port);
-    let listener = TcpListener::bind(&address).await.map_err(|error| {
-        Failure::internal(format!("cannot listen on {address}: {error}"))
-            .hint("another --port, or 0 for a free one")
-    })?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| Failure::cannot_listen(&address, &error))?;
     if let Ok(local) = listener.local_addr() {
         context
             .printer

@@ -91,6 +91,25 @@ async fn nobody_there_ends_with_6() {
     ended.check(6, "", "hint: is the orchestrator running there?");
 }
 
+/// A port that another program has is no fault of a file's.
+#[tokio::test]
+async fn a_port_in_use_ends_with_6_and_what_to_do() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = other.local_addr().expect("an address").port().to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().display().to_string();
+    let place = format!("cannot listen on 127.0.0.1:{port}");
+    for role in [
+        vec!["dev", "--port", &port, "--data-dir", &folder],
+        vec!["orchestrator", "--port", &port, "--data-dir", &folder],
+        vec!["webhook-sink", "--port", &port],
+    ] {
+        let ended = run(&role).await;
+        ended.check(6, "", &place);
+        ended.check(6, "", "hint: another program has this port");
+    }
+}
+
 #[tokio::test]
 async fn the_example_settings_are_good() {
     run(&["config", "check"])
@@ -194,6 +213,8 @@ async fn the_shipped_blueprints_are_good_and_bad_ones_end_with_8() {
     let ended = run(&["blueprints", "check", &file, "-o", "json"]).await;
     ended.check(8, "nowhere", "error(s) in 1 file(s)");
     assert_eq!(ended.json()["problems"][0]["line"], 4);
+    let folder = run(&["blueprints", "check", "blueprints", "-o", "json"]).await;
+    assert_eq!(folder.json()["files"].as_array().map(Vec::len), Some(3));
     run(&["blueprints", "list", "--blueprints", "/no/such"])
         .await
         .check(8, "", "cannot be read");

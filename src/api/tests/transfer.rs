@@ -235,3 +235,30 @@ async fn a_body_is_measured_after_it_was_inflated() {
         (413, "body_too_large")
     );
 }
+
+/// Over HTTP/2 there is no `Host`: the address stands in the request's target.
+#[tokio::test(start_paused = true)]
+async fn a_link_leads_to_where_the_client_came() {
+    let api = Api::with(ApiSettings {
+        rate_limits: None,
+        ..ApiSettings::default()
+    })
+    .await;
+    let job = api.create(ALICE, "/api/v1/jobs/work", &json!({})).await;
+    let path = format!("/api/v1/jobs/{job}/files/upload?filename=a");
+    let targets = [
+        format!("GET {path}\nHost: jobs.test:81"),
+        format!("GET http://jobs.test:81{path}"),
+    ];
+    for target in targets {
+        let answer = api
+            .send(&format!("{target}\nX-Client-Token: {ALICE}"))
+            .await;
+        let body = answer.json();
+        let url = body["url"].as_str().expect("a link");
+        assert!(
+            url.starts_with("http://jobs.test:81/_public/files/"),
+            "{url}"
+        );
+    }
+}

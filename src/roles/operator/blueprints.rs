@@ -17,6 +17,7 @@ pub enum Verb {
     /// Check files and tell every problem with its place
     #[command(after_help = "Examples:
   avtomatika blueprints check
+  avtomatika blueprints check ./more-blueprints
   avtomatika blueprints check blueprints/full_showcase.yaml -o json")]
     Check(CheckArgs),
     /// List the blueprints of a directory
@@ -60,7 +61,7 @@ pub enum GraphFormat {
 /// Which files.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// The files; none are all of the directory
+    /// Files, or directories of them; none are all of --blueprints
     pub files: Vec<PathBuf>,
     /// Where blueprints lie.
     #[command(flatten)]
@@ -135,11 +136,17 @@ fn check(args: &CheckArgs, printer: &Printer) -> RoleResult {
         Err(failure) if args.files.is_empty() => return Err(failure),
         Err(_) => Vec::new(),
     };
-    let wanted = if args.files.is_empty() {
-        neighbours.clone()
-    } else {
-        args.files.clone()
-    };
+    let mut wanted = Vec::new();
+    for file in &args.files {
+        if file.is_dir() {
+            wanted.extend(files_of(file)?);
+        } else {
+            wanted.push(file.clone());
+        }
+    }
+    if args.files.is_empty() {
+        wanted.clone_from(&neighbours);
+    }
     let mut all = wanted.clone();
     all.extend(
         neighbours

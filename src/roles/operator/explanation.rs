@@ -48,7 +48,26 @@ pub fn in_words(explanation: &Value) -> String {
             text.push_str(&format!("  - {}\n", cell(line)));
         }
     }
+    if let Some(verb) = verb(explanation) {
+        let job = cell(&explanation["job_id"]);
+        text.push_str(&format!("\nnext: avtomatika jobs {verb} {job}\n"));
+    }
     text
+}
+
+/// Returns the operator's verb that answers what the job waits for.
+fn verb(explanation: &Value) -> Option<&'static str> {
+    match explanation["code"].as_str()? {
+        "waiting_for_human" => Some("approve"),
+        "ended"
+            if explanation["unblocks"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty()) =>
+        {
+            Some("retry")
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -56,6 +75,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_verb_that_helps_is_named() {
+        let words = |code: &str, unblocks: Value| {
+            let explanation = json!({"job_id": "j", "code": code, "unblocks": unblocks});
+            let words = in_words(&explanation);
+            words.lines().last().unwrap_or_default().to_owned()
+        };
+        assert_eq!(
+            words("waiting_for_human", json!(["a decision for this job"])),
+            "next: avtomatika jobs approve j"
+        );
+        assert_eq!(
+            words("ended", json!(["a retry goes on from state `a`"])),
+            "next: avtomatika jobs retry j"
+        );
+        assert!(!words("ended", json!([])).contains("next"));
+        assert!(!words("waiting_for_timer", json!([])).contains("next"));
+    }
 
     #[test]
     fn explanations_are_put_into_words() {

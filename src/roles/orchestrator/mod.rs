@@ -8,7 +8,6 @@ mod wiring;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,12 +45,20 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
     context.init_logging_with(&configuration.settings.log)?;
     let blueprints = BlueprintFiles::Directory(configuration.settings.paths.blueprints.clone());
     let started = Orchestrator::start(configuration, blueprints).await;
-    let orchestrator =
-        started.map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
+    let orchestrator = started.map_err(not_started)?;
     context.stop.cancelled().await;
     tracing::info!("stopping: requests under way are finished");
     orchestrator.stop().await;
     Ok(Exit::Ok)
+}
+
+/// Says why an orchestrator did not start: as what was found says itself, else as a fault of what it
+/// was configured with.
+pub fn not_started(error: anyhow::Error) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => Failure::new(Exit::Invalid, format!("{error:#}")),
+    }
 }
 
 /// A running orchestrator.
@@ -88,9 +95,9 @@ impl Orchestrator {
         let runtime = Runtime::start(ports, wiring::runtime_settings(&settings)).await?;
         reload::load(&runtime, &blueprints).await?;
         let address = (settings.http.host.as_str(), settings.http.port);
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Failure::cannot_listen(&format!("{}:{}", address.0, address.1), &error)
+        })?;
         let address = listener.local_addr()?;
         let tokens = wiring::Tokens::new(worker_tokens, &settings);
         let state = Arc::new(ApiState::new(
@@ -214,3 +221,6 @@ async fn fire(
 fn to_ms(seconds: u64) -> u64 {
     seconds.saturating_mul(1000)
 }
+
+#[cfg(test)]
+mod tests;
