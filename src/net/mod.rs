@@ -8,6 +8,7 @@ mod address;
 mod client;
 mod error;
 mod guarded;
+mod pipe;
 mod sse;
 mod tls;
 
@@ -15,5 +16,6 @@ pub use address::{Network, is_public};
 pub use client::{Call, ClientOptions, HttpAnswer, HttpClient, Method};
 pub use error::NetError;
 pub use guarded::GuardedClient;
+pub use pipe::{Pipe, PipeAnswer};
 pub use sse::{EventStream, ServerEvent};
 pub use tls::{TlsFiles, client_config, install_crypto};

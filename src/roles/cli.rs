@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 
 use super::context::LogArgs;
 use super::printer::Output;
-use super::{dev, operator, orchestrator, scheduler, showcase, submit, webhook_sink, worker};
+use super::{
+    bench, dev, operator, orchestrator, scheduler, showcase, submit, webhook_sink, worker,
+};
 
 /// A durable workflow orchestrator: blueprints say what happens, workers do it, one binary runs all
 #[derive(Debug, Parser)]
@@ -61,6 +63,8 @@ pub enum Command {
     Scheduler(scheduler::Args),
     /// Receive webhooks: verify, drop repeats, print, keep the last ones
     WebhookSink(webhook_sink::Args),
+    /// Measure an orchestrator: play its clients and workers, report speed, losses and cost
+    Bench(bench::Args),
     /// See jobs and act on them
     #[command(subcommand)]
     Jobs(operator::jobs::Verb),

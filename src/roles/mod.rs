@@ -1,5 +1,6 @@
 //! Floor 7: the roles. Each file is one role: it builds what the role needs and nothing else.
 
+pub mod bench;
 pub mod cli;
 pub mod context;
 pub mod dev;
@@ -108,6 +109,10 @@ async fn dispatch(command: Command, context: &Context) -> RoleResult {
         Command::WebhookSink(args) => {
             context.init_logging(level)?;
             Box::pin(webhook_sink::run(args, context)).await
+        }
+        Command::Bench(args) => {
+            context.init_logging(level)?;
+            Box::pin(bench::run(args, context)).await
         }
         Command::Jobs(verb) => Box::pin(operator::jobs::run(verb, context)).await,
         Command::Workers(verb) => Box::pin(operator::workers::run(verb, context)).await,
