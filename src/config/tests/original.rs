@@ -157,6 +157,7 @@ fn every_name_of_the_orchestrators_is_known() {
 fn every_name_of_the_workers_is_known() {
     let sources = [
         include_str!("../../roles/worker/config/read.rs"),
+        include_str!("../../roles/worker/config/skills.rs"),
         include_str!("../../roles/context.rs"),
     ];
     let unsupported = names(UNSUPPORTED_BY_WORKERS);
