@@ -16,7 +16,7 @@ help:
 	@echo 'make lint       format check and clippy only'
 	@echo 'make fmt        format the sources'
 	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes), build the API documentation'
-	@echo 'make bench      measure the stores'
+	@echo 'make bench      measure the stores, then the orchestrator, beside the original when ORIGINAL_VENV is there'
 	@echo 'make sim        replay or extend the simulation: SEEDS=100000 SEED_START=1'
 
 showcase: tools
@@ -41,8 +41,16 @@ docs: tools
 	UPDATE_DOCS=1 $(CARGO) test --locked --test codes
 	$(CARGO) doc --locked --no-deps
 
+# Built as a release is: what is measured is what is shipped. PROFILE=fast builds in half the time.
+PROFILE ?= release
+# Where the original's orchestrator is installed, to be measured beside; `make test` installs it there.
+ORIGINAL_VENV ?= .venv/orchestrator
+# throughput latency start full_store idle_polls fan_out steady; empty takes the first three.
+PARTS ?=
 bench: tools
-	$(CARGO) bench $(FAST)
+	$(CARGO) bench --profile $(PROFILE) --locked --bench store
+	ORIGINAL_VENV='$(abspath $(ORIGINAL_VENV))' \
+	  $(CARGO) bench --profile $(PROFILE) --locked --bench orchestrator -- $(PARTS)
 
 SEEDS ?= 100000
 SEED_START ?= 1
