@@ -5,14 +5,15 @@
 //! missing the tests fail; they are never skipped silently. Their names begin with `python_`, so
 //! that they can be left out by name.
 
-#[expect(dead_code, reason = "shared with the tests of whole processes")]
 #[path = "../whole/process.rs"]
 mod process;
 #[expect(dead_code, reason = "shared with the tests of whole processes")]
 #[path = "../whole/site.rs"]
 mod site;
 
+mod original;
 mod python;
+mod python_orchestrator;
 mod python_showcase;
 mod python_worker;
 mod relay;

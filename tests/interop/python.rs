@@ -10,12 +10,14 @@ use tokio::process::Command;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Environment {
     Worker,
+    Orchestrator,
 }
 
 impl Environment {
     fn name(self) -> &'static str {
         match self {
             Self::Worker => "worker",
+            Self::Orchestrator => "orchestrator",
         }
     }
 
