@@ -111,8 +111,8 @@ async fn commit(store: &dyn JobStore, job: Job, effects: Vec<Effect>, guards: Ve
     let outbox_due = NOW.after_ms(30_000);
     let commit = Commit {
         expected_revision,
-        job,
-        effects,
+        job: job.into(),
+        effects: effects.into(),
         guards,
         now: NOW,
         outbox_due,

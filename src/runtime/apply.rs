@@ -6,8 +6,8 @@ use super::{Applied, Inner, Reported, Runtime, RuntimeError};
 use serde_json::json;
 
 use crate::base::{JobId, TaskId, WorkerId, crypto};
-use crate::domain::{Event, EventKind, Object, Task, TaskReport, TaskStatus};
-use crate::engine::{self, Advance, Answer, Effect, Ignored, Input, Outcome, WorkerEvent, World};
+use crate::domain::{Event, EventKind, Job, Object, Task, TaskReport, TaskStatus};
+use crate::engine::{self, Answer, Effect, Ignored, Input, Outcome, WorkerEvent, World};
 use crate::store::{CommitError, Committed, StoreError};
 
 /// An input of which a part is read from the store anew for every try.
@@ -164,14 +164,9 @@ impl Inner {
                     continue;
                 }
             };
+            let answer = advance.answer;
             match self.commit(revision, advance, now).await {
-                Ok(advance) => {
-                    let Advance { job, answer, .. } = advance;
-                    return Ok(Applied::Advanced {
-                        job: Box::new(job),
-                        answer,
-                    });
-                }
+                Ok(job) => return Ok(Applied::Advanced { job, answer }),
                 // Another process was faster, or a heartbeat was: look again.
                 Err(
                     CommitError::Conflict
@@ -229,9 +224,13 @@ impl Inner {
     }
 
     /// Lets the hints of a commit go out. Whatever is lost here is found again by a scan.
-    pub(super) fn after_commit(self: &Arc<Self>, advance: &Advance, committed: Committed) {
-        let job = &advance.job;
-        let events = advance.effects.iter().filter_map(|effect| match effect {
+    pub(super) fn after_commit(
+        self: &Arc<Self>,
+        job: &Job,
+        effects: &[Effect],
+        committed: Committed,
+    ) {
+        let events = effects.iter().filter_map(|effect| match effect {
             Effect::Record(event) => Some(event.as_ref().clone()),
             _ => None,
         });
@@ -239,7 +238,7 @@ impl Inner {
         if let Some(at) = job.wake_at {
             self.schedule.wake_at(at);
         }
-        for effect in &advance.effects {
+        for effect in effects {
             match effect {
                 Effect::PutTask(task) if task.status == TaskStatus::Queued => {
                     self.offer(task.as_ref().clone());
@@ -262,10 +261,7 @@ impl Inner {
             self.matchmaker.remove(&task);
             self.tell_to_stop(&worker, task, job.id);
         }
-        if let Some((worker, delta)) = &advance.reputation {
-            self.registry.queue_reputation(worker, *delta);
-        }
-        self.deliver_now(&advance.effects, committed.outbox);
+        self.deliver_now(effects, committed.outbox);
     }
 
     fn tell_to_stop(&self, worker: &WorkerId, task_id: TaskId, job_id: JobId) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Created, Inner, NewJob, Runtime, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::blueprint::Blueprint;
+use crate::domain::Job;
 use crate::engine::{
     self, Advance, ChildStart, Guard, IdempotencyKey, Quota, Submission, World, child,
 };
@@ -184,18 +185,29 @@ impl Inner {
         expected_revision: u64,
         advance: Advance,
         now: Timestamp,
-    ) -> Result<Advance, CommitError> {
+    ) -> Result<Arc<Job>, CommitError> {
+        let Advance {
+            job,
+            effects,
+            guards,
+            reputation,
+            ..
+        } = advance;
+        let (job, effects) = (Arc::new(job), Arc::new(effects));
         let commit = Commit {
             expected_revision,
-            job: advance.job.clone(),
-            effects: advance.effects.clone(),
-            guards: advance.guards.clone(),
+            job: Arc::clone(&job),
+            effects: Arc::clone(&effects),
+            guards,
             now,
             outbox_due: now.after_ms(super::outbox::SCAN_GRACE_MS),
         };
         let committed = self.ports.jobs.commit(commit).await?;
-        self.after_commit(&advance, committed);
-        Ok(advance)
+        self.after_commit(&job, &effects, committed);
+        if let Some((worker, delta)) = &reputation {
+            self.registry.queue_reputation(worker, *delta);
+        }
+        Ok(job)
     }
 
     /// Returns fresh entropy for one step.

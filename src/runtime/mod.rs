@@ -180,7 +180,7 @@ pub enum Applied {
     /// The job went on.
     Advanced {
         /// As it is now.
-        job: Box<Job>,
+        job: Arc<Job>,
         /// For the worker, when it was its result.
         answer: Answer,
     },

@@ -12,6 +12,7 @@ pub mod sqlite;
 pub mod worker_port;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -77,9 +78,9 @@ pub struct Commit {
     pub expected_revision: u64,
     /// The job as it is to be. Its id, client, blueprint, labels, initial data, policy, trace context
     /// and time of creation never change.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// What goes with it, in order.
-    pub effects: Vec<Effect>,
+    pub effects: Arc<Vec<Effect>>,
     /// What must still be true.
     pub guards: Vec<Guard>,
     /// The step's time, for rows that need one.

@@ -2,7 +2,7 @@
 //! really have, put between the shell and the true store.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use avtomatika::base::WorkerId;
 use avtomatika::domain::job::Waiting;
@@ -165,14 +165,12 @@ impl Saboteur {
     /// Changes a commit before it is made.
     pub fn before_commit(&self, mut commit: Commit) -> Commit {
         let Some(bug) = self.bug else { return commit };
-        let job = &mut commit.job;
+        let job = Arc::make_mut(&mut commit.job);
         match bug {
             Bug::TimerDropped if job.waiting == Some(Waiting::Timer) => job.wake_at = None,
-            Bug::TaskLost => commit
-                .effects
+            Bug::TaskLost => Arc::make_mut(&mut commit.effects)
                 .retain(|effect| !matches!(effect, Effect::PutTask(task) if task.branch.is_none())),
-            Bug::StartLost => commit
-                .effects
+            Bug::StartLost => Arc::make_mut(&mut commit.effects)
                 .retain(|effect| !matches!(effect, Effect::Signal(Signal::StartChild(_)))),
             Bug::LeaseUnchecked => commit
                 .guards
@@ -210,7 +208,8 @@ impl Saboteur {
     ) -> Vec<(Commit, Committed)> {
         let mut again = commit.clone();
         again.expected_revision += 1;
-        again.job.revision += 1;
+        let job = Arc::make_mut(&mut again.job);
+        job.revision += 1;
         again.guards.clear();
         let resumed = commit.effects.iter().any(
             |effect| matches!(effect, Effect::Record(event) if event.kind == EventKind::ChildFinished),
@@ -218,15 +217,12 @@ impl Saboteur {
         let is_over = commit.job.status.is_terminal();
         let seen = match self.bug {
             Some(Bug::RevisionSkipped) if !is_over => {
-                again.effects.clear();
+                again.effects = Arc::default();
                 false
             }
             Some(Bug::TerminalOverwritten) if is_over => {
-                again.effects.clear();
-                again
-                    .job
-                    .state_history
-                    .insert("late".to_owned(), json!(true));
+                again.effects = Arc::default();
+                job.state_history.insert("late".to_owned(), json!(true));
                 true
             }
             Some(Bug::ParentResumedTwice) if resumed && !is_over => true,
@@ -246,7 +242,8 @@ fn unguard(commit: &mut Commit) {
 }
 
 fn first_event(commit: &mut Commit) -> Option<&mut Event> {
-    commit.effects.iter_mut().find_map(|effect| match effect {
+    let effects = Arc::make_mut(&mut commit.effects);
+    effects.iter_mut().find_map(|effect| match effect {
         Effect::Record(event) => Some(event.as_mut()),
         _ => None,
     })
@@ -260,6 +257,6 @@ fn record_end_again(commit: &mut Commit) {
     if let Some(mut event) = end {
         event.index += 100;
         event.event_id = Event::derive_id(event.job_id, event.revision, event.index);
-        commit.effects.push(Effect::Record(event));
+        Arc::make_mut(&mut commit.effects).push(Effect::Record(event));
     }
 }

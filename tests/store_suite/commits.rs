@@ -55,7 +55,7 @@ pub async fn refuses_another_revision(store: Store) {
         .await
         .expect("commits");
     let mut late = commit(next(&first), vec![put(&task(&first, None, 1))], vec![]);
-    late.job.revision = 3;
+    std::sync::Arc::make_mut(&mut late.job).revision = 3;
     late.expected_revision = 2;
     for refused in [commit(first.clone(), vec![], vec![]), late] {
         let error = store.commit(refused).await.expect_err("is refused");
@@ -299,7 +299,7 @@ pub async fn guards_a_task_by_its_holder(store: Store) {
     store.commit(guarded("w1")).await.expect("its holder may");
     let mut again = guarded("w1");
     again.expected_revision = 2;
-    again.job.revision = 3;
+    std::sync::Arc::make_mut(&mut again.job).revision = 3;
     assert!(is_changed(store.commit(again).await), "it has ended");
 }
 

@@ -148,11 +148,11 @@ impl World {
         let guards = self.guards(&job);
         Commit {
             expected_revision: job.revision - 1,
-            effects,
+            effects: std::sync::Arc::new(effects),
             guards,
             now: self.now,
             outbox_due: self.soon(),
-            job,
+            job: job.into(),
         }
     }
 

@@ -66,8 +66,8 @@ pub fn ended(job: &Job, status: JobStatus, keep_until: Timestamp) -> Job {
 pub fn commit(job: Job, effects: Vec<Effect>, guards: Vec<Guard>) -> Commit {
     Commit {
         expected_revision: job.revision - 1,
-        job,
-        effects,
+        job: job.into(),
+        effects: effects.into(),
         guards,
         now: NOW,
         outbox_due: at(30_000),

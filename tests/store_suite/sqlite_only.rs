@@ -178,6 +178,9 @@ async fn damaged_records_are_reported_and_disturb_nobody_else() {
             .expect("damages");
     }
     drop(db);
+    // Opened anew: what has just been written is still in memory.
+    store.close().await;
+    let store = open(&path);
     let is_corrupt = |error: StoreError| matches!(error, StoreError::Corrupt(_));
     assert!(is_corrupt(
         store.load(broken.id).await.expect_err("is damaged")

@@ -1,5 +1,7 @@
 //! The commit in memory: revision, guards, effects, in that order, under the one lock.
 
+use std::sync::Arc;
+
 use super::{KeyRecord, State};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Task, TaskStatus};
@@ -29,7 +31,7 @@ impl State {
             outbox_due,
             ..
         } = commit;
-        for (index, effect) in effects.into_iter().enumerate() {
+        for (index, effect) in effects.iter().cloned().enumerate() {
             match effect {
                 Effect::PutTask(task) => self.tasks.put(*task),
                 Effect::EndTask { id, answer, report } => {
@@ -75,7 +77,7 @@ impl State {
                 }
             }
         }
-        self.put_job(job);
+        self.put_job(Arc::unwrap_or_clone(job));
         Ok(committed)
     }
 

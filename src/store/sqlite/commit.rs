@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use super::given::{self, Given};
+use super::resident::Transaction;
 use super::rows::{self, first, int};
 use super::{outbox, queries, record_event, tasks};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
@@ -15,10 +16,8 @@ use crate::store::{Commit, CommitError, Committed, StoreError, rules};
 
 /// A commit with its bodies already written out, which is the caller's time and not the writer's.
 pub(super) struct Prepared {
-    /// Its job lacks what it was given.
     commit: Commit,
-    given: Arc<Given>,
-    /// For a new job.
+    /// What a new job was given.
     given_body: Option<String>,
     job_body: String,
     /// One for each effect, empty for those that have none.
@@ -27,31 +26,26 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Writes out the bodies.
-    pub fn new(mut commit: Commit) -> Result<Self, StoreError> {
+    pub fn new(commit: Commit) -> Result<Self, StoreError> {
         rules::assert_well_formed(&commit);
-        let given = Arc::new(Given::take_from(&mut commit.job));
         let given_body = (commit.expected_revision == 0)
-            .then(|| rows::encode(given.as_ref()))
+            .then(|| rows::encode(&Given::of(&commit.job)))
             .transpose()?;
-        let job_body = rows::encode(&commit.job)?;
+        let job_body = rows::encode(&given::without(&commit.job))?;
         let bodies = commit.effects.iter().map(body).collect::<Result<_, _>>()?;
         Ok(Self {
             commit,
-            given,
             given_body,
             job_body,
             bodies,
         })
     }
 
-    /// Returns what a new job was given, with the size of its text.
-    pub fn new_job(&self) -> Option<(JobId, Arc<Given>, usize)> {
-        let body = self.given_body.as_ref()?;
-        Some((self.commit.job.id, Arc::clone(&self.given), body.len()))
-    }
-
     /// Stores all of the commit, or returns why it may not be stored, having written nothing.
-    pub fn apply(&self, db: &Connection) -> Result<Result<Committed, CommitError>, StoreError> {
+    pub fn apply(
+        &self,
+        db: &Transaction<'_>,
+    ) -> Result<Result<Committed, CommitError>, StoreError> {
         if let Some(refusal) = self.refusal(db)? {
             return Ok(Err(refusal));
         }
@@ -66,10 +60,9 @@ impl Prepared {
         Ok(Ok(committed))
     }
 
-    fn refusal(&self, db: &Connection) -> Result<Option<CommitError>, StoreError> {
-        let id = self.commit.job.id.0.as_bytes();
-        let revision = first::<i64>(db, "SELECT revision FROM jobs WHERE id = ?1", [id])?;
-        if revision.unwrap_or(0) != int(self.commit.expected_revision) {
+    fn refusal(&self, db: &Transaction<'_>) -> Result<Option<CommitError>, StoreError> {
+        let revision = revision(db, self.commit.job.id)?;
+        if revision.unwrap_or(0) != self.commit.expected_revision {
             return Ok(Some(CommitError::Conflict));
         }
         for guard in &self.commit.guards {
@@ -103,8 +96,10 @@ impl Prepared {
         Ok(())
     }
 
-    fn put_job(&self, db: &Connection) -> Result<(), StoreError> {
+    fn put_job(&self, db: &Transaction<'_>) -> Result<(), StoreError> {
         let job = &self.commit.job;
+        let given_bytes = self.given_body.as_ref().map_or(0, String::len);
+        db.wrote_job(job, self.job_body.len() + given_bytes);
         let (id, revision) = (job.id.0.as_bytes(), int(job.revision));
         let (wake_at, keep_until) = (job.wake_at.map(|at| at.0), job.keep_until.map(|at| at.0));
         if self.commit.expected_revision > 0 {
@@ -141,7 +136,7 @@ impl Prepared {
         if let Some(body) = &self.given_body {
             given::insert(db, job.id, body)?;
         }
-        for (name, value) in &self.given.labels {
+        for (name, value) in &job.labels {
             db.prepare_cached("INSERT INTO labels (name, value, job) VALUES (?1, ?2, ?3)")?
                 .execute(params![name, value, id])?;
         }
@@ -150,7 +145,7 @@ impl Prepared {
 
     fn perform(
         &self,
-        db: &Connection,
+        db: &Transaction<'_>,
         index: usize,
         committed: &mut Committed,
     ) -> Result<(), StoreError> {
@@ -167,8 +162,8 @@ impl Prepared {
             Effect::ReleaseBranches { visit, from, to } => {
                 for mut task in tasks::held_branches(db, job.id, *visit, &(*from..*to))? {
                     task.release(now);
-                    tasks::update(db, &task)?;
-                    committed.released.push(task);
+                    committed.released.push(task.clone());
+                    tasks::update(db, Arc::new(task))?;
                 }
             }
             Effect::EndTasks { visit } => {
@@ -236,8 +231,21 @@ fn body(effect: &Effect) -> Result<String, StoreError> {
     }
 }
 
+/// Returns the job's revision, when there is such a job.
+fn revision(db: &Transaction<'_>, id: JobId) -> Result<Option<u64>, StoreError> {
+    if let Some(job) = db.known_job(id) {
+        return Ok(Some(job.revision));
+    }
+    let known: Option<i64> = first(
+        db,
+        "SELECT revision FROM jobs WHERE id = ?1",
+        [id.0.as_bytes()],
+    )?;
+    Ok(known.map(|revision| u64::try_from(revision).unwrap_or(0)))
+}
+
 fn check(
-    db: &Connection,
+    db: &Transaction<'_>,
     guard: &Guard,
     now: Timestamp,
 ) -> Result<Option<CommitError>, StoreError> {
@@ -259,33 +267,23 @@ fn check(
             Ok((!is_left).then_some(CommitError::QuotaExceeded { limit: quota.limit }))
         }
         Guard::TaskHeldBy { id, worker } => {
-            let holder: Option<Option<String>> =
-                first(db, "SELECT worker FROM tasks WHERE id = ?1", [id.as_str()])?;
-            let is_held = holder
-                .flatten()
-                .is_some_and(|holder| holder == worker.as_str());
+            let is_held = tasks::load(db, id)?.is_some_and(|task| rules::is_held_by(&task, worker));
             Ok((!is_held).then(|| CommitError::TaskChanged(id.clone())))
         }
         Guard::JobAt { id, revision } => {
-            let known: Option<i64> = first(
-                db,
-                "SELECT revision FROM jobs WHERE id = ?1",
-                [id.0.as_bytes()],
-            )?;
-            let is_at = known == Some(int(*revision));
+            let is_at = self::revision(db, *id)? == Some(*revision);
             Ok((!is_at).then_some(CommitError::OtherJobChanged(*id)))
         }
         Guard::TaskDue { id, now } => {
-            let due_at: Option<Option<i64>> =
-                first(db, "SELECT due_at FROM tasks WHERE id = ?1", [id.as_str()])?;
-            let is_due = due_at.flatten().is_some_and(|at| at <= now.0);
+            let due_at = tasks::load(db, id)?.and_then(|task| task.due_at());
+            let is_due = due_at.is_some_and(|at| at <= *now);
             Ok((!is_due).then(|| CommitError::TaskChanged(id.clone())))
         }
     }
 }
 
 fn end_tasks(
-    db: &Connection,
+    db: &Transaction<'_>,
     open: Vec<Task>,
     ended: &mut Vec<(WorkerId, TaskId)>,
 ) -> Result<(), StoreError> {
@@ -293,7 +291,7 @@ fn end_tasks(
         if let Some(holder) = rules::end_open_task(&mut task) {
             ended.push((holder, task.id.clone()));
         }
-        tasks::update(db, &task)?;
+        tasks::update(db, Arc::new(task))?;
     }
     Ok(())
 }

@@ -21,13 +21,18 @@ use crate::store::{
 #[async_trait]
 impl JobStore for SqliteStore {
     async fn load(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        let given = Arc::clone(&self.given);
-        self.read(move |db| queries::load(db, &given, id)).await
+        if let Some(job) = self.resident.job(id) {
+            return Ok(Some(Arc::unwrap_or_clone(job)));
+        }
+        self.read(move |db| queries::load(db, id)).await
     }
 
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError> {
+        if let Some(task) = self.resident.task(id) {
+            return Ok(Some(Arc::unwrap_or_clone(task)));
+        }
         let id = id.clone();
-        self.read(move |db| tasks::load(db, &id)).await
+        self.read(move |db| tasks::read(db, &id)).await
     }
 
     async fn branches(&self, job: JobId, visit: u64) -> Result<Vec<Task>, StoreError> {
@@ -41,17 +46,13 @@ impl JobStore for SqliteStore {
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let prepared = Prepared::new(commit)?;
-        let new = prepared.new_job();
-        let committed = self.write(move |db| prepared.apply(db)).await?;
-        if let (Ok(_), Some((id, given, bytes))) = (&committed, new) {
-            self.given.remember(id, given, bytes);
-        }
-        committed
+        self.write(move |db| prepared.apply(db)).await?
     }
 
     async fn lease_task(&self, id: &TaskId, lease: Lease) -> Result<Option<Task>, StoreError> {
         let id = id.clone();
-        self.write(move |db| tasks::lease(db, &id, &lease)).await
+        let leased = self.write(move |db| tasks::lease(db, &id, &lease)).await?;
+        Ok(leased.map(Arc::unwrap_or_clone))
     }
 
     async fn extend_leases(
@@ -67,8 +68,10 @@ impl JobStore for SqliteStore {
 
     async fn release_task(&self, id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError> {
         let id = id.clone();
-        self.write(move |db| tasks::change(db, &id, |task| rules::release_task(task, lease)))
-            .await
+        let released = self
+            .write(move |db| tasks::change(db, &id, |task| rules::release_task(task, lease)))
+            .await?;
+        Ok(released.map(Arc::unwrap_or_clone))
     }
 
     async fn queued_tasks(
@@ -185,9 +188,9 @@ impl JobStore for SqliteStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         // The writer's transaction takes the file's write lock, so this is more than a ping.
-        let check = |db: &rusqlite::Connection| first::<i64>(db, "SELECT 1 FROM jobs LIMIT 1", []);
-        self.write(check).await?;
-        self.read(check).await?;
+        const SQL: &str = "SELECT 1 FROM jobs LIMIT 1";
+        self.write(|db| first::<i64>(db, SQL, [])).await?;
+        self.read(|db| first::<i64>(db, SQL, [])).await?;
         Ok(())
     }
 

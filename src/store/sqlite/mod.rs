@@ -3,7 +3,8 @@
 //!
 //! One thread owns the connection that writes and puts everything that is waiting into one
 //! transaction (group commit): one sync to disk pays for all of them. Reads have connections of
-//! their own, which WAL mode keeps out of the writer's way. Bodies are JSON text; the columns
+//! their own, which WAL mode keeps out of the writer's way; what was written last is read from
+//! memory. Bodies are JSON text; the columns
 //! beside them are what is searched and ordered by. The file opens with the `sqlite3` tool.
 
 mod commit;
@@ -14,6 +15,7 @@ mod outbox;
 mod purge;
 mod queries;
 mod readers;
+mod resident;
 mod rows;
 mod schema;
 mod tasks;
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use self::lock::FileLock;
 use self::readers::Readers;
+use self::resident::{Resident, Transaction};
 use self::rows::int;
 use self::writer::Writer;
 use super::{Durability, HistoryStore, StoreError};
@@ -92,7 +95,7 @@ pub struct SqliteStore {
     // Dropped in this order: the lock goes last, when nobody writes any more.
     writer: Writer,
     readers: Readers,
-    given: Arc<given::Memory>,
+    resident: Arc<Resident>,
     synchronous: Synchronous,
     path: PathBuf,
     lock: Mutex<Option<FileLock>>,
@@ -108,11 +111,12 @@ impl SqliteStore {
         let mut db = schema::connect(path, settings.synchronous)?;
         schema::migrate(&mut db, path)?;
         let readers = Readers::open(path, settings)?;
-        let writer = Writer::start(db, settings)?;
+        let resident = Arc::new(Resident::new());
+        let writer = Writer::start(db, Arc::clone(&resident), settings)?;
         Ok(Self {
             writer,
             readers,
-            given: Arc::default(),
+            resident,
             synchronous: settings.synchronous,
             path: path.to_owned(),
             lock: Mutex::new(Some(lock)),
@@ -139,7 +143,7 @@ impl SqliteStore {
     /// writes nothing when it refuses.
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.call(work).await
     }
@@ -155,6 +159,7 @@ impl SqliteStore {
     async fn shut_down(&self) {
         self.writer.stop().await;
         self.readers.stop().await;
+        self.resident.clear();
         if let Ok(mut lock) = self.lock.lock() {
             *lock = None;
         }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
+use super::resident::Transaction;
 use super::{SqliteStore, given, queries, rows};
-use crate::base::{JobId, Timestamp};
+use crate::base::{JobId, TaskId, Timestamp};
 use crate::store::{StoreError, rules};
 
 /// Rows that one transaction deletes at most, for each table.
@@ -37,7 +38,6 @@ impl SqliteStore {
                 match self.write(move |db| forget_some(db, id, now)).await? {
                     Step::More => {}
                     Step::Gone => {
-                        self.given.forget(id);
                         gone.push(id);
                         break;
                     }
@@ -64,7 +64,7 @@ fn forgettable(db: &Connection, now: Timestamp, limit: u32) -> Result<Vec<JobId>
 
 /// Deletes a part of what belongs to the job; the job itself goes last, so that what a crash
 /// interrupts is found again.
-fn forget_some(db: &Connection, id: JobId, now: Timestamp) -> Result<Step, StoreError> {
+fn forget_some(db: &Transaction<'_>, id: JobId, now: Timestamp) -> Result<Step, StoreError> {
     let key = id.0.as_bytes();
     let Some(job) = queries::load_bare(db, id)? else {
         return Ok(Step::Kept);
@@ -72,8 +72,10 @@ fn forget_some(db: &Connection, id: JobId, now: Timestamp) -> Result<Step, Store
     if !rules::is_forgettable(&job, now) {
         return Ok(Step::Kept);
     }
+    if forget_tasks(db, id)? == ROWS_PER_STEP as usize {
+        return Ok(Step::More);
+    }
     for sql in [
-        "DELETE FROM tasks WHERE rowid IN (SELECT rowid FROM tasks WHERE job = ?1 LIMIT ?2)",
         "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE job = ?1 LIMIT ?2)",
         "DELETE FROM history WHERE job = ?1 AND (revision, place) IN
          (SELECT revision, place FROM history WHERE job = ?1 LIMIT ?2)",
@@ -93,7 +95,23 @@ fn forget_some(db: &Connection, id: JobId, now: Timestamp) -> Result<Step, Store
     given::delete(db, id)?;
     db.prepare_cached("DELETE FROM jobs WHERE id = ?1")?
         .execute([key])?;
+    db.deleted_job(id);
     Ok(Step::Gone)
+}
+
+/// Deletes some of the job's tasks; returns how many.
+fn forget_tasks(db: &Transaction<'_>, id: JobId) -> Result<usize, StoreError> {
+    let mut statement = db.prepare_cached(
+        "DELETE FROM tasks WHERE rowid IN (SELECT rowid FROM tasks WHERE job = ?1 LIMIT ?2)
+         RETURNING id",
+    )?;
+    let mut deleted = statement.query(params![id.0.as_bytes(), ROWS_PER_STEP])?;
+    let mut count = 0;
+    while let Some(row) = deleted.next()? {
+        db.deleted_task(TaskId::from(row.get::<_, String>(0)?));
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// Deletes keys past their time; tells whether there may be more.

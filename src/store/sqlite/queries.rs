@@ -22,13 +22,9 @@ pub(super) fn load_bare(db: &Connection, id: JobId) -> Result<Option<Job>, Store
 }
 
 /// Returns the job.
-pub(super) fn load(
-    db: &Connection,
-    given: &given::Memory,
-    id: JobId,
-) -> Result<Option<Job>, StoreError> {
+pub(super) fn load(db: &Connection, id: JobId) -> Result<Option<Job>, StoreError> {
     match load_bare(db, id)? {
-        Some(job) => given.complete(db, job),
+        Some(job) => given::complete(db, job),
         None => Ok(None),
     }
 }

@@ -1,7 +1,10 @@
 //! Tasks as rows. The body is the task; the columns follow from it and are written with it.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, Params, params};
 
+use super::resident::Transaction;
 use super::rows::{self, int};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Lease, Task, TaskStatus};
@@ -26,7 +29,7 @@ fn holder(task: &Task) -> Option<&str> {
 }
 
 /// Stores a new task, or all of one again.
-pub(super) fn insert(db: &Connection, task: &Task, body: &str) -> Result<(), StoreError> {
+pub(super) fn insert(db: &Transaction<'_>, task: &Task, body: &str) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO tasks
          (id, job, visit, branch, ordinal, status, due_at, available_at, worker, body)
@@ -44,11 +47,13 @@ pub(super) fn insert(db: &Connection, task: &Task, body: &str) -> Result<(), Sto
         holder(task),
         body,
     ])?;
+    db.wrote_task(Arc::new(task.clone()), body.len());
     Ok(())
 }
 
 /// Stores what can change of a task that is there.
-pub(super) fn update(db: &Connection, task: &Task) -> Result<(), StoreError> {
+pub(super) fn update(db: &Transaction<'_>, task: Arc<Task>) -> Result<(), StoreError> {
+    let body = rows::encode(&task)?;
     db.prepare_cached(
         "UPDATE tasks SET status = ?2, due_at = ?3, available_at = ?4, worker = ?5, body = ?6
          WHERE id = ?1",
@@ -58,14 +63,23 @@ pub(super) fn update(db: &Connection, task: &Task) -> Result<(), StoreError> {
         status_text(task.status),
         task.due_at().map(|at| at.0),
         task.available_at.0,
-        holder(task),
-        rows::encode(task)?,
+        holder(&task),
+        body,
     ])?;
+    db.wrote_task(task, body.len());
     Ok(())
 }
 
-/// Returns the task.
-pub(super) fn load(db: &Connection, id: &TaskId) -> Result<Option<Task>, StoreError> {
+/// Returns the task, from memory if it can be.
+pub(super) fn load(db: &Transaction<'_>, id: &TaskId) -> Result<Option<Arc<Task>>, StoreError> {
+    if let Some(task) = db.known_task(id) {
+        return Ok(Some(task));
+    }
+    Ok(read(db, id)?.map(Arc::new))
+}
+
+/// Returns the task from the file.
+pub(super) fn read(db: &Connection, id: &TaskId) -> Result<Option<Task>, StoreError> {
     Ok(find(db, "SELECT body FROM tasks WHERE id = ?1", [id.as_str()])?.pop())
 }
 
@@ -86,32 +100,33 @@ pub(super) fn find(
 
 /// Changes a task; returns it when the change says that it has changed it.
 pub(super) fn change(
-    db: &Connection,
+    db: &Transaction<'_>,
     id: &TaskId,
     change: impl FnOnce(&mut Task) -> bool,
-) -> Result<Option<Task>, StoreError> {
-    let Some(mut task) = load(db, id)? else {
+) -> Result<Option<Arc<Task>>, StoreError> {
+    let Some(mut task) = load(db, id)?.map(Arc::unwrap_or_clone) else {
         return Ok(None);
     };
     if !change(&mut task) {
         return Ok(None);
     }
-    update(db, &task)?;
+    let task = Arc::new(task);
+    update(db, Arc::clone(&task))?;
     Ok(Some(task))
 }
 
 /// Gives a queued task to a worker.
 pub(super) fn lease(
-    db: &Connection,
+    db: &Transaction<'_>,
     id: &TaskId,
     lease: &Lease,
-) -> Result<Option<Task>, StoreError> {
+) -> Result<Option<Arc<Task>>, StoreError> {
     change(db, id, |task| rules::lease_task(task, lease.clone()))
 }
 
 /// Puts off the end of a worker's leases; returns those that it does hold.
 pub(super) fn extend(
-    db: &Connection,
+    db: &Transaction<'_>,
     worker: &WorkerId,
     tasks: &[TaskId],
     until: Timestamp,

@@ -1,6 +1,6 @@
 //! The one thread that writes, and its group commit.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::SqliteSettings;
+use super::resident::{Resident, Transaction};
 use crate::store::StoreError;
 
 /// One caller's work, waiting for the writer.
@@ -17,7 +18,7 @@ trait Work: Send {
 
     /// Does the work inside the open transaction. After an error the transaction is undone, and
     /// this may be called again in another.
-    fn run(&mut self, db: &Connection) -> Result<(), StoreError>;
+    fn run(&mut self, db: &Transaction<'_>) -> Result<(), StoreError>;
 
     /// Tells the caller how the transaction ended.
     fn answer(self: Box<Self>, transaction: Result<(), StoreError>);
@@ -31,14 +32,14 @@ struct Call<F, T> {
 
 impl<F, T> Work for Call<F, T>
 where
-    F: FnMut(&Connection) -> Result<T, StoreError> + Send,
+    F: FnMut(&Transaction<'_>) -> Result<T, StoreError> + Send,
     T: Send,
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
-    fn run(&mut self, db: &Connection) -> Result<(), StoreError> {
+    fn run(&mut self, db: &Transaction<'_>) -> Result<(), StoreError> {
         self.outcome = Some((self.work)(db)?);
         Ok(())
     }
@@ -62,13 +63,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread, which owns the connection from now on.
-    pub fn start(db: Connection, settings: &SqliteSettings) -> Result<Self, StoreError> {
+    /// Starts the thread, which owns the connection from now on and keeps `resident` up to date.
+    pub fn start(
+        db: Connection,
+        resident: Arc<Resident>,
+        settings: &SqliteSettings,
+    ) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(settings.queue_max.max(1));
         let batch_max = settings.batch_max.max(1);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || serve(&db, receiver, batch_max))
+            .spawn(move || serve(&db, &resident, receiver, batch_max))
             .map_err(|error| StoreError::Unavailable(format!("no thread to write: {error}")))?;
         Ok(Self {
             queue: Mutex::new(Some(sender)),
@@ -80,7 +85,7 @@ impl Writer {
     /// Has the work done and waits until it is on disk.
     pub async fn call<F, T>(&self, work: F) -> Result<T, StoreError>
     where
-        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
     {
         let sender = self
@@ -145,11 +150,16 @@ impl Drop for Writer {
     }
 }
 
-fn serve(db: &Connection, mut queue: mpsc::Receiver<Box<dyn Work>>, batch_max: usize) {
+fn serve(
+    db: &Connection,
+    resident: &Resident,
+    mut queue: mpsc::Receiver<Box<dyn Work>>,
+    batch_max: usize,
+) {
     let mut batch = Vec::with_capacity(batch_max);
     while queue.blocking_recv_many(&mut batch, batch_max) > 0 {
         batch.retain(|work| work.is_wanted());
-        write_batch(db, &mut batch);
+        write_batch(db, resident, &mut batch);
     }
     // Leaves one tidy file behind. A failure costs nothing: the next start reads the log.
     drop(db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
@@ -157,13 +167,13 @@ fn serve(db: &Connection, mut queue: mpsc::Receiver<Box<dyn Work>>, batch_max: u
 
 /// Writes everything in one transaction. When one work fails, all is undone and each is tried in a
 /// transaction of its own, so that only the one that cannot be done fails.
-fn write_batch(db: &Connection, batch: &mut Vec<Box<dyn Work>>) {
-    match transact(db, batch) {
+fn write_batch(db: &Connection, resident: &Resident, batch: &mut Vec<Box<dyn Work>>) {
+    match transact(db, resident, batch) {
         Ok(()) => batch.drain(..).for_each(|work| work.answer(Ok(()))),
         Err(_) if batch.len() > 1 => {
             for work in batch.drain(..).filter(|work| work.is_wanted()) {
                 let mut alone = [work];
-                let result = transact(db, &mut alone);
+                let result = transact(db, resident, &mut alone);
                 let [work] = alone;
                 work.answer(result);
             }
@@ -174,21 +184,30 @@ fn write_batch(db: &Connection, batch: &mut Vec<Box<dyn Work>>) {
     }
 }
 
-fn transact(db: &Connection, works: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
+fn transact(
+    db: &Connection,
+    resident: &Resident,
+    works: &mut [Box<dyn Work>],
+) -> Result<(), StoreError> {
     if works.is_empty() {
         return Ok(());
     }
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let transaction = Transaction::new(db, resident);
     let result = works
         .iter_mut()
-        .try_for_each(|work| work.run(db))
+        .try_for_each(|work| work.run(&transaction))
         .and_then(|()| {
             db.prepare_cached("COMMIT")?.execute([])?;
             Ok(())
         });
-    // Some errors have ended the transaction already.
-    if result.is_err() && !db.is_autocommit() {
-        db.prepare_cached("ROLLBACK")?.execute([])?;
+    match &result {
+        Ok(()) => transaction.publish(),
+        // Some errors have ended the transaction already.
+        Err(_) if db.is_autocommit() => {}
+        Err(_) => {
+            db.prepare_cached("ROLLBACK")?.execute([])?;
+        }
     }
     result
 }

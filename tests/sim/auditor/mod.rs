@@ -125,7 +125,7 @@ impl Auditor {
         self.fans_in(before.as_ref(), commit)?;
         Self::states_run_once(before.as_ref(), commit)?;
         self.keep_messages(commit, committed)?;
-        self.jobs.insert(id, commit.job.clone());
+        self.jobs.insert(id, Job::clone(&commit.job));
         self.commit_keeps_secrets(commit)?;
         self.nothing_left_behind(&commit.job)?;
         self.wakes(id)?;

@@ -82,7 +82,7 @@ impl Auditor {
 
     pub(super) fn change_tasks(&mut self, before: Option<&Job>, commit: &Commit) -> Verdict {
         let job = commit.job.id;
-        for effect in &commit.effects {
+        for effect in commit.effects.iter() {
             match effect {
                 Effect::PutTask(task) => self.put(task)?,
                 Effect::EndTask { id, answer, report } => {
