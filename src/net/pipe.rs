@@ -259,7 +259,7 @@ mod tests {
     async fn a_server_that_goes_away_is_an_error() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut pipe = Pipe::new(listener.local_addr().unwrap());
-        let (asked, _) = tokio::join!(pipe.exchange(b"ping", PATIENCE), async {
+        let (asked, ()) = tokio::join!(pipe.exchange(b"ping", PATIENCE), async {
             drop(listener.accept().await.unwrap());
         });
         assert!(matches!(asked, Err(NetError::Broken(_))), "{asked:?}");
