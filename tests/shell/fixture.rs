@@ -13,7 +13,9 @@ use avtomatika::runtime::{
     NewJob, Ports, Reported, Runtime, SendFailure, Settings, WebhookRequest, WebhookSecrets,
     WebhookSender,
 };
-use avtomatika::store::{BlobBody, BlobError, BlobInfo, BlobStore, MemoryStore, WorkerStore};
+use avtomatika::store::{
+    BlobBody, BlobError, BlobInfo, BlobStore, HistoryStore, JobStore, MemoryStore, WorkerStore,
+};
 use serde_json::Value;
 
 /// Several blueprints, separated by lines of dashes.
@@ -182,10 +184,35 @@ impl Fixture {
         workers: Option<Arc<dyn WorkerStore>>,
         settings: Settings,
     ) -> Self {
+        let (mut ports, webhooks) = Self::ports(store);
+        ports.workers = workers.unwrap_or(ports.workers);
+        Self::begin(ports, settings, webhooks, BLUEPRINTS).await
+    }
+
+    /// Starts over a store of another kind, with other blueprints.
+    pub async fn start_on<S>(store: Arc<S>, settings: Settings, blueprints: &str) -> Self
+    where
+        S: JobStore + WorkerStore + HistoryStore,
+    {
+        let (ports, webhooks) = Self::ports(store);
+        Self::begin(ports, settings, webhooks, blueprints).await
+    }
+
+    /// Starts with job files.
+    pub async fn start_with_files(blobs: Arc<dyn BlobStore>) -> Self {
+        let (mut ports, webhooks) = Self::ports(Arc::new(MemoryStore::new()));
+        ports.blobs = blobs;
+        Self::begin(ports, Settings::default(), webhooks, BLUEPRINTS).await
+    }
+
+    fn ports<S>(store: Arc<S>) -> (Ports, Arc<Receiver>)
+    where
+        S: JobStore + WorkerStore + HistoryStore,
+    {
         let webhooks = Arc::new(Receiver::default());
         let ports = Ports {
             jobs: store.clone(),
-            workers: workers.unwrap_or_else(|| store.clone()),
+            workers: store.clone(),
             history: store,
             blobs: Arc::new(NoBlobs),
             clock: Arc::new(TokioClock {
@@ -195,7 +222,7 @@ impl Fixture {
             webhooks: webhooks.clone(),
             secrets: Arc::new(OneSecret),
         };
-        Self::begin(ports, settings, webhooks, BLUEPRINTS).await
+        (ports, webhooks)
     }
 
     async fn begin(

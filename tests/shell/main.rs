@@ -5,6 +5,7 @@
     reason = "a fixture's surprise is the test's failure"
 )]
 
+mod fan_out;
 mod fixture;
 mod jobs;
 mod slow;
