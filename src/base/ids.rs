@@ -58,6 +58,14 @@ impl JobId {
         Self::from_parts(now, random)
     }
 
+    /// Returns when the id was made.
+    #[must_use]
+    pub fn made_at(self) -> Timestamp {
+        let mut ms = [0_u8; 8];
+        ms[2..].copy_from_slice(&self.0.as_bytes()[..6]);
+        Timestamp(i64::from_be_bytes(ms))
+    }
+
     /// Returns the family's partition, 0 to 255.
     #[must_use]
     pub fn partition(self) -> u8 {

@@ -11,7 +11,7 @@ use super::{Inner, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::domain::Task;
 use crate::engine::Input;
-use crate::store::{Due, StoreError};
+use crate::store::{BlobError, Due, StoreError};
 
 /// Due jobs and tasks that one look brings.
 const DUE_BATCH: u32 = 500;
@@ -30,6 +30,20 @@ const REFILL_SHARE: u32 = 20;
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Jobs that one sweep step deletes, so that it never holds the writer for long.
 const SWEEP_BATCH: u32 = 200;
+
+/// Between two searches for files of no job; the first is with the first sweep.
+const ORPHANS_EVERY: Duration = Duration::from_hours(24);
+/// Files may come before their job; not by this much.
+const ORPHAN_AFTER: Duration = Duration::from_hours(24);
+
+/// Why files of no job were not looked for.
+#[derive(Debug, thiserror::Error)]
+enum OrphanError {
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Jobs(#[from] StoreError),
+}
 
 /// What time has brought.
 enum Work {
@@ -186,6 +200,7 @@ impl Inner {
     }
 
     async fn run_sweep(self: Arc<Self>) {
+        let mut next_search = self.ports.clock.now();
         loop {
             self.pause(SWEEP_EVERY).await;
             if self.stop.is_cancelled() {
@@ -194,7 +209,43 @@ impl Inner {
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "the sweep has to wait");
             }
+            let now = self.ports.clock.now();
+            if now >= next_search {
+                match self.delete_orphans(now).await {
+                    Ok(()) => next_search = now.after(ORPHANS_EVERY),
+                    Err(error) => tracing::warn!(%error, "files of no job were not looked for"),
+                }
+            }
         }
+    }
+
+    /// Deletes the files of jobs that are not there: of those that a crash, or the blob store's own
+    /// trouble, has left behind after a purge, and of those that never came to be.
+    async fn delete_orphans(&self, now: Timestamp) -> Result<(), OrphanError> {
+        for name in self.ports.blobs.folders("jobs/").await? {
+            let Ok(job) = name.parse::<JobId>() else {
+                continue;
+            };
+            if now.since(job.made_at()) < ORPHAN_AFTER {
+                continue;
+            }
+            match self.ports.jobs.load(job).await {
+                Ok(None) => {
+                    self.ports
+                        .blobs
+                        .delete_prefix(&format!("jobs/{job}/"))
+                        .await?;
+                    tracing::info!(job.id = %job, "files of no job have been deleted");
+                }
+                // A job that cannot be read is there.
+                Ok(Some(_)) | Err(StoreError::Corrupt(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if self.stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn sweep(&self) -> Result<(), StoreError> {

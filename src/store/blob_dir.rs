@@ -168,6 +168,15 @@ impl BlobStore for DirBlobStore {
         blocking(move || find(&root, &prefix)).await
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
+        let Some(folder) = prefix.strip_suffix('/') else {
+            return Err(BlobError::InvalidKey(prefix.to_owned()));
+        };
+        check_key(folder)?;
+        let path = self.root.join(folder);
+        blocking(move || folders_in(&path)).await
+    }
+
     async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError> {
         check_prefix(prefix)?;
         let (root, prefix) = (Arc::clone(&self.root), prefix.to_owned());
@@ -195,6 +204,27 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| BlobError::Unavailable(error.to_string()))?
+}
+
+/// Returns the names of the folders in a folder, in order; one that is not there has none.
+fn folders_in(path: &Path) -> Result<Vec<String>, BlobError> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(unavailable(&error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| unavailable(&error))?;
+        // One that is gone meanwhile, or whose name is not UTF-8, is no key's.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Returns the blobs whose key starts with the prefix, in key order.

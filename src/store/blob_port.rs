@@ -49,6 +49,10 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Lists the blobs whose key starts with the prefix, in key order.
     async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError>;
 
+    /// Returns the first parts of the keys that go on below the prefix, which ends with `/`: of
+    /// `jobs/a/x` below `jobs/` that is `a`. In order; reads nothing of the blobs themselves.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, BlobError>;
+
     /// Deletes every blob whose key starts with the prefix.
     async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError>;
 

@@ -18,63 +18,7 @@ use avtomatika::store::{
 };
 use serde_json::Value;
 
-/// Several blueprints, separated by lines of dashes.
-pub const BLUEPRINTS: &str = r#"
-blueprint: one
-start: work
-states:
-  work:
-    dispatch: { skill: work, params: { x: "{{ initial_data.x | default(0) }}" } }
-    on: { success: finished }
-  finished: { end: finished }
----
-blueprint: valued
-start: work
-states:
-  work:
-    dispatch: { skill: work, params: {}, strategy: best_value }
-    on: { success: finished }
-  finished: { end: finished }
----
-blueprint: chain
-start: first
-states:
-  first:
-    dispatch: { skill: work, params: {} }
-    on: { success: second }
-  second:
-    dispatch: { skill: second, params: {} }
-    on: { success: finished }
-  finished: { end: finished }
----
-blueprint: sleeper
-start: nap
-states:
-  nap:
-    wait: { for: 10s }
-    go_to: finished
-  finished: { end: finished }
----
-blueprint: asked
-start: first
-states:
-  first:
-    approve: { integration: desk, message: one, timeout: 1h }
-    on: { "yes": second, timeout: finished }
-  second:
-    approve: { integration: desk, message: two, timeout: 1h }
-    on: { "yes": finished, timeout: finished }
-  finished: { end: finished }
----
-blueprint: nested
-start: child
-states:
-  child:
-    run: { blueprint: one, input: { x: "{{ initial_data.x | default(0) }}" } }
-    on: { success: finished, failure: failed }
-  finished: { end: finished }
-  failed: { end: failed }
-"#;
+pub use crate::blueprints::BLUEPRINTS;
 
 /// Follows tokio's time, paused or not.
 struct TokioClock {
@@ -409,6 +353,10 @@ impl BlobStore for NoBlobs {
     }
 
     async fn list(&self, _prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
+        Ok(Vec::new())
+    }
+
+    async fn folders(&self, _prefix: &str) -> Result<Vec<String>, BlobError> {
         Ok(Vec::new())
     }
 

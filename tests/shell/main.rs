@@ -5,7 +5,9 @@
     reason = "a fixture's surprise is the test's failure"
 )]
 
+mod blueprints;
 mod fan_out;
+mod files;
 mod fixture;
 mod jobs;
 mod slow;

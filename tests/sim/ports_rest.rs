@@ -151,6 +151,10 @@ impl BlobStore for NoBlobs {
         Ok(Vec::new())
     }
 
+    async fn folders(&self, _: &str) -> Result<Vec<String>, BlobError> {
+        Ok(Vec::new())
+    }
+
     async fn delete_prefix(&self, _: &str) -> Result<(), BlobError> {
         Ok(())
     }

@@ -31,6 +31,7 @@ suite!(directory, super::open_directory:
     refuses_what_is_too_large,
     refuses_bad_keys,
     lists_and_deletes_by_prefix,
+    names_folders,
     takes_many_at_once,
 );
 
@@ -175,6 +176,27 @@ async fn refuses_bad_keys(store: Blobs) {
         );
     }
     assert_eq!(read(&store, "a/b").await.as_deref(), Some("x"));
+}
+
+async fn names_folders(store: Blobs) {
+    assert_eq!(store.folders("jobs/").await.expect("reads"), [""; 0]);
+    for key in [
+        "jobs/j2/f",
+        "jobs/j1/a/b",
+        "jobs/j1/f",
+        "jobs/f",
+        "other/j3/f",
+    ] {
+        store.put(key, body(&["x"]), 9).await.expect("stores");
+    }
+    assert_eq!(store.folders("jobs/").await.expect("reads"), ["j1", "j2"]);
+    assert_eq!(store.folders("jobs/j1/").await.expect("reads"), ["a"]);
+    store.delete_prefix("jobs/j2/").await.expect("deletes");
+    assert_eq!(store.folders("jobs/").await.expect("reads"), ["j1"]);
+    for prefix in ["jobs", "/", "../", "jobs/../"] {
+        let refused = store.folders(prefix).await;
+        assert!(matches!(refused, Err(BlobError::InvalidKey(_))), "{prefix}");
+    }
 }
 
 async fn lists_and_deletes_by_prefix(store: Blobs) {

@@ -153,6 +153,16 @@ impl BlobStore for Blobs {
         Ok(found.map(|(key, bytes)| Self::info(key, bytes)).collect())
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
+        let blobs = self.0.lock().unwrap();
+        let below = blobs.keys().filter_map(|key| key.strip_prefix(prefix));
+        let mut names: Vec<String> = below
+            .filter_map(|key| Some(key.split_once('/')?.0.to_owned()))
+            .collect();
+        names.dedup();
+        Ok(names)
+    }
+
     async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError> {
         self.0
             .lock()

@@ -1,0 +1,57 @@
+//! Files that no job has any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use avtomatika::base::JobId;
+use avtomatika::store::{BlobStore, DirBlobStore};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde_json::json;
+
+use crate::fixture::Fixture;
+
+const DAY: Duration = Duration::from_hours(24);
+
+async fn put(blobs: &DirBlobStore, key: &str) {
+    let body = futures::stream::iter([Ok(Bytes::from_static(b"x"))]).boxed();
+    blobs.put(key, body, 9).await.unwrap();
+}
+
+async fn files_of(blobs: &DirBlobStore, job: JobId) -> usize {
+    blobs.list(&format!("jobs/{job}/")).await.unwrap().len()
+}
+
+/// As a crash leaves them between the purge of a job and the deletion of its files.
+#[tokio::test(start_paused = true)]
+async fn files_of_no_job_go_after_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Arc::new(DirBlobStore::open(folder.path(), "files").await.unwrap());
+    let world = Fixture::start_with_files(blobs.clone()).await;
+    let now = world.runtime.clock().now();
+    let alive = world.submit("one", json!({})).await;
+    let young = JobId::from_parts(now, [1; 10]);
+    let old = JobId::from_parts(avtomatika::base::Timestamp(now.0 - 86_400_000), [2; 10]);
+    for job in [alive, young, old] {
+        put(&blobs, &format!("jobs/{job}/in.png")).await;
+        put(&blobs, &format!("jobs/{job}/out/a.png")).await;
+    }
+    put(&blobs, "jobs/readme/x").await;
+    world.until(async || files_of(&blobs, old).await == 0).await;
+    assert_eq!(files_of(&blobs, alive).await, 2);
+    assert_eq!(
+        files_of(&blobs, young).await,
+        2,
+        "its job may be on its way"
+    );
+    tokio::time::sleep(DAY).await;
+    world
+        .until(async || files_of(&blobs, young).await == 0)
+        .await;
+    assert_eq!(files_of(&blobs, alive).await, 2);
+    assert_eq!(
+        blobs.folders("jobs/").await.unwrap(),
+        [alive.to_string(), "readme".to_owned()]
+    );
+    world.stop().await;
+}
