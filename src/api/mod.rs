@@ -48,7 +48,7 @@ use utoipa_axum::routes;
 pub use auth::{ClientBook, WorkerTokens};
 pub use error::{ApiError, CODES, Code};
 pub use limits::{Rate, RateLimits};
-pub use server::{ServerSettings, serve};
+pub use server::{Draining, ServerSettings, serve};
 pub use settings::ApiSettings;
 
 use crate::base::Timestamp;

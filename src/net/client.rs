@@ -54,6 +54,8 @@ pub struct ClientOptions {
     pub answer_bytes_max: usize,
     /// The operator's certificates.
     pub tls: TlsFiles,
+    /// Whether compressed answers are asked for and decoded; else they come as they are.
+    pub decodes: bool,
 }
 
 impl Default for ClientOptions {
@@ -63,6 +65,7 @@ impl Default for ClientOptions {
             timeout: Duration::from_secs(30),
             answer_bytes_max: 16 * 1024 * 1024,
             tls: TlsFiles::default(),
+            decodes: true,
         }
     }
 }
@@ -258,6 +261,11 @@ impl HttpClient {
     pub fn new(options: ClientOptions) -> Result<Self, NetError> {
         let tls = client_config(&options.tls)?;
         let pool = pool(HttpConnector::new(), options.connect_timeout, &tls);
+        let pool = if options.decodes {
+            pool
+        } else {
+            pool.no_gzip().no_deflate().no_zstd()
+        };
         Ok(Self {
             pool,
             options: Arc::new(options),

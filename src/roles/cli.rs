@@ -5,7 +5,8 @@ use clap::{Parser, Subcommand};
 use super::context::LogArgs;
 use super::printer::Output;
 use super::{
-    bench, dev, operator, orchestrator, scheduler, showcase, submit, webhook_sink, worker,
+    bench, conformance, dev, operator, orchestrator, scheduler, showcase, submit, webhook_sink,
+    worker,
 };
 
 /// A durable workflow orchestrator: blueprints say what happens, workers do it, one binary runs all
@@ -65,6 +66,9 @@ pub enum Command {
     WebhookSink(webhook_sink::Args),
     /// Measure an orchestrator: play its clients and workers, report speed, losses and cost
     Bench(bench::Args),
+    /// Tell which rules of the wire another orchestrator or worker keeps
+    #[command(subcommand)]
+    Conformance(conformance::Verb),
     /// See jobs and act on them
     #[command(subcommand)]
     Jobs(operator::jobs::Verb),

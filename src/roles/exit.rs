@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done; the job, if there was one, finished.
     Ok,
-    /// The job failed.
+    /// The job failed, or one of the checks that were asked for did.
     JobFailed,
     /// The command line cannot be read.
     Usage,
@@ -68,7 +68,7 @@ impl Exit {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "done; the job finished",
-            Self::JobFailed => "the job failed",
+            Self::JobFailed => "the job failed, or a check did",
             Self::Usage => "the command line cannot be read",
             Self::Quarantined => "the job was quarantined",
             Self::Cancelled => "the job was cancelled",

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod cli;
+pub mod conformance;
 pub mod context;
 pub mod dev;
 pub mod exit;
@@ -113,6 +114,10 @@ async fn dispatch(command: Command, context: &Context) -> RoleResult {
         Command::Bench(args) => {
             context.init_logging(level)?;
             Box::pin(bench::run(args, context)).await
+        }
+        Command::Conformance(verb) => {
+            context.init_logging(level)?;
+            Box::pin(conformance::run(verb, context)).await
         }
         Command::Jobs(verb) => Box::pin(operator::jobs::run(verb, context)).await,
         Command::Workers(verb) => Box::pin(operator::workers::run(verb, context)).await,
