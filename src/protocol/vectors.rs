@@ -1,5 +1,7 @@
 //! The byte vectors of the wire, recorded from the original. Source: wire-protocol §6.4–6.5, §11.
 
+mod dormant;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
