@@ -1,5 +1,5 @@
-//! Who is calling: clients by the hash of their token, workers by a token of their own, the global
-//! one, or a short-lived access token.
+//! Who is calling: clients by the hash of their token. Workers are told apart in
+//! [`worker::auth`](super::worker::auth).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,17 +10,14 @@ use axum::http::request::Parts;
 
 use super::ApiState;
 use super::error::{ApiError, Code};
-use crate::base::ids::is_identifier;
 use crate::base::{Secret, WorkerId, crypto};
 use crate::domain::Client;
-use crate::protocol::headers::{WORKER_ID, WORKER_TOKEN};
-use crate::runtime::TokenCheck;
 
 /// The header that carries a client's token.
 pub const CLIENT_TOKEN: &str = "x-client-token";
 
 /// The longest token that is looked at, in bytes.
-const TOKEN_BYTES_MAX: usize = 4096;
+pub(super) const TOKEN_BYTES_MAX: usize = 4096;
 
 /// The clients by the SHA-256 of their tokens.
 ///
@@ -108,100 +105,6 @@ pub trait WorkerTokens: Send + Sync + 'static {
     fn reload(&self) -> Result<bool, String> {
         Ok(false)
     }
-}
-
-/// A worker that has shown who it is.
-#[derive(Debug, Clone)]
-pub struct WorkerCaller {
-    /// Its id.
-    pub id: WorkerId,
-    /// What its messages may be signed with (WQ1): its static or the global token, and the access
-    /// token that it presented.
-    pub keys: Vec<Secret>,
-}
-
-fn refused(message: &str) -> ApiError {
-    ApiError::new(Code::WorkerUnauthorized, format!("Unauthorized: {message}"))
-}
-
-/// Returns the id that a worker's header claims.
-pub fn claimed_id(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(WORKER_ID)
-        .and_then(|value| value.to_str().ok())
-        .filter(|id| !id.is_empty())
-}
-
-/// Authenticates a worker. `hint` is the id that it claims: from the path, else from its header.
-///
-/// The worker's own token comes first, then access tokens; the global token is no way around a
-/// token of the worker's own. Source: wire-protocol §3.2, with WQ3 and WQ4 fixed.
-pub async fn worker_of(
-    state: &ApiState,
-    headers: &HeaderMap,
-    hint: Option<&str>,
-) -> Result<WorkerCaller, ApiError> {
-    let presented = headers
-        .get(WORKER_TOKEN)
-        .and_then(|value| value.to_str().ok())
-        .filter(|token| !token.is_empty() && token.len() <= TOKEN_BYTES_MAX)
-        .map(Secret::new)
-        .ok_or_else(|| refused("Missing X-Worker-Token header"))?;
-    if let Some(id) = hint {
-        if !is_identifier(id) {
-            return Err(ApiError::new(Code::InvalidMessage, "invalid worker id"));
-        }
-        let id = WorkerId::new(id);
-        if let Some(key) = configured(state, &id)
-            && key == presented
-        {
-            return Ok(WorkerCaller {
-                id,
-                keys: vec![key],
-            });
-        }
-    }
-    match state.runtime.access_token(presented.expose()).await? {
-        TokenCheck::Valid(owner) => {
-            if hint.is_some_and(|hint| hint != owner.as_str()) {
-                return Err(refused("the token is another worker's"));
-            }
-            // A worker that has been taken out of the configuration is out at once, whatever it was
-            // issued before.
-            let key = configured(state, &owner).ok_or_else(|| refused("Invalid token"))?;
-            let keys = vec![key, presented];
-            Ok(WorkerCaller { id: owner, keys })
-        }
-        TokenCheck::Expired(owner) if hint.is_none_or(|hint| hint == owner.as_str()) => {
-            Err(ApiError::new(
-                Code::TokenExpired,
-                "Unauthorized: the access token has expired",
-            ))
-        }
-        TokenCheck::Expired(_) => Err(refused("the token is another worker's")),
-        TokenCheck::Unknown if hint.is_none() && state.tokens().global() == Some(presented) => {
-            // Without an id there is nobody to be authenticated as (WQ3).
-            Err(ApiError::new(
-                Code::InvalidMessage,
-                "Missing X-Worker-ID header",
-            ))
-        }
-        TokenCheck::Unknown => Err(refused("Invalid token")),
-    }
-}
-
-/// Tells whether the worker may come in at all, whatever it shows.
-pub fn is_configured(state: &ApiState, worker: &WorkerId) -> bool {
-    configured(state, worker).is_some()
-}
-
-/// Returns the token that the worker is configured with: its own, else the global one.
-fn configured(state: &ApiState, worker: &WorkerId) -> Option<Secret> {
-    let tokens = state.tokens();
-    tokens
-        .token(worker)
-        .or_else(|| tokens.global())
-        .filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ codes! {
     Unauthorized "unauthorized" 401 "The client's token is missing or unknown.";
     TokenExpired "token_expired" 401 "The worker's access token has expired; refresh it.";
     Forbidden "forbidden" 403 "The caller is known but may not do this.";
-    WorkerUnauthorized "worker_unauthorized" 403 "The worker's token is missing, unknown or another worker's.";
+    WorkerUnauthorized "worker_unauthorized" 403 "The worker's token or certificate is missing, unknown or another worker's.";
     InvalidSignature "invalid_signature" 403 "A worker's message is unsigned, wrongly signed or too old.";
     LinkInvalid "link_invalid" 403 "The file link is not one of this server's or has expired.";
     NotFound "not_found" 404 "No such route.";

@@ -68,10 +68,11 @@ fn base_url(state: &ApiState, headers: &HeaderMap) -> String {
     if let Some(url) = &state.settings.public_url {
         return url.trim_end_matches('/').to_owned();
     }
+    let scheme = state.settings.scheme;
     headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())
-        .map_or_else(String::new, |host| format!("http://{host}"))
+        .map_or_else(String::new, |host| format!("{scheme}://{host}"))
 }
 
 /// Percent-encodes all but the characters that a path segment may hold as they are.

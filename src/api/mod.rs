@@ -2,7 +2,8 @@
 //!
 //! Everything here turns requests into calls of the [`Runtime`] and its answers into responses;
 //! it touches no store and decides nothing about a job. [`router`] is the whole API over one
-//! [`ApiState`]; [`server::serve`] runs any router.
+//! [`ApiState`], [`client_router`] and [`worker_router`] are its halves; [`server::serve`] runs any
+//! router.
 //!
 //! Groups: `/_worker` ([`worker`], [`socket`]), `/_public` ([`public`], [`links`]), and the client
 //! routes ([`client`] and its resources), which are mounted per request from the catalog as it is,
@@ -49,7 +50,7 @@ pub use auth::{ClientBook, WorkerTokens};
 pub use error::{ApiError, CODES, Code};
 pub use limits::{Rate, RateLimits};
 pub use server::{Draining, ServerSettings, serve};
-pub use settings::ApiSettings;
+pub use settings::{ApiSettings, WorkerAuthMode};
 
 use crate::base::Timestamp;
 use crate::runtime::Runtime;
@@ -97,6 +98,11 @@ impl ApiState {
 
 /// The routes whose paths never change, with their descriptions.
 fn fixed_routes() -> OpenApiRouter<Arc<ApiState>> {
+    public_routes().merge(worker_routes())
+}
+
+/// Those of everybody.
+fn public_routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::default()
         .routes(routes!(public::index))
         .routes(routes!(public::status))
@@ -105,6 +111,11 @@ fn fixed_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(docs::page))
         .routes(routes!(approval::by_token))
         .routes(routes!(links::download, links::upload))
+}
+
+/// Those of workers.
+fn worker_routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::default()
         .routes(routes!(worker::register))
         .routes(routes!(worker::heartbeat))
         .routes(routes!(worker::next_task))
@@ -116,18 +127,39 @@ fn fixed_routes() -> OpenApiRouter<Arc<ApiState>> {
 }
 
 /// Returns the whole API.
-///
-/// Layers, outermost first: envelope (request id, version, panics, error form), compression,
-/// request decompression, routes.
 pub fn router(state: Arc<ApiState>) -> Router {
+    with_clients(fixed_routes(), state)
+}
+
+/// Returns the API without what is for workers, for a port where they do not come.
+pub fn client_router(state: Arc<ApiState>) -> Router {
+    with_clients(public_routes(), state)
+}
+
+/// Returns what is for workers, and whether the server is alive and ready, for a port of theirs.
+pub fn worker_router(state: Arc<ApiState>) -> Router {
+    let (routes, _) = worker_routes()
+        .routes(routes!(public::status))
+        .routes(routes!(public::ready))
+        .split_for_parts();
+    layered(routes.fallback(envelope::no_such_route), state)
+}
+
+fn with_clients(fixed: OpenApiRouter<Arc<ApiState>>, state: Arc<ApiState>) -> Router {
     let client = client::routes()
         .split_for_parts()
         .0
         .with_state(Arc::clone(&state));
     let dispatch = client::Dispatch::new(Arc::clone(&state), client);
-    let (fixed, _) = fixed_routes().split_for_parts();
-    fixed
-        .fallback(move |request| dispatch.clone().answer(request))
+    let (fixed, _) = fixed.split_for_parts();
+    let routes = fixed.fallback(move |request| dispatch.clone().answer(request));
+    layered(routes, state)
+}
+
+/// Layers, outermost first: envelope (request id, version, panics, error form), compression, request
+/// decompression, routes.
+fn layered(routes: Router<Arc<ApiState>>, state: Arc<ApiState>) -> Router {
+    routes
         .layer(limits::decompression())
         .layer(limits::compression())
         .layer(from_fn_with_state(Arc::clone(&state), envelope::envelope))

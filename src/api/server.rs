@@ -1,5 +1,5 @@
-//! The accept loop: connections within bounds, HTTP/1.1 and HTTP/2 (prior knowledge) on one port,
-//! and a drain that loses no answer.
+//! The accept loop: connections within bounds, HTTP/1.1 and HTTP/2 on one port, plain or in TLS, and
+//! a drain that loses no answer.
 //!
 //! Knows nothing of routes: whoever serves hands in a router. A connection that sends nothing, half
 //! a request or never reads its answer is closed by its `Pulse`, so that a slot
@@ -8,6 +8,7 @@
 mod pulse;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,17 +27,23 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use pulse::{InFlight, Metered, Pulse};
+use crate::net::{ClientCertificate, ListenerTls};
+use pulse::{Held, InFlight, Metered, Pulse, Wire};
 
 /// The server's bounds.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
     /// Connections at once; those beyond wait in the listener's backlog.
     pub connections_max: usize,
+    /// What TLS is spoken with; none and the port speaks plain HTTP.
+    pub tls: Option<Arc<ListenerTls>>,
+    /// Longest time of a TLS handshake.
+    pub handshake_timeout: Duration,
     /// Longest time from a request's first byte to the end of its header.
     pub header_timeout: Duration,
     /// Longest silence of a connection between two requests.
@@ -57,6 +64,8 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             // Longer than the 15 s that the original's worker keeps an idle connection, so that it
             // is the client that closes and no request is lost in between.
@@ -70,7 +79,8 @@ impl Default for ServerSettings {
     }
 }
 
-/// The other end of the connection, among a request's extensions.
+/// The other end of the connection, among a request's extensions. When it has shown a certificate
+/// that was verified, a [`ClientCertificate`] is there too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
@@ -124,9 +134,8 @@ pub async fn serve(
         settings,
     });
     while let Some((stream, peer, slot)) = accept(&listener, &slots, &shutdown).await {
-        let pulse = Arc::new(Pulse::new());
-        let io = Metered::new(stream, Arc::clone(&pulse), slot, connections.token());
-        connections.spawn(connection(Arc::clone(&shared), io, pulse, peer));
+        let held = Held::new(slot, connections.token());
+        connections.spawn(connection(Arc::clone(&shared), stream, peer, held));
     }
     // Closing the listener first lets a balancer see at once that this process takes no more.
     drop(listener);
@@ -205,16 +214,52 @@ async fn accept(
     }
 }
 
-/// Runs one connection to its end.
-async fn connection(shared: Arc<Shared>, io: Metered, pulse: Arc<Pulse>, peer: SocketAddr) {
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+struct Other {
+    peer: SocketAddr,
+    certificate: Option<ClientCertificate>,
+}
+
+/// Opens one connection and runs it to its end. It holds its slot from the first moment on, so that
+/// handshakes count as connections do.
+async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, held: Held) {
+    let Some((wire, certificate)) = open(&shared, stream, peer).await else {
+        return;
+    };
+    let pulse = Arc::new(Pulse::new());
+    let io = Metered::new(wire, Arc::clone(&pulse), held);
+    talk(shared, io, pulse, Other { peer, certificate }).await;
+}
+
+/// Speaks TLS first where that is wanted. A drain ends handshakes: nothing is under way in them.
+async fn open(
+    shared: &Shared,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<(Wire, Option<ClientCertificate>)> {
+    let Some(tls) = &shared.settings.tls else {
+        return Some((Either::Left(stream), None));
+    };
+    let limit = shared.settings.handshake_timeout;
+    let opened = tokio::select! {
+        biased;
+        () = shared.drain.cancelled() => None,
+        opened = tls::handshake(stream, tls.config(), limit, peer) => opened,
+    };
+    opened.map(|(stream, certificate)| (Either::Right(Box::new(stream)), certificate))
+}
+
+/// Speaks HTTP on an open connection until its end.
+async fn talk(shared: Arc<Shared>, io: Metered, pulse: Arc<Pulse>, other: Other) {
     let service = {
         let shared = Arc::clone(&shared);
         let pulse = Arc::clone(&pulse);
         service_fn(move |request: Request<Incoming>| {
             let in_flight = InFlight::begin(&pulse);
             let app = shared.app.clone();
-            let drain = shared.drain.clone();
-            async move { answer(app, request, peer, drain, in_flight).await }
+            let request = marked(request, &other, &shared.drain);
+            async move { answer(app, request, in_flight).await }
         })
     };
     let connection = shared.builder.serve_connection_with_upgrades(io, service);
@@ -251,17 +296,24 @@ async fn connection(shared: Arc<Shared>, io: Metered, pulse: Arc<Pulse>, peer: S
     }
 }
 
+/// Adds to a request what handlers may want to know of its connection.
+fn marked(request: Request<Incoming>, other: &Other, drain: &CancellationToken) -> Request<Body> {
+    let mut request = request.map(Body::new);
+    let extensions = request.extensions_mut();
+    extensions.insert(Peer(other.peer));
+    extensions.insert(Draining(drain.clone()));
+    if let Some(certificate) = &other.certificate {
+        extensions.insert(certificate.clone());
+    }
+    request
+}
+
 /// Hands one request to the router.
 async fn answer(
     app: axum::Router,
-    request: Request<Incoming>,
-    peer: SocketAddr,
-    drain: CancellationToken,
+    request: Request<Body>,
     in_flight: InFlight,
 ) -> Result<Response<Answered>, Infallible> {
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer));
-    request.extensions_mut().insert(Draining(drain));
     let response = app.oneshot(request).await?;
     Ok(response.map(|body| Answered {
         body,

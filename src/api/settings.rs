@@ -6,6 +6,18 @@ use super::json::BodyLimits;
 use super::limits::RateLimits;
 use crate::base::{Secret, crypto};
 
+/// How workers prove who they are. Source: wire-protocol §3.1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WorkerAuthMode {
+    /// By a certificate or by a token.
+    #[default]
+    Mixed,
+    /// By a certificate, and for an hour by the short-lived token that it brought.
+    MtlsOnly,
+    /// By a token; certificates are passed over.
+    TokenOnly,
+}
+
 /// The API's settings. Units are in the names or the types.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
@@ -24,6 +36,8 @@ pub struct ApiSettings {
     pub upload_bytes_max: u64,
     /// Longest pause within an upload.
     pub upload_timeout: Duration,
+    /// How workers prove who they are.
+    pub worker_auth: WorkerAuthMode,
     /// Longest time that a worker's poll is kept open; below the original worker's 35 s.
     pub poll_window: Duration,
     /// Signs the tasks that are handed out, and the links to job files.
@@ -39,6 +53,8 @@ pub struct ApiSettings {
     /// Where clients reach this server, for links: `https://jobs.example.org`. None takes the
     /// request's own `Host`.
     pub public_url: Option<String>,
+    /// How clients' requests come, for links without `public_url`: `http` or `https`.
+    pub scheme: &'static str,
 }
 
 impl Default for ApiSettings {
@@ -51,6 +67,7 @@ impl Default for ApiSettings {
             body_timeout: Duration::from_secs(30),
             upload_bytes_max: 1 << 30,
             upload_timeout: Duration::from_secs(30),
+            worker_auth: WorkerAuthMode::default(),
             poll_window: Duration::from_secs(30),
             task_secret: Secret::default(),
             detailed: false,
@@ -58,6 +75,7 @@ impl Default for ApiSettings {
             policy_bytes_max: 4096,
             transitions_max: 100,
             public_url: None,
+            scheme: "http",
         }
     }
 }

@@ -11,9 +11,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::ApiState;
-use super::auth::{WorkerCaller, worker_of};
 use super::error::ApiError;
 use super::server::Draining;
+use super::worker::auth::{Shown, WorkerCaller, worker_of};
 use super::worker::count;
 use super::worker::event::take_event;
 use crate::protocol::wire::{CANCEL_TASK, WorkerCommand};
@@ -43,10 +43,11 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 pub async fn socket(
     State(state): State<Arc<ApiState>>,
     Path(worker_id): Path<String>,
+    shown: Shown,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
-    let caller = worker_of(&state, &parts.headers, Some(&worker_id)).await?;
+    let caller = worker_of(&state, &shown, Some(&worker_id)).await?;
     count(&state, &caller.id, "websocket_auth", |rates| rates.worker)?;
     let Draining(drained) = parts.extensions.get().cloned().unwrap_or_default();
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::auth::WorkerCaller;
 use super::error::{ApiError, Code};
+use super::worker::auth::{WorkerCaller, token_expired};
 use crate::base::{Secret, Timestamp};
 use crate::protocol::{self, freshness};
 
@@ -34,6 +34,10 @@ pub fn verify(
     }
     let is_signed_with = |key: &Secret| protocol::verify(message, key.expose(), ignored, signature);
     if !caller.keys.iter().any(is_signed_with) {
+        if caller.has_expired_token {
+            // Most likely signed with it; the worker knows what to do about that.
+            return Err(token_expired());
+        }
         return Err(refused("the signature does not match"));
     }
     let timestamp =
@@ -60,6 +64,7 @@ mod tests {
         WorkerCaller {
             id: WorkerId::from("worker-01"),
             keys: keys.iter().map(|key| Secret::from(*key)).collect(),
+            has_expired_token: false,
         }
     }
 

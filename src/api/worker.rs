@@ -2,6 +2,7 @@
 //!
 //! Source: wire-protocol §8, with its quirks fixed. The socket is in [`socket`](super::socket).
 
+pub mod auth;
 pub mod event;
 mod handout;
 pub mod tokens;
@@ -11,12 +12,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::auth::{WorkerCaller, claimed_id, worker_of};
 use super::error::{ApiError, Code};
 use super::limits::{Rate, RateLimits, too_many};
 use super::server::Draining;
@@ -32,6 +32,7 @@ use crate::protocol::wire::{
 use crate::protocol::{parse_json, task_message};
 use crate::runtime::{Beat, Reported};
 
+use auth::{Shown, WorkerCaller, worker_of};
 pub(super) use handout::HandoutBody;
 
 /// The answer of every handler here.
@@ -50,6 +51,9 @@ impl Counted {
 }
 
 /// Counts a message of a kind; refuses it when there are too many. Source: wire-protocol §9.
+///
+/// The key is the worker's id, which is its certificate's common name where it showed one. Whatever
+/// it authenticates with, it has one allowance.
 pub(super) fn count(
     state: &ApiState,
     worker: &WorkerId,
@@ -79,18 +83,18 @@ fn not_yours() -> ApiError {
 /// Authenticates a message whose id may be claimed by header or body, and reads it.
 async fn message_of(
     state: &ApiState,
-    headers: &HeaderMap,
+    shown: &Shown,
     body: Body,
 ) -> Result<(WorkerCaller, Value), ApiError> {
     let limits = state.settings.body();
-    if let Some(id) = claimed_id(headers) {
-        let caller = worker_of(state, headers, Some(id)).await?;
+    if let Some(id) = shown.claimed_id() {
+        let caller = worker_of(state, shown, Some(id)).await?;
         let message = parse_json(&json::read(body, limits).await?)?;
         return Ok((caller, message));
     }
     let message = parse_json(&json::read(body, limits).await?)?;
     let hint = message.get("worker_id").and_then(Value::as_str);
-    let caller = worker_of(state, headers, hint).await?;
+    let caller = worker_of(state, shown, hint).await?;
     Ok((caller, message))
 }
 
@@ -105,12 +109,8 @@ async fn message_of(
         (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
     ),
 )]
-pub async fn register(
-    State(state): State<Arc<ApiState>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
-    let (caller, message) = message_of(&state, &headers, body).await?;
+pub async fn register(State(state): State<Arc<ApiState>>, shown: Shown, body: Body) -> Answer {
+    let (caller, message) = message_of(&state, &shown, body).await?;
     count(&state, &caller.id, "register", |rates| rates.worker)?;
     verify::verify(&message, &caller, &[], state.now())?;
     let registration = Registration::decode(&message)?;
@@ -118,7 +118,8 @@ pub async fn register(
         return Err(not_yours());
     }
     state.runtime.register(registration.into_worker()).await?;
-    let version = headers
+    let version = shown
+        .headers
         .get(RXON_VERSION)
         .and_then(|value| value.to_str().ok());
     Ok(json::ok(&RegisterAnswer::to(version).encode()))
@@ -140,10 +141,10 @@ pub async fn register(
 pub async fn heartbeat(
     State(state): State<Arc<ApiState>>,
     Path(worker_id): Path<String>,
-    headers: HeaderMap,
+    shown: Shown,
     body: Body,
 ) -> Answer {
-    let caller = worker_of(&state, &headers, Some(&worker_id)).await?;
+    let caller = worker_of(&state, &shown, Some(&worker_id)).await?;
     count(&state, &caller.id, "heartbeat", |rates| rates.heartbeat)?;
     let bytes = json::read(body, state.settings.body()).await?;
     let message = if bytes.is_empty() {
@@ -238,9 +239,9 @@ pub async fn next_task(
     Path(worker_id): Path<String>,
     Query(query): Query<PollQuery>,
     Draining(drained): Draining,
-    headers: HeaderMap,
+    shown: Shown,
 ) -> Answer {
-    let caller = worker_of(&state, &headers, Some(&worker_id)).await?;
+    let caller = worker_of(&state, &shown, Some(&worker_id)).await?;
     let counted = count(&state, &caller.id, "poll", |rates| rates.poll)?;
     let wait = query.wait(state.settings.poll_window);
     let handout = tokio::select! {
@@ -276,8 +277,8 @@ pub async fn next_task(
         (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
     ),
 )]
-pub async fn result(State(state): State<Arc<ApiState>>, headers: HeaderMap, body: Body) -> Answer {
-    let (caller, message) = message_of(&state, &headers, body).await?;
+pub async fn result(State(state): State<Arc<ApiState>>, shown: Shown, body: Body) -> Answer {
+    let (caller, message) = message_of(&state, &shown, body).await?;
     let counted = count(&state, &caller.id, "result", |rates| rates.worker)?;
     verify::verify(&message, &caller, &[], state.now())?;
     let result = TaskResult::decode(&message)?;

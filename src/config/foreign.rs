@@ -139,7 +139,7 @@ pub fn told(list: &[Unsupported], env: &dyn Fn(&str) -> Option<String>) -> Vec<(
 }
 
 /// Tells whether a value asks for something.
-pub fn asks(value: Option<String>, harmless: &str) -> bool {
+fn asks(value: Option<String>, harmless: &str) -> bool {
     value.is_some_and(|text| {
         let text = text.trim();
         let same_number = || {
@@ -149,17 +149,3 @@ pub fn asks(value: Option<String>, harmless: &str) -> bool {
         !(text.is_empty() || text.eq_ignore_ascii_case(harmless) || same_number())
     })
 }
-
-/// What would leave the program less safe than its operator believes, so it is refused.
-pub const REFUSED: &[(&str, &str, &str)] = &[
-    (
-        "TLS_ENABLED",
-        "false",
-        "HTTPS is not served: put a proxy that ends TLS in front and leave this false",
-    ),
-    (
-        "TLS_REQUIRE_CLIENT_CERT",
-        "false",
-        "client certificates are not checked: let the proxy do it and leave this false",
-    ),
-];

@@ -12,12 +12,14 @@ pub mod schedules;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub mod value;
 pub mod workers;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::api::WorkerAuthMode;
 use crate::domain::Client;
 use crate::domain::schedule::Schedule;
 
@@ -252,6 +254,12 @@ fn read_workers(settings: &Settings, problems: &mut Problems) -> WorkerTokens {
     let Some(path) = &settings.paths.workers else {
         return WorkerTokens::default();
     };
+    if settings.worker_auth == WorkerAuthMode::MtlsOnly {
+        let message = "has no effect: WORKER_AUTH_MODE=mtls-only lets workers in by certificate";
+        let place = path.display().to_string();
+        problems.push(Problem::warning(&place, "WORKERS_CONFIG_PATH", message));
+        return WorkerTokens::default();
+    }
     match read(path, "WORKERS_CONFIG_PATH", problems) {
         Some(text) => workers::parse(path, &text, settings.production, problems),
         None => WorkerTokens::default(),

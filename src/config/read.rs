@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::document::{self, kind, place};
-use super::foreign::{self, ALIASES, REFUSED, UNSUPPORTED};
+use super::foreign::{self, ALIASES, UNSUPPORTED};
 use super::keys::{KEYS, Key};
 use super::value::{Kind, shown};
 use super::{Entry, Origin, Problem, Problems};
@@ -154,11 +154,6 @@ fn as_text(value: &Value) -> Option<String> {
 
 /// Tells of settings of the original that this program does not have.
 fn check_others(env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
-    for (name, harmless, message) in REFUSED {
-        if foreign::asks(env(name), harmless) {
-            problems.push(Problem::error("environment", name, message));
-        }
-    }
     for (names, message) in foreign::told(UNSUPPORTED, env) {
         problems.push(Problem::warning("environment", &names, &message));
     }
@@ -185,6 +180,12 @@ impl Resolved {
     #[must_use]
     pub fn integer(&self, name: &str) -> u64 {
         self.text(name).trim().parse().unwrap_or_default()
+    }
+
+    /// Returns a checked port, when one is given.
+    #[must_use]
+    pub fn port(&self, name: &str) -> Option<u16> {
+        self.text(name).trim().parse().ok()
     }
 
     /// Returns a checked number from 0 to 1.

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value::parse_networks;
-use super::{Origin, Problem, Problems, Resolved};
+use super::{Origin, Problem, Problems, Resolved, tls};
+use crate::api::WorkerAuthMode;
 use crate::base::Secret;
 use crate::domain::task::RetryPolicy;
 use crate::engine::Limits;
+use crate::net::ListenerFiles;
 use crate::observe::{LogFormat, LogSettings};
 
 /// The HTTP server.
@@ -22,6 +24,10 @@ pub struct Http {
     pub client_prefix: String,
     /// Whether the client routes are there.
     pub client_api: bool,
+    /// Port of the workers alone, 0 for a free one; none and everybody shares `port`.
+    pub worker_port: Option<u16>,
+    /// What the listeners speak TLS with; none and they speak plain HTTP.
+    pub tls: Option<ListenerFiles>,
     /// Where clients reach the server, for links; none takes the request's own address.
     pub public_url: Option<String>,
     /// Whether everybody may see the blueprints and their schemas (HQ1).
@@ -140,6 +146,8 @@ pub struct Settings {
     pub paths: Paths,
     /// The store.
     pub store: Store,
+    /// How workers prove who they are.
+    pub worker_auth: WorkerAuthMode,
     /// Workers and how tasks reach them.
     pub dispatch: Dispatch,
     /// The engine's bounds.
@@ -175,9 +183,15 @@ pub fn build(values: &Resolved, problems: &mut Problems) -> Settings {
         .to_ascii_lowercase()
         .starts_with("prod");
     let data = values.path("DATA_DIR").unwrap_or_else(|| "data".into());
+    let worker_auth = tls::worker_auth(values);
     Settings {
         production,
-        http: http(values),
+        http: Http {
+            worker_port: tls::worker_port(values, problems),
+            tls: tls::files(values, worker_auth, problems),
+            ..http(values)
+        },
+        worker_auth,
         secrets: secrets(values, production, problems),
         paths: Paths {
             task_files: values
@@ -243,6 +257,8 @@ fn http(values: &Resolved) -> Http {
     Http {
         host: values.text("API_HOST").trim().to_owned(),
         port: u16::try_from(values.integer("API_PORT")).unwrap_or(0),
+        worker_port: None,
+        tls: None,
         client_prefix: values
             .text("CLIENT_API_PREFIX")
             .trim_matches('/')

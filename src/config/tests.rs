@@ -2,6 +2,7 @@
 
 mod files;
 mod original;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,8 @@ fn all_problems_are_told_together() {
     etc/avtomatika.toml:2: error: client_api_prefix: expected one value, seen a table
     environment API_PORT: error: API_PORT: `eighty` is not a whole number, expected 0 to 65535
     etc/avtomatika.toml:4: error: MAX_DELIVERIES: 0 is out of range, expected 1 to 100
-    environment: error: TLS_ENABLED: HTTPS is not served: put a proxy that ends TLS in front and leave this false
+    default: error: TLS_CERT_PATH: missing: TLS_ENABLED needs TLS_CERT_PATH and TLS_KEY_PATH
+    default: error: TLS_KEY_PATH: missing: TLS_ENABLED needs TLS_CERT_PATH and TLS_KEY_PATH
     /nowhere/c.toml: error: CLIENTS_CONFIG_PATH: cannot be read: No such file or directory (os error 2)
 "#);
 }

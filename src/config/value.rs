@@ -26,6 +26,8 @@ pub enum Kind {
         /// The most.
         max: u64,
     },
+    /// A port, 0 for a free one; empty means that there is none.
+    Port,
     /// A number from 0 to 1.
     Share,
     /// `true` or `false`.
@@ -51,7 +53,10 @@ impl Kind {
     /// Tells whether an empty text says something, rather than nothing.
     #[must_use]
     pub const fn empty_is_a_value(self) -> bool {
-        matches!(self, Self::Optional | Self::Secret | Self::Path | Self::Url)
+        matches!(
+            self,
+            Self::Optional | Self::Secret | Self::Path | Self::Port | Self::Url
+        )
     }
 
     /// Checks a text. The message says what was seen and what was expected.
@@ -65,6 +70,12 @@ impl Kind {
                     "`{text}` is not a whole number, expected {min} to {max}"
                 )),
             },
+            Self::Port if text.trim().is_empty() => Ok(()),
+            Self::Port => text
+                .trim()
+                .parse::<u16>()
+                .map(drop)
+                .map_err(|_| format!("`{text}` is not a port, expected 0 to 65535 or nothing")),
             Self::Share => match text.trim().parse::<f64>() {
                 Ok(number) if (0.0..=1.0).contains(&number) => Ok(()),
                 _ => Err(format!("`{text}` is not a number from 0 to 1")),
@@ -211,6 +222,13 @@ mod tests {
                 Kind::Integer { min: 1, max: 9 },
                 "x",
                 "`x` is not a whole number, expected 1 to 9",
+            ),
+            (Kind::Port, "", ""),
+            (Kind::Port, "0", ""),
+            (
+                Kind::Port,
+                "65536",
+                "`65536` is not a port, expected 0 to 65535 or nothing",
             ),
             (Kind::Share, "1.5", "`1.5` is not a number from 0 to 1"),
             (Kind::Share, "NaN", "`NaN` is not a number from 0 to 1"),

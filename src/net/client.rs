@@ -17,6 +17,7 @@ use serde_json::Value;
 use tower::{Service as _, ServiceExt as _};
 use tower_http::decompression::{Decompression, DecompressionBody};
 
+use super::reason::{certificate_trouble, innermost};
 use super::sse::EventStream;
 use super::{NetError, TlsFiles, client_config};
 
@@ -356,19 +357,13 @@ pub(super) async fn read_answer(
 
 /// Sorts a pool's error by what the caller can do.
 pub(super) fn pool_error(error: &PoolError) -> NetError {
-    let reason = reason_of(error);
+    if let Some(reason) = certificate_trouble(error) {
+        return NetError::Certificate(reason);
+    }
+    let reason = innermost(error);
     if error.is_connect() {
         NetError::Connect(reason)
     } else {
         NetError::Broken(reason)
     }
-}
-
-/// Returns the innermost reason: "connection refused" says more than "client error".
-fn reason_of(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

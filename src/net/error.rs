@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::TlsProblem;
+
 /// A call that brought no usable answer. Names no header and no secret.
 #[derive(Debug, Error)]
 pub enum NetError {
@@ -23,9 +25,13 @@ pub enum NetError {
         /// Where it is.
         address: String,
     },
-    /// Certificates or keys cannot be used.
+    /// Certificates or keys of this side cannot be used.
     #[error("TLS: {0}")]
-    Tls(String),
+    Tls(#[from] TlsProblem),
+    /// This side does not trust the other's certificate, or the other does not take this side's:
+    /// someone has to set another file right, then the same call may succeed.
+    #[error("{0}")]
+    Certificate(String),
     /// No connection: try again later.
     #[error("cannot connect: {0}")]
     Connect(String),
@@ -64,7 +70,9 @@ impl NetError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Timeout { .. } | Self::Broken(_) => true,
+            Self::Connect(_) | Self::Certificate(_) | Self::Timeout { .. } | Self::Broken(_) => {
+                true
+            }
             Self::Status { code, .. } => *code >= 500 || *code == 429 || *code == 408,
             _ => false,
         }

@@ -1,14 +1,13 @@
 //! TLS settings of outgoing connections: *ring*, public roots or the operator's own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper_rustls::ConfigBuilderExt as _;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
 
-use super::NetError;
+use super::pem::{TlsProblem, authorities, certificates, private_key};
 
 /// PEM files of the operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,47 +24,45 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Returns *ring*.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
 /// Builds the client side's settings.
-pub fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, NetError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+pub fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsProblem> {
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| NetError::Tls(error.to_string()))?;
+        .expect("ring has ciphers for both versions");
     let builder = match &files.ca {
         None => builder.with_webpki_roots(),
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| unusable(path, &error))?;
-            }
-            builder.with_root_certificates(roots)
-        }
+        Some(path) => builder.with_root_certificates(authorities(path)?),
     };
     let config = match &files.identity {
         None => builder.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let key_der =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
-            builder
-                .with_client_auth_cert(certificates(certificate)?, key_der)
-                .map_err(|error| unusable(certificate, &error))?
-        }
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
+            .map_err(|error| unfit(certificate, key, &error))?,
     };
     Ok(Arc::new(config))
 }
 
-/// Reads every certificate of a PEM file; at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, NetError> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match read {
-        Ok(found) if found.is_empty() => Err(unusable(path, &"it holds no certificate")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(unusable(path, &error)),
+/// Says why a certificate and a key cannot be used together.
+pub(super) fn unfit(
+    certificate: &std::path::Path,
+    key: &std::path::Path,
+    error: &rustls::Error,
+) -> TlsProblem {
+    match error {
+        rustls::Error::InconsistentKeys(_) => TlsProblem::new(
+            certificate,
+            format!(
+                "was not made for the key in {}: give the two that belong together",
+                key.display()
+            ),
+        ),
+        // What rustls says of keys only: their kind is unknown or their content damaged.
+        rustls::Error::General(message) => TlsProblem::new(key, message.clone()),
+        error => TlsProblem::new(certificate, error.to_string()),
     }
-}
-
-fn unusable(path: &Path, error: &dyn std::fmt::Display) -> NetError {
-    NetError::Tls(format!("{}: {error}", path.display()))
 }

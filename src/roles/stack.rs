@@ -172,6 +172,11 @@ fn configuration(options: &StackOptions) -> anyhow::Result<Configuration> {
         flag("API_PORT", &options.port.to_string()),
         flag("DATA_DIR", &options.data_dir.display().to_string()),
         flag("RATE_LIMITING_ENABLED", "false"),
+        // Everything is on loopback and in one process.
+        flag("TLS_ENABLED", "false"),
+        flag("TLS_REQUIRE_CLIENT_CERT", "false"),
+        flag("WORKER_API_PORT", ""),
+        flag("WORKER_AUTH_MODE", "mixed"),
         flag("WEBHOOK_ALLOWED_NETS", "127.0.0.0/8"),
         flag("TASK_LEASE_SECONDS", &options.lease_seconds.to_string()),
         flag("ORCHESTRATOR_SECRET_KEY", &secret_key(&options.data_dir)?),

@@ -12,6 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::ServerSettings;
@@ -141,28 +143,41 @@ impl Drop for InFlight {
     }
 }
 
-/// A connection's bytes, watched. Holds the connection's slot until the socket is really closed,
-/// also after an upgrade has taken it out of the server's hands.
-pub(super) struct Metered {
-    stream: TokioIo<TcpStream>,
-    pulse: Arc<Pulse>,
+/// What a connection holds until its socket is really closed: its slot, and its place among those
+/// that a drain waits for.
+pub(super) struct Held {
     _slot: OwnedSemaphorePermit,
     _token: TaskTrackerToken,
 }
 
+impl Held {
+    /// Takes both.
+    pub(super) fn new(slot: OwnedSemaphorePermit, token: TaskTrackerToken) -> Self {
+        Self {
+            _slot: slot,
+            _token: token,
+        }
+    }
+}
+
+/// A connection's bytes as HTTP has them: plain, or taken out of TLS.
+pub(super) type Wire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// A connection's bytes, watched. Keeps what the connection holds also after an upgrade has taken it
+/// out of the server's hands.
+pub(super) struct Metered {
+    stream: TokioIo<Wire>,
+    pulse: Arc<Pulse>,
+    _held: Held,
+}
+
 impl Metered {
     /// Watches the stream.
-    pub(super) fn new(
-        stream: TcpStream,
-        pulse: Arc<Pulse>,
-        slot: OwnedSemaphorePermit,
-        token: TaskTrackerToken,
-    ) -> Self {
+    pub(super) fn new(stream: Wire, pulse: Arc<Pulse>, held: Held) -> Self {
         Self {
             stream: TokioIo::new(stream),
             pulse,
-            _slot: slot,
-            _token: token,
+            _held: held,
         }
     }
 
@@ -217,8 +232,13 @@ impl Write for Metered {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Flushing a TCP stream is always ready: it says nothing of the peer.
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        match self.stream.inner() {
+            // Flushing a TCP stream is always ready: it says nothing of the peer.
+            Either::Left(_) => poll,
+            // TLS keeps bytes of its own, which go when the peer takes them.
+            Either::Right(_) => self.note(poll),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

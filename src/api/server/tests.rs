@@ -1,6 +1,8 @@
 //! The accept loop over real sockets on port 0. Where a timeout has to fire, time is paused: it
 //! moves on as soon as everybody waits.
 
+mod tls;
+
 use axum::Router;
 use axum::routing::{get, post};
 use http_body_util::{BodyExt as _, Empty};

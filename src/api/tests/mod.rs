@@ -7,6 +7,7 @@ mod events;
 mod fixture;
 mod hostile;
 mod isolation;
+mod mtls;
 mod openapi;
 mod recorded;
 mod refusals;

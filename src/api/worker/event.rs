@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde_json::Value;
 
+use super::auth::{Shown, WorkerCaller};
 use super::{Answer, count, message_of, not_yours};
-use crate::api::auth::WorkerCaller;
 use crate::api::error::{ApiError, Code};
 use crate::api::{ApiState, contracts, json, verify};
 use crate::engine::{Ignored, WorkerEvent};
@@ -28,8 +27,8 @@ use crate::runtime::{Applied, RuntimeError};
         (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
     ),
 )]
-pub async fn event(State(state): State<Arc<ApiState>>, headers: HeaderMap, body: Body) -> Answer {
-    let (caller, message) = message_of(&state, &headers, body).await?;
+pub async fn event(State(state): State<Arc<ApiState>>, shown: Shown, body: Body) -> Answer {
+    let (caller, message) = message_of(&state, &shown, body).await?;
     count(&state, &caller.id, "event", |rates| rates.event)?;
     let answer = take_event(&state, &caller, &message).await?;
     Ok(json::ok(&answer.encode()))

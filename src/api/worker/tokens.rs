@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde_json::Value;
 
+use super::auth::{Shown, may_refresh, worker_of};
 use super::{Answer, count};
-use crate::api::auth::{claimed_id, is_configured, worker_of};
 use crate::api::error::{ApiError, Code};
 use crate::api::{ApiState, json};
 use crate::base::{Secret, WorkerId};
@@ -24,8 +23,8 @@ use crate::runtime::TokenPair;
         (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
     ),
 )]
-pub async fn issue_token(State(state): State<Arc<ApiState>>, headers: HeaderMap) -> Answer {
-    let caller = worker_of(&state, &headers, claimed_id(&headers)).await?;
+pub async fn issue_token(State(state): State<Arc<ApiState>>, shown: Shown) -> Answer {
+    let caller = worker_of(&state, &shown, shown.claimed_id()).await?;
     count(&state, &caller.id, "sts_token", |rates| rates.worker)?;
     Ok(json::ok(&token_answer(
         state.runtime.issue_tokens(&caller.id).await?,
@@ -43,11 +42,7 @@ pub async fn issue_token(State(state): State<Arc<ApiState>>, headers: HeaderMap)
         (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
     ),
 )]
-pub async fn refresh_token(
-    State(state): State<Arc<ApiState>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+pub async fn refresh_token(State(state): State<Arc<ApiState>>, shown: Shown, body: Body) -> Answer {
     let message = Value::Object(json::read_object(body, state.settings.body()).await?);
     let text = |name: &str| {
         message
@@ -56,12 +51,12 @@ pub async fn refresh_token(
             .filter(|t| !t.is_empty())
     };
     let missing = |what: &str| ApiError::new(Code::InvalidMessage, format!("Missing {what}"));
-    let id = claimed_id(&headers).or_else(|| text("worker_id"));
+    let id = shown.claimed_id().or_else(|| text("worker_id"));
     let id = id.filter(|id| crate::base::ids::is_identifier(id));
     let id = WorkerId::new(id.ok_or_else(|| missing("X-Worker-ID header"))?);
     let refresh = text("refresh_token").ok_or_else(|| missing("refresh_token"))?;
     count(&state, &id, "sts_refresh", |rates| rates.worker)?;
-    let pair = if is_configured(&state, &id) {
+    let pair = if may_refresh(&state, &shown, &id) {
         state.runtime.refresh_tokens(refresh, &id).await?
     } else {
         None

@@ -3,13 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::super::foreign::{
-    ALIASES, REFUSED, UNSUPPORTED, UNSUPPORTED_BY_WORKERS, Unsupported, told,
-};
+use super::super::foreign::{ALIASES, UNSUPPORTED, UNSUPPORTED_BY_WORKERS, Unsupported, told};
 use super::super::keys;
 use super::{env_of, load_with, problems_of};
 
-/// What the original's orchestrator reads. TLS has a table of its own.
+/// What the original's orchestrator reads.
 const ORCHESTRATOR: &[&str] = &[
     "INSTANCE_ID",
     "ENVIRONMENT",
@@ -22,6 +20,11 @@ const ORCHESTRATOR: &[&str] = &[
     "GLOBAL_WORKER_TOKEN",
     "ORCHESTRATOR_SECRET_KEY",
     "WORKER_AUTH_MODE",
+    "TLS_ENABLED",
+    "TLS_CERT_PATH",
+    "TLS_KEY_PATH",
+    "TLS_CA_PATH",
+    "TLS_REQUIRE_CLIENT_CERT",
     "REDIS_ENCRYPTION_KEY",
     "WORKERS_CONFIG_PATH",
     "CLIENTS_CONFIG_PATH",
@@ -73,7 +76,7 @@ const ORCHESTRATOR: &[&str] = &[
     "AUDIT_SALT",
 ];
 
-/// What the original's worker reads. TLS has a table of its own.
+/// What the original's worker reads.
 const WORKER: &[&str] = &[
     "WORKER_ID",
     "WORKER_TYPE",
@@ -137,12 +140,10 @@ fn names(list: &[Unsupported]) -> Vec<&'static str> {
 
 #[test]
 fn every_name_of_the_orchestrators_is_known() {
-    let refused = REFUSED.iter().map(|(name, ..)| *name);
     let settings = keys::KEYS.iter().map(|key| key.name);
     let aliases = ALIASES.iter().map(|(_, alias)| *alias);
     let answered: Vec<&str> = names(UNSUPPORTED)
         .into_iter()
-        .chain(refused)
         .chain(settings)
         .chain(aliases)
         .collect();

@@ -2,13 +2,13 @@
 //! taken apart again in the order that loses nothing.
 
 mod access;
+mod listen;
 mod reload;
 mod wiring;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,12 +18,13 @@ use super::context::{Context, SettingsArgs};
 use super::exit::{Exit, Failure, RoleResult};
 use super::scheduler::core::{self, FireError};
 use super::scheduler::job_metadata;
-use crate::api::{self, ApiState, ClientBook, ServerSettings};
+use crate::api::{ApiState, ClientBook};
 use crate::base::{Clock, Timestamp};
-use crate::config::{Configuration, Settings};
+use crate::config::Configuration;
 use crate::domain::{ClientRef, client::SYSTEM_CLIENT, schedule::Schedule};
 use crate::runtime::{NewJob, Runtime, RuntimeError};
 
+use listen::Listeners;
 pub use reload::{BlueprintFiles, read_blueprints};
 
 /// Everything the orchestrator is told on its command line.
@@ -32,7 +33,7 @@ pub use reload::{BlueprintFiles, read_blueprints};
   avtomatika orchestrator                          settings from config/avtomatika.toml
   avtomatika orchestrator --port 8080 --data-dir /var/lib/avtomatika
   API_HOST=0.0.0.0 CLIENTS_CONFIG_PATH=clients.toml avtomatika orchestrator
-  kill -HUP PID                                    read blueprints, clients and worker tokens again")]
+  kill -HUP PID                                    read all files but the settings again")]
 pub struct Args {
     /// Where settings come from.
     #[command(flatten)]
@@ -65,6 +66,7 @@ pub fn not_started(error: anyhow::Error) -> Failure {
 pub struct Orchestrator {
     runtime: Runtime,
     address: SocketAddr,
+    is_https: bool,
     /// The API's accept loop, the scheduler and the watchers of files and signals.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -94,11 +96,11 @@ impl Orchestrator {
         let changes = reload::Changes::listen(&blueprints, Access::files(&settings))?;
         let runtime = Runtime::start(ports, wiring::runtime_settings(&settings)).await?;
         reload::load(&runtime, &blueprints).await?;
-        let address = (settings.http.host.as_str(), settings.http.port);
-        let listener = TcpListener::bind(address).await.map_err(|error| {
-            Failure::cannot_listen(&format!("{}:{}", address.0, address.1), &error)
-        })?;
-        let address = listener.local_addr()?;
+        let listeners = Listeners::bind(&settings).await?;
+        let address = listeners.address();
+        let workers = listeners.workers_address().map(|at| at.to_string());
+        let certificates = listeners.certificates();
+        let is_https = !certificates.is_empty();
         let tokens = wiring::Tokens::new(worker_tokens, &settings);
         let state = Arc::new(ApiState::new(
             runtime.clone(),
@@ -107,17 +109,12 @@ impl Orchestrator {
             wiring::api_settings(&settings),
         ));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let server = server_settings(&settings);
-        tasks.spawn(api::serve(
-            listener,
-            api::router(Arc::clone(&state)),
-            server,
-            stop.clone(),
-        ));
+        listeners.serve(&state, &settings, &tasks, &stop);
         tasks.spawn(reload::watch(
             runtime.clone(),
             Access::new(settings.clone(), state, secrets, clients),
             (blueprints, changes),
+            certificates,
             stop.clone(),
         ));
         if settings.embedded_scheduler && !schedules.is_empty() {
@@ -126,6 +123,8 @@ impl Orchestrator {
         let readiness = runtime.readiness().await;
         tracing::info!(
             address = %address,
+            workers_address = workers,
+            https = is_https,
             data = %settings.paths.data.display(),
             durability = ?readiness.durability,
             blueprints = runtime.blueprints().iter().count(),
@@ -134,6 +133,7 @@ impl Orchestrator {
         Ok(Self {
             runtime,
             address,
+            is_https,
             tasks,
             stop,
             _store: store,
@@ -153,7 +153,8 @@ impl Orchestrator {
             address if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
             address => address.to_string(),
         };
-        format!("http://{host}")
+        let scheme = if self.is_https { "https" } else { "http" };
+        format!("{scheme}://{host}")
     }
 
     /// Returns the shell.
@@ -170,14 +171,6 @@ impl Orchestrator {
         self.tasks.close();
         self.tasks.wait().await;
         self.runtime.shutdown().await;
-    }
-}
-
-fn server_settings(settings: &Settings) -> ServerSettings {
-    ServerSettings {
-        connections_max: settings.http.connections_max,
-        drain_timeout: settings.http.shutdown_timeout,
-        ..ServerSettings::default()
     }
 }
 

@@ -1,9 +1,11 @@
 //! Blueprints from files: read at start, and again when a file changes or at SIGHUP, as the files of
-//! clients and workers are. A bad file is told and changes nothing.
+//! clients and workers are. Certificates are read again at SIGHUP. A bad file is told and changes
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use crate::blueprint::Problem;
+use crate::net::ListenerTls;
 use crate::runtime::Runtime;
 
 /// Editors write a file in several steps: what follows within this time is one change.
@@ -120,6 +123,7 @@ pub(super) async fn watch(
     runtime: Runtime,
     mut access: Access,
     (files, mut changes): (BlueprintFiles, Changes),
+    certificates: Vec<Arc<ListenerTls>>,
     stop: CancellationToken,
 ) {
     loop {
@@ -128,6 +132,7 @@ pub(super) async fn watch(
             () = stop.cancelled() => return,
             _ = changes.hangup.recv() => {
                 access.reload();
+                reload_certificates(&certificates);
                 reload(&runtime, &files).await;
             }
             Some(()) = changes.access.recv() => {
@@ -214,6 +219,15 @@ impl Watched {
                 tracing::warn!(%error, "files are not watched; SIGHUP reads them again");
                 None
             }
+        }
+    }
+}
+
+fn reload_certificates(certificates: &[Arc<ListenerTls>]) {
+    for listener in certificates {
+        match listener.reload() {
+            Ok(()) => tracing::info!("certificates read again"),
+            Err(error) => tracing::error!(%error, "certificates stay as they were"),
         }
     }
 }

@@ -102,6 +102,11 @@ pub(super) fn api_settings(settings: &Settings) -> ApiSettings {
         client_prefix: http.client_prefix.clone(),
         client_api: http.client_api,
         public_url: http.public_url.clone(),
+        scheme: match &http.tls {
+            Some(_) => "https",
+            None => "http",
+        },
+        worker_auth: settings.worker_auth,
         public_blueprints: http.public_blueprints,
         body_bytes_max: http.body_bytes_max,
         upload_bytes_max: http.file_bytes_max,
