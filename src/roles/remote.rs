@@ -1,13 +1,16 @@
 //! The orchestrator as seen from a command line: its client API over HTTP, with every answer either
 //! a value or a failure that says what to do next.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
 use crate::base::Secret;
-use crate::net::{Call, ClientOptions, EventStream, HttpAnswer, HttpClient, Method, NetError};
+use crate::net::{
+    Call, ClientOptions, EventStream, HttpAnswer, HttpClient, Method, NetError, TlsFiles,
+};
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -35,6 +38,40 @@ pub struct RemoteArgs {
     /// Version part of the client routes; empty when there is none
     #[arg(long, default_value = "v1")]
     pub api_version: String,
+    /// Whom to trust, and what to show.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+}
+
+/// Certificates of both sides, for an orchestrator that serves HTTPS.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct TrustArgs {
+    /// Authorities to trust instead of the public ones, PEM
+    #[arg(long, value_name = "FILE", env = "AVTOMATIKA_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Certificate to show to an orchestrator that wants one of everybody, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "AVTOMATIKA_CERT_FILE",
+        requires = "key_file"
+    )]
+    pub cert_file: Option<PathBuf>,
+    /// Key of that certificate, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "AVTOMATIKA_KEY_FILE",
+        requires = "cert_file"
+    )]
+    pub key_file: Option<PathBuf>,
+}
+
+impl TrustArgs {
+    fn identity(&self) -> Option<(PathBuf, PathBuf)> {
+        self.cert_file.clone().zip(self.key_file.clone())
+    }
 }
 
 /// An answer.
@@ -85,10 +122,13 @@ impl Remote {
         }
         let options = ClientOptions {
             answer_bytes_max: ANSWER_BYTES_MAX,
+            tls: TlsFiles {
+                ca: args.trust.ca_file.clone(),
+                identity: args.trust.identity(),
+            },
             ..ClientOptions::default()
         };
-        let client =
-            HttpClient::new(options).map_err(|error| Failure::internal(error.to_string()))?;
+        let client = HttpClient::new(options).map_err(|error| Failure::usage(error.to_string()))?;
         let token = Secret::new(args.token.clone().unwrap_or_default());
         Ok(Self {
             origin,
@@ -200,6 +240,10 @@ impl Remote {
         match error {
             NetError::Status { code, body, retry_after } => self.refused(*code, body, *retry_after),
             NetError::BadUrl { .. } => Failure::usage(error.to_string()),
+            NetError::Certificate(_) => {
+                Failure::new(Exit::Unreachable, format!("cannot trust each other with {}: {error}", self.origin))
+                    .hint("--ca-file names the authority of the orchestrator's certificate, --cert-file and --key-file what to show of one's own")
+            }
             _ => Failure::new(Exit::Unreachable, format!("cannot reach {}: {error}", self.origin))
                 .hint("is the orchestrator running there? `avtomatika health` asks it; --url names another"),
         }
@@ -269,6 +313,7 @@ mod tests {
             token: Some(token.to_owned()),
             prefix: "/api/".to_owned(),
             api_version: String::new(),
+            trust: TrustArgs::default(),
         }
     }
 

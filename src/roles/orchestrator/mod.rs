@@ -33,7 +33,7 @@ pub use reload::{BlueprintFiles, read_blueprints};
   avtomatika orchestrator                          settings from config/avtomatika.toml
   avtomatika orchestrator --port 8080 --data-dir /var/lib/avtomatika
   API_HOST=0.0.0.0 CLIENTS_CONFIG_PATH=clients.toml avtomatika orchestrator
-  kill -HUP PID                                    read all files but the settings again")]
+  kill -HUP PID                                    read blueprints, clients, tokens, certificates")]
 pub struct Args {
     /// Where settings come from.
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::base::{WorkerId, crypto};
 use crate::roles::context::Context;
 use crate::roles::exit::{Exit, Failure};
 use crate::roles::printer::Printer;
-use crate::roles::remote::{Remote, RemoteArgs};
+use crate::roles::remote::{Remote, RemoteArgs, TrustArgs};
 use crate::roles::stack::{CLIENT_TOKEN, Stack, StackOptions};
 use crate::roles::worker::Profile;
 use crate::runtime::Runtime;
@@ -81,6 +81,7 @@ impl Stage {
             token: Some(CLIENT_TOKEN.to_owned()),
             prefix: "api".to_owned(),
             api_version: "v1".to_owned(),
+            trust: TrustArgs::default(),
         })?;
         let mut stage = Self {
             stack,

@@ -1,5 +1,7 @@
 //! One orchestrator, as this worker talks to it: headers, tokens, signatures, the seven calls.
 
+mod tokens;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,15 +9,16 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
+use self::tokens::Access;
 use super::config::{Endpoint, WorkerConfig};
 use super::socket::{Frame, Sent, hand_over};
-use crate::base::{Clock, Entropy, Secret, Timestamp, WorkerId};
+use crate::base::{Clock, Entropy, Secret, WorkerId};
 use crate::domain::Object;
 use crate::net::{Call, ClientOptions, HttpAnswer, HttpClient, Method, NetError, client_config};
 use crate::protocol::sign::EVENT_IGNORED;
 use crate::protocol::wire::{
     Heartbeat, HeartbeatAnswer, RegisterAnswer, Registration, ResultAnswer, TaskResult,
-    TokenResponse, WorkerEventPayload,
+    WorkerEventPayload,
 };
 use crate::protocol::{WireError, headers, parse_json, seal, to_wire_bytes};
 
@@ -23,13 +26,6 @@ use crate::protocol::{WireError, headers, parse_json, seal, to_wire_bytes};
 const POLL_MARGIN: Duration = Duration::from_secs(5);
 /// Longest wait for an event to be taken by request.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Short-lived tokens.
-struct Access {
-    token: Secret,
-    refresh: Option<Secret>,
-    renew_at: Timestamp,
-}
 
 /// The connection to one orchestrator.
 pub(super) struct Link {
@@ -61,7 +57,7 @@ impl Link {
             .token
             .clone()
             .unwrap_or_else(|| config.token.clone());
-        if token.is_empty() {
+        if token.is_empty() && config.tls.identity.is_none() {
             warn!(orchestrator.url = %endpoint.url, "no token: messages go out unsigned");
         }
         Ok(Self {
@@ -153,85 +149,18 @@ impl Link {
         self.http.send(identified()?).await?.success()
     }
 
-    /// Fetches new short-lived tokens: with the refresh token if there is one, else with the
-    /// static token.
-    pub(super) async fn renew(&self) -> Result<(), NetError> {
-        let refresh = {
-            let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
-            // Taken out: a refresh token is good for one exchange, and the static token is what
-            // remains when it fails.
-            access.take().and_then(|access| access.refresh)
-        };
-        let mut tokens = Err(NetError::Decode("no refresh token".to_owned()));
-        if let Some(refresh) = refresh {
-            let body = to_wire_bytes(&json!({"refresh_token": refresh.expose()}));
-            tokens = self
-                .tokens(
-                    self.call(Method::Post, headers::TOKEN_REFRESH_PATH)
-                        .json(body),
-                )
-                .await;
-        }
-        if tokens.is_err() {
-            tokens = self
-                .tokens(self.call(Method::Post, headers::TOKEN_PATH))
-                .await;
-        }
-        self.keep_tokens(tokens?);
-        debug!(orchestrator.url = self.base, "new access token");
-        Ok(())
-    }
-
-    async fn tokens(&self, call: Call) -> Result<TokenResponse, NetError> {
-        let add = |call: Call, (name, value): (&str, String)| call.header(name, value);
-        let call = self.identity().into_iter().fold(call, add);
-        let answer = self.http.send(call).await?.success()?;
-        TokenResponse::decode(&parse(&answer)?).map_err(wire)
-    }
-
-    fn keep_tokens(&self, tokens: TokenResponse) {
-        // A fifth of the lifetime is left for the renewal.
-        let lifetime_ms = u64::try_from(tokens.expires_in)
-            .unwrap_or(0)
-            .saturating_mul(800);
-        let access = Access {
-            token: tokens.access_token,
-            refresh: tokens.refresh_token,
-            renew_at: self.clock.now().after_ms(lifetime_ms),
-        };
-        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(access);
-    }
-
-    /// Renews the tokens when they are soon to end, or when there should be some and are none.
-    pub(super) async fn rotate(&self) {
-        let due = {
-            let access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
-            match access.as_ref() {
-                None => self.rotates,
-                Some(access) => access.renew_at <= self.clock.now(),
-            }
-        };
-        if due && let Err(error) = self.renew().await {
-            warn!(orchestrator.url = self.base, %error, "no access token; using the static one");
-        }
-    }
-
     /// Stamps and signs a message; each time it is a new one.
     ///
-    /// The key is always the static token: the original verifies with nothing else (WQ1).
+    /// The key is the static token: the original verifies with nothing else (WQ1). A worker that has
+    /// none, only a certificate, signs with the access token that it got by it.
     fn sealed(&self, mut message: Object, ignored: &[&str]) -> Result<Vec<u8>, NetError> {
         message.insert("timestamp".to_owned(), json!(self.clock.now().as_secs()));
         if !message.contains_key("event_id") {
             message.insert("nonce".to_owned(), json!(self.entropy.uuid().to_string()));
         }
-        if !self.token.is_empty() {
-            seal(
-                &mut message,
-                self.token.expose(),
-                self.worker_id.as_str(),
-                ignored,
-            )
-            .map_err(wire)?;
+        let key = self.signing_key();
+        if !key.is_empty() {
+            seal(&mut message, key.expose(), self.worker_id.as_str(), ignored).map_err(wire)?;
         }
         Ok(to_wire_bytes(&Value::Object(message)))
     }
@@ -241,6 +170,10 @@ impl Link {
         &self,
         registration: &Registration,
     ) -> Result<RegisterAnswer, NetError> {
+        if self.token.is_empty() {
+            // Without a token there is nothing to sign with until the certificate has brought one.
+            self.rotate().await;
+        }
         let answer = self
             .send(|| {
                 let body = self.sealed(registration.encode(), &[])?;

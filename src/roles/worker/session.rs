@@ -25,6 +25,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Longest wait between heartbeats that fail.
 const BEAT_BACKOFF_MAX: Duration = Duration::from_mins(1);
 
+/// What to do when the two sides do not trust each other.
+const TRUST_HINT: &str = "TLS_CA_PATH names the authority of the orchestrator's certificate, TLS_CERT_PATH and TLS_KEY_PATH what this worker shows";
+
 /// Keeps the worker registered and alive until `stop`.
 pub(super) async fn keep(worker: Arc<Worker>, index: usize, stop: CancellationToken) {
     let lasting = async {
@@ -64,10 +67,12 @@ async fn register(worker: &Worker, index: usize) {
             }
             Err(error) => {
                 let pause = pause_after(&error, delay, timing.rate_limit_floor);
+                let hint = matches!(error, NetError::Certificate(_)).then_some(TRUST_HINT);
                 warn!(
                     worker.id = %worker.config.id,
                     orchestrator.url = link.url(),
                     %error,
+                    hint,
                     pause_ms = ms(pause),
                     "registration failed"
                 );

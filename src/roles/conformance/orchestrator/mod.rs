@@ -21,7 +21,7 @@ use crate::net::{ClientOptions, HttpClient};
 use crate::protocol::headers::REGISTER_PATH;
 use crate::roles::context::Context;
 use crate::roles::exit::{Exit, Failure, RoleResult};
-use crate::roles::remote::{Remote, RemoteArgs, encoded};
+use crate::roles::remote::{Remote, RemoteArgs, TrustArgs, encoded};
 use crate::roles::submit;
 use stage::Stage;
 
@@ -162,6 +162,7 @@ async fn stage(args: &Args, context: &Context) -> Result<Stage, Failure> {
         token: args.client_token.clone(),
         prefix: "api".to_owned(),
         api_version: "v1".to_owned(),
+        trust: TrustArgs::default(),
     })?;
     let client = |decodes| {
         let options = ClientOptions {

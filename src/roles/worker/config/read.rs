@@ -130,7 +130,11 @@ fn identity(args: &WorkerArgs, vars: &mut Vars<'_>, config: &mut WorkerConfig) {
     config.require_task_signature = vars.flag("REQUIRE_TASK_SIGNATURE", true);
     let path = |name: &str| vars.text(name).map(PathBuf::from);
     config.tls.ca = path("TLS_CA_PATH");
-    config.tls.identity = path("TLS_CERT_PATH").zip(path("TLS_KEY_PATH"));
+    let (certificate, key) = (path("TLS_CERT_PATH"), path("TLS_KEY_PATH"));
+    if certificate.is_some() != key.is_some() {
+        vars.problem("TLS_CERT_PATH, TLS_KEY_PATH: expected both or neither, seen one");
+    }
+    config.tls.identity = certificate.zip(key);
 }
 
 /// An entry of `ORCHESTRATORS_CONFIG`; unknown members are ignored, as the original does.
