@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{self, Queue, Starts};
 use super::fleet::Fleet;
+use super::process;
 use super::report::{Meter, Report};
 use super::workload::Workload;
 use super::world::{ANSWER_TIMEOUT, Phase, World, nobody_there};
@@ -53,6 +54,13 @@ pub fn run(make: impl FnOnce() -> World, printer: &Printer) -> Result<Report, Fa
 }
 
 async fn conduct(world: Rc<World>, printer: &Printer) -> Result<Report, Failure> {
+    let files = world.plan.files();
+    process::allow_files(files).map_err(|most| {
+        Failure::usage(format!(
+            "the run opens {files} files, and {most} are allowed"
+        ))
+        .hint("allow more by `ulimit -n`, here and where the orchestrator is started")
+    })?;
     knock(&world).await?;
     let meter = Rc::new(Meter::new(world.plan.pid)?);
     let mut helpers = JoinSet::new();

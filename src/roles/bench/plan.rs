@@ -52,3 +52,12 @@ pub struct Plan {
     /// The process to watch.
     pub pid: Option<u32>,
 }
+
+impl Plan {
+    /// Returns how many files the run opens: a connection for each player, and some to spare.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        let players = [self.concurrency, self.workers, self.idle_polls];
+        players.into_iter().map(u64::from).sum::<u64>() + 100
+    }
+}

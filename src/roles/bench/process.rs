@@ -1,8 +1,9 @@
-//! What a process has used, as Linux tells it in `/proc`.
+//! What a process has used, as Linux tells it in `/proc`, and what this one may use.
 
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,28 @@ pub fn usage(pid: u32) -> Option<Usage> {
         memory_kib: memory(&status, "VmRSS:")?,
         memory_peak_kib: memory(&status, "VmHWM:")?,
     })
+}
+
+/// Lets this process open so many files, as far as it may; returns how many it can open if that is
+/// less.
+pub fn allow_files(wanted: u64) -> Result<(), u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // A limit that is not there allows everything.
+    let (Some(now), most) = (current, maximum.unwrap_or(u64::MAX)) else {
+        return Ok(());
+    };
+    if now >= wanted {
+        return Ok(());
+    }
+    let raised = Rlimit {
+        current: Some(wanted.min(most)),
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) if wanted <= most => Ok(()),
+        Ok(()) => Err(most),
+        Err(_) => Err(now),
+    }
 }
 
 /// Reads `utime` and `stime`, the 14th and 15th field. The second field is the name, which may hold
@@ -56,6 +79,13 @@ mod tests {
         let status = "Name:\ta\nVmHWM:\t   2048 kB\nVmRSS:\t    1024 kB\n";
         assert_eq!(memory(status, "VmRSS:"), Some(1024));
         assert_eq!(memory(status, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn files() {
+        assert_eq!(allow_files(1), Ok(()));
+        let allowed = allow_files(u64::MAX - 1);
+        assert!(allowed.is_err_and(|most| most > 0), "{allowed:?}");
     }
 
     #[test]
