@@ -15,7 +15,7 @@ const UNKNOWN_SKILL: &str = "conformance_unknown_skill";
 /// The status of a task that was stopped.
 const CANCELLED: &str = "cancelled";
 
-pub(super) const CHECKS: [Check; 12] = [
+pub(super) const CHECKS: [Check; 10] = [
     check(
         (
             "W-14",
@@ -31,14 +31,6 @@ pub(super) const CHECKS: [Check; 12] = [
             "unsigned `skill_version`, `skill_type` and `security` are tolerated",
         ),
         |play| Box::pin(unsigned_members(play)),
-    ),
-    check(
-        (
-            "W-17",
-            "§13.2.3",
-            "a `deadline` and a `priority` may be floats",
-        ),
-        |play| Box::pin(floats(play)),
     ),
     check(
         (
@@ -63,14 +55,6 @@ pub(super) const CHECKS: [Check; 12] = [
             "a failure's `error` has a known `code` and a `message`",
         ),
         |play| Box::pin(error(play)),
-    ),
-    check(
-        (
-            "W-21",
-            "§8.3 WQ7",
-            "a task that cannot be read does not end the polling",
-        ),
-        |play| Box::pin(unreadable(play)),
     ),
     check(
         (
@@ -112,6 +96,26 @@ pub(super) const CHECKS: [Check; 12] = [
             "tasks are still taken after results that were ignored or came for nothing",
         ),
         |play| Box::pin(goes_on(play)),
+    ),
+];
+
+/// What ends the polling of a worker that cannot take it, hence after the others.
+pub(super) const HARD: [Check; 2] = [
+    check(
+        (
+            "W-17",
+            "§13.2.3",
+            "a `deadline` and a `priority` may be floats",
+        ),
+        |play| Box::pin(floats(play)),
+    ),
+    check(
+        (
+            "W-21",
+            "§8.3 WQ7",
+            "a task that cannot be read does not end the polling",
+        ),
+        |play| Box::pin(unreadable(play)),
     ),
 ];
 

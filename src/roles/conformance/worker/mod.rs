@@ -107,6 +107,7 @@ fn checks() -> Vec<Check> {
     all.extend(reactions::FIRST);
     all.extend(errands::CHECKS);
     all.extend(reactions::LATER);
+    all.extend(errands::HARD);
     all.push(reactions::LAST);
     all.extend(judged::CHECKS);
     all
