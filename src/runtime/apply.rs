@@ -45,7 +45,17 @@ impl Runtime {
             worker: worker.clone(),
             report,
         };
-        match self.inner.process(job, request).await {
+        let processed = self.inner.process(job, request).await;
+        if matches!(
+            processed,
+            Ok(Applied::Ignored(_)) | Err(RuntimeError::JobNotFound)
+        ) {
+            // It has ended without this process, or the answer of the commit was lost.
+            self.inner
+                .matchmaker
+                .holders(|holders| holders.remove_from(task, worker));
+        }
+        match processed {
             Ok(Applied::Advanced { answer, .. } | Applied::Ignored(Ignored::Repeated(answer))) => {
                 Ok(Reported::Accepted(answer))
             }

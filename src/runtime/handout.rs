@@ -53,7 +53,9 @@ impl Drop for Handout {
             return;
         };
         let (id, lease) = (self.task.id.clone(), self.lease);
-        inner.matchmaker.remove(&id);
+        inner
+            .matchmaker
+            .holders(|holders| holders.remove_lease(&id, lease));
         let tasks = inner.tasks.clone();
         tasks.spawn(async move {
             match inner.ports.jobs.release_task(&id, lease).await {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::handout::{Handout, Ticket};
+use super::holders::Holders;
 use super::queue::{Fit, Queue};
 use super::registry::Known;
 use super::{Inner, Runtime, RuntimeError};
@@ -38,8 +39,7 @@ struct State {
     /// Who was asked last, by skill: the next ranking begins behind it. `round_robin` has turns of
     /// its own, which other strategies' choices do not disturb.
     asked_last: HashMap<(String, bool), WorkerId>,
-    leases: HashMap<TaskId, WorkerId>,
-    loads: HashMap<WorkerId, u32>,
+    holders: Holders,
     polls_opened: u64,
 }
 
@@ -81,7 +81,7 @@ impl State {
     }
 
     fn load(&self, known: &Known) -> u32 {
-        let counted = self.loads.get(&known.worker.id).copied().unwrap_or(0);
+        let counted = self.holders.count(&known.worker.id);
         let told = u32::try_from(known.worker.current_tasks.len()).unwrap_or(u32::MAX);
         counted.max(told)
     }
@@ -129,14 +129,7 @@ impl Matchmaker {
     pub(super) fn remove(&self, id: &TaskId) -> Option<WorkerId> {
         let mut state = self.state();
         state.queue.remove(id);
-        let worker = state.leases.remove(id)?;
-        if let Some(load) = state.loads.get_mut(&worker) {
-            *load = load.saturating_sub(1);
-            if *load == 0 {
-                state.loads.remove(&worker);
-            }
-        }
-        Some(worker)
+        state.holders.remove(id)
     }
 
     /// Forgets the queued tasks of one stay of a job in one state.
@@ -149,12 +142,9 @@ impl Matchmaker {
         !self.state().polls.is_empty()
     }
 
-    /// Remembers who has a task.
-    pub(super) fn leased(&self, id: &TaskId, worker: &WorkerId) {
-        let mut state = self.state();
-        if state.leases.insert(id.clone(), worker.clone()).is_none() {
-            *state.loads.entry(worker.clone()).or_insert(0) += 1;
-        }
+    /// Looks at, or changes, who has which task.
+    pub(super) fn holders<T>(&self, look: impl FnOnce(&mut Holders) -> T) -> T {
+        look(&mut self.state().holders)
     }
 }
 
@@ -302,7 +292,8 @@ impl Inner {
         match leased {
             Ok(Some(task)) => {
                 drop(ticket.take());
-                self.matchmaker.leased(&task.id, worker);
+                self.matchmaker
+                    .holders(|holders| holders.add(&id, worker, handout.lease));
                 if let Some(due) = task.due_at() {
                     self.schedule.wake_at(due);
                 }

@@ -9,6 +9,7 @@ mod apply;
 mod blueprints;
 mod handout;
 mod heartbeat;
+mod holders;
 mod intake;
 mod loops;
 mod matchmaker;

@@ -241,11 +241,16 @@ impl Inner {
             if tasks.is_empty() {
                 continue;
             }
-            let ids: Vec<TaskId> = tasks.into_iter().map(|task| task.id).collect();
+            let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
             let until = self.lease_until();
-            for task in self.ports.jobs.extend_leases(&worker, &ids, until).await? {
-                self.matchmaker.leased(&task, &worker);
-            }
+            self.ports.jobs.extend_leases(&worker, &ids, until).await?;
+            self.matchmaker.holders(|holders| {
+                for task in &tasks {
+                    if let Some(lease) = &task.lease {
+                        holders.add(&task.id, &worker, lease.id);
+                    }
+                }
+            });
         }
         Ok(())
     }

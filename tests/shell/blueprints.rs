@@ -18,6 +18,14 @@ states:
     on: { success: finished }
   finished: { end: finished }
 ---
+blueprint: spread
+start: work
+states:
+  work:
+    dispatch: { skill: work, params: {}, strategy: least_connections }
+    on: { success: finished }
+  finished: { end: finished }
+---
 blueprint: chain
 start: first
 states:

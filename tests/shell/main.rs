@@ -10,6 +10,7 @@ mod fan_out;
 mod files;
 mod fixture;
 mod jobs;
+mod loads;
 mod slow;
 mod workers;
 
