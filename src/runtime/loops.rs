@@ -262,6 +262,7 @@ impl Inner {
                 break;
             }
         }
+        self.forget_revisions(now).await?;
         self.forget_ended_claims().await?;
         self.ports.workers.purge_secrets(now).await?;
         self.forget_expired_workers(now).await

@@ -226,6 +226,15 @@ pub enum Durability {
     None,
 }
 
+/// One revision of a blueprint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlueprintRevision {
+    /// The blueprint's name.
+    pub name: String,
+    /// The digest of its source.
+    pub revision: String,
+}
+
 /// Jobs, their tasks, the outbox and what guards them.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
@@ -339,6 +348,13 @@ pub trait JobStore: Send + Sync + 'static {
         name: &str,
         revision: &str,
     ) -> Result<Option<String>, StoreError>;
+
+    /// Forgets the revisions that no job is pinned to, but for those of which jobs may still be
+    /// made; returns which, in order.
+    async fn purge_blueprints(
+        &self,
+        in_use: &[BlueprintRevision],
+    ) -> Result<Vec<BlueprintRevision>, StoreError>;
 
     /// Tells whether reads and writes work just now.
     async fn health(&self) -> Result<(), StoreError>;

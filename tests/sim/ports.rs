@@ -9,8 +9,8 @@ use avtomatika::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use avtomatika::domain::{Job, JobStatus, Lease, Task};
 use avtomatika::engine::DataStores;
 use avtomatika::store::{
-    Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability, JobQuery, JobStore,
-    KnownKey, OutboxItem, StoreError,
+    BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
+    JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
 };
 use uuid::Uuid;
 
@@ -249,6 +249,16 @@ impl JobStore for Ports {
         let source = source.to_owned();
         through!(self, "put blueprint", |world, _gate| {
             world.store.put_blueprint(&name, &revision, &source).await
+        })
+    }
+
+    async fn purge_blueprints(
+        &self,
+        in_use: &[BlueprintRevision],
+    ) -> Result<Vec<BlueprintRevision>, StoreError> {
+        let in_use = in_use.to_vec();
+        through!(self, "purge blueprints", |world, _gate| {
+            world.store.purge_blueprints(&in_use).await
         })
     }
 

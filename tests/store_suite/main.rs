@@ -50,6 +50,7 @@ macro_rules! suite {
             records::keeps_data_stores_by_blueprint,
             records::keeps_history_once_and_in_order,
             records::pins_blueprints,
+            records::forgets_revisions_that_no_job_has,
             records::keeps_numbers_exactly,
             branches::releases_held_branches,
             branches::ends_open_tasks_and_names_their_holders,

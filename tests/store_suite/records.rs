@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use avtomatika::domain::EventKind;
+use avtomatika::domain::{EventKind, JobStatus};
 use avtomatika::engine::Effect;
+use avtomatika::store::BlueprintRevision;
 use serde_json::json;
 
 use crate::Store;
@@ -88,6 +89,43 @@ pub async fn pins_blueprints(store: Store) {
     assert_eq!(source("render", "r1").await.as_deref(), Some("the first"));
     assert_eq!(source("render", "r2").await.as_deref(), Some("the second"));
     assert_eq!(source("render", "r3").await, None);
+}
+
+pub async fn forgets_revisions_that_no_job_has(store: Store) {
+    let one = |name: &str, revision: &str| BlueprintRevision {
+        name: name.to_owned(),
+        revision: revision.to_owned(),
+    };
+    for (name, revision) in [
+        ("render", "r1"),
+        ("render", "r2"),
+        ("render", "r3"),
+        ("a", "r1"),
+    ] {
+        let stored = store.put_blueprint(name, revision, "source").await;
+        stored.expect("stores");
+    }
+    let pinned = job(1);
+    let stored = store.commit(commit(pinned.clone(), vec![], vec![])).await;
+    stored.expect("commits");
+    let newest = [one("render", "r3"), one("gone", "r9")];
+    let purge = async || store.purge_blueprints(&newest).await.expect("purges");
+    assert_eq!(purge().await, [one("a", "r1"), one("render", "r2")]);
+    assert_eq!(purge().await, []);
+    let over = ended(&pinned, JobStatus::Finished, NOW);
+    let stored = store.commit(commit(over, vec![], vec![])).await;
+    stored.expect("commits");
+    assert_eq!(purge().await, [], "an ended job may be set going again");
+    assert_eq!(store.purge(NOW, 9).await.expect("purges"), [pinned.id]);
+    assert_eq!(purge().await, [one("render", "r1")]);
+    for (revision, expected) in [("r1", None), ("r2", None), ("r3", Some("source"))] {
+        let source = store.blueprint_source("render", revision).await;
+        assert_eq!(source.expect("reads").as_deref(), expected, "{revision}");
+    }
+    let again = store.put_blueprint("render", "r2", "the same").await;
+    again.expect("stores");
+    let source = store.blueprint_source("render", "r2").await;
+    assert_eq!(source.expect("reads").as_deref(), Some("the same"));
 }
 
 pub async fn keeps_numbers_exactly(store: Store) {

@@ -70,6 +70,8 @@ async fn a_file_of_version_1_stays_readable() {
             .is_some()
     );
     assert_eq!(store.data_stores("render").await.expect("reads").len(), 1);
+    let forgotten = store.purge_blueprints(&[]).await.expect("purges");
+    assert_eq!(forgotten, [], "its jobs are pinned to it");
     assert!(
         store
             .blueprint_source("render", "r1")

@@ -1,6 +1,6 @@
 //! `JobStore` in memory: each method is one look at, or one change of, the ordered maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -10,8 +10,8 @@ use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Job, JobStatus, Lease, Task, TaskStatus};
 use crate::engine::DataStores;
 use crate::store::{
-    Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability, JobQuery, JobStore,
-    KnownKey, OutboxItem, StoreError, rules,
+    BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
+    JobQuery, JobStore, KnownKey, OutboxItem, StoreError, rules,
 };
 
 impl State {
@@ -69,6 +69,32 @@ impl State {
         }
         self.keys.retain(|_, record| record.until > now);
         ids
+    }
+
+    fn purge_blueprints(&mut self, in_use: &[BlueprintRevision]) -> Vec<BlueprintRevision> {
+        let pinned: HashSet<(&str, &str)> = in_use
+            .iter()
+            .map(|one| (one.name.as_str(), one.revision.as_str()))
+            .chain(
+                self.jobs
+                    .values()
+                    .map(|job| (job.blueprint.as_str(), job.blueprint_revision.as_str())),
+            )
+            .collect();
+        let gone: Vec<BlueprintRevision> = self
+            .blueprints
+            .keys()
+            .filter(|(name, revision)| !pinned.contains(&(name.as_str(), revision.as_str())))
+            .map(|(name, revision)| BlueprintRevision {
+                name: name.clone(),
+                revision: revision.clone(),
+            })
+            .collect();
+        for one in &gone {
+            self.blueprints
+                .remove(&(one.name.clone(), one.revision.clone()));
+        }
+        gone
     }
 }
 
@@ -263,6 +289,13 @@ impl JobStore for MemoryStore {
     ) -> Result<Option<String>, StoreError> {
         let key = (name.to_owned(), revision.to_owned());
         Ok(self.state()?.blueprints.get(&key).cloned())
+    }
+
+    async fn purge_blueprints(
+        &self,
+        in_use: &[BlueprintRevision],
+    ) -> Result<Vec<BlueprintRevision>, StoreError> {
+        Ok(self.state()?.purge_blueprints(in_use))
     }
 
     async fn health(&self) -> Result<(), StoreError> {

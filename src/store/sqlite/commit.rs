@@ -119,8 +119,9 @@ impl Prepared {
         }
         db.prepare_cached(
             "INSERT INTO jobs
-             (id, revision, status, blueprint, client, created_at, wake_at, keep_until, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             (id, revision, status, blueprint, client, created_at, wake_at, keep_until, body,
+              blueprint_revision)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             id,
@@ -132,6 +133,7 @@ impl Prepared {
             wake_at,
             keep_until,
             self.job_body,
+            job.blueprint_revision,
         ])?;
         if let Some(body) = &self.given_body {
             given::insert(db, job.id, body)?;

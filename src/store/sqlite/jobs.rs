@@ -14,8 +14,8 @@ use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
-    Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability, JobQuery, JobStore,
-    KnownKey, OutboxItem, StoreError, rules,
+    BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
+    JobQuery, JobStore, KnownKey, OutboxItem, StoreError, rules,
 };
 
 #[async_trait]
@@ -184,6 +184,13 @@ impl JobStore for SqliteStore {
         let (name, revision) = (name.to_owned(), revision.to_owned());
         self.read(move |db| first(db, SQL, params![name, revision]))
             .await
+    }
+
+    async fn purge_blueprints(
+        &self,
+        in_use: &[BlueprintRevision],
+    ) -> Result<Vec<BlueprintRevision>, StoreError> {
+        self.purge_revisions(in_use).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::resident::Transaction;
 use super::{SqliteStore, given, queries, rows};
 use crate::base::{JobId, TaskId, Timestamp};
-use crate::store::{StoreError, rules};
+use crate::store::{BlueprintRevision, StoreError, rules};
 
 /// Rows that one transaction deletes at most, for each table.
 const ROWS_PER_STEP: u32 = 500;
@@ -48,6 +48,30 @@ impl SqliteStore {
         while self.write(move |db| forget_keys(db, now)).await? {}
         Ok(gone)
     }
+
+    /// Forgets revisions that no job has. Since no job is made of those that are not in use, what a
+    /// reader has seen still holds when the writer deletes.
+    pub(super) async fn purge_revisions(
+        &self,
+        in_use: &[BlueprintRevision],
+    ) -> Result<Vec<BlueprintRevision>, StoreError> {
+        let in_use = in_use.to_vec();
+        let gone = self.read(move |db| unpinned(db, &in_use)).await?;
+        if gone.is_empty() {
+            return Ok(gone);
+        }
+        let rows = gone.clone();
+        self.write(move |db| {
+            let sql = "DELETE FROM blueprints WHERE name = ?1 AND revision = ?2";
+            let mut statement = db.prepare_cached(sql)?;
+            for row in &rows {
+                statement.execute([&row.name, &row.revision])?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(gone)
+    }
 }
 
 fn forgettable(db: &Connection, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError> {
@@ -60,6 +84,34 @@ fn forgettable(db: &Connection, now: Timestamp, limit: u32) -> Result<Vec<JobId>
     )?;
     let ids = statement.query_map(params![now.0, limit], |row| rows::job_id(row, 0))?;
     Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Returns the revisions that are not in use and that no job has.
+fn unpinned(
+    db: &Connection,
+    in_use: &[BlueprintRevision],
+) -> Result<Vec<BlueprintRevision>, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT name, revision FROM blueprints ORDER BY name, revision")?;
+    let known = statement.query_map([], |row| {
+        Ok(BlueprintRevision {
+            name: row.get(0)?,
+            revision: row.get(1)?,
+        })
+    })?;
+    let mut unpinned = Vec::new();
+    for one in known {
+        let one = one?;
+        // From an index alone, oldest jobs first: an old revision's are soon found.
+        let sql = "SELECT 1 FROM jobs WHERE blueprint = ?1 AND blueprint_revision = ?2
+                   ORDER BY id LIMIT 1";
+        if !in_use.contains(&one)
+            && rows::first::<i64>(db, sql, [&one.name, &one.revision])?.is_none()
+        {
+            unpinned.push(one);
+        }
+    }
+    Ok(unpinned)
 }
 
 /// Deletes a part of what belongs to the job; the job itself goes last, so that what a crash

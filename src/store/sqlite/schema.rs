@@ -11,7 +11,11 @@ use crate::store::StoreError;
 
 /// What brings a file from one version to the next; the version is the count of those done. A
 /// migration that has been released is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// Marks the file as ours, `AVTO`, for `file` and the like.
 const APPLICATION_ID: i32 = 0x4156_544f;
