@@ -200,6 +200,12 @@ impl Passage<'_> {
         event
             .details
             .insert("skill".to_owned(), json!(task.spec.skill));
+        if let Some(lease) = &task.lease {
+            // No line is written when a task is taken, which is the busiest moment: its end tells.
+            event
+                .details
+                .insert("taken_at".to_owned(), json!(lease.since.to_rfc3339()));
+        }
         event
             .details
             .insert("status".to_owned(), json!(report.status));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use avtomatika::domain::{JobStatus, TaskReport};
+use avtomatika::domain::{Event, EventKind, JobStatus, TaskReport};
 use avtomatika::runtime::{Beat, Settings};
 use avtomatika::store::MemoryStore;
 use serde_json::json;
@@ -140,5 +140,45 @@ async fn a_rating_outlives_a_heartbeat_that_was_under_way() {
     let now = world.runtime.worker(&worker).unwrap();
     assert_eq!(now.reputation.to_bits(), reputation.to_bits());
     assert_eq!(now.metadata, Some(data(json!({"rack": 7}))));
+    world.stop().await;
+}
+
+/// No line is written when a task is taken: the end of each attempt says who had it, and from when.
+#[tokio::test(start_paused = true)]
+async fn the_history_tells_who_took_a_task_and_when() {
+    let world = Fixture::start().await;
+    let job = world.submit("one", json!({})).await;
+    let mut expected = Vec::new();
+    for id in ["dies", "lives"] {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let worker = world.worker(id, &["work"]).await;
+        let task = world.take(&worker).await;
+        let taken_at = world.runtime.clock().now().to_rfc3339();
+        let explained = world.runtime.explain(job).await.unwrap().unwrap();
+        let said = format!("worker `{id}` works on `work` since {taken_at}");
+        assert_eq!(
+            (explained.code.as_str(), explained.message),
+            ("running", said)
+        );
+        assert_eq!(explained.tasks[0].held_by, Some(worker.clone()));
+        if id == "lives" {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let report = TaskReport::success(data(json!({})));
+            world.report(&worker, &task, report).await;
+        }
+        expected.push((worker, taken_at));
+    }
+    let history = world.runtime.history(job, None, 99).await.unwrap();
+    let ends: Vec<_> = history
+        .iter()
+        .filter(|event| event.kind == EventKind::TaskFinished)
+        .collect();
+    let took = |event: &&Event| {
+        let taken_at = event.details["taken_at"].as_str().unwrap().to_owned();
+        (event.worker_id.clone().unwrap(), taken_at)
+    };
+    assert_eq!(ends.iter().map(took).collect::<Vec<_>>(), expected);
+    let lasted: Vec<_> = ends.iter().map(|event| event.duration_ms).collect();
+    assert_eq!(lasted, [Some(30_000), Some(5_000)]);
     world.stop().await;
 }
