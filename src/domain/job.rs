@@ -169,7 +169,11 @@ pub enum Waiting {
         /// Evaluations that have failed in this visit.
         failures: u32,
         /// What brought the job into the state, for the next try to see again.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "super::present"
+        )]
         event: Option<Value>,
     },
 }
@@ -213,10 +217,18 @@ pub struct Job {
     #[serde(default)]
     pub state_history: Object,
     /// The branches' results while the state after a fan-out runs, by branch id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::present"
+    )]
     pub aggregation_results: Option<Value>,
     /// The outcome, once ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::present"
+    )]
     pub result: Option<Value>,
     /// Why it did not end well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -257,7 +269,11 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Object>,
     /// The client's security context, handed on to tasks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::present"
+    )]
     pub security: Option<Value>,
     /// The client's metadata, handed on to tasks and webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,3 +19,11 @@ pub use worker::Worker;
 
 /// A JSON object whose members keep their order.
 pub type Object = serde_json::Map<String, serde_json::Value>;
+
+/// Reads a member that is there: null is a value of its own, and only what is absent is none. So a
+/// record that has been stored reads back as what it was.
+fn present<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<serde_json::Value>, D::Error> {
+    serde::Deserialize::deserialize(from).map(Some)
+}

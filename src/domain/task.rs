@@ -103,7 +103,11 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Object>,
     /// The job's security context.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::present"
+    )]
     pub security: Option<Value>,
     /// The job's metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,7 +297,11 @@ pub struct TaskReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Object>,
     /// Replaces the job's, when there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::present"
+    )]
     pub security: Option<Value>,
     /// `execution_time_seconds` and the handler's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

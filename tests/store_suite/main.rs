@@ -13,6 +13,7 @@ mod outbox;
 mod queries;
 mod random;
 mod records;
+mod resident;
 mod sqlite_only;
 mod sqlite_versions;
 mod workers;

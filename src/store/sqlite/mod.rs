@@ -157,10 +157,11 @@ impl SqliteStore {
     }
 
     async fn shut_down(&self) {
-        self.writer.stop().await;
+        // A writer that does not end in time keeps the lock: nobody else may have the file yet.
+        let has_ended = self.writer.stop().await;
         self.readers.stop().await;
-        self.resident.clear();
-        if let Ok(mut lock) = self.lock.lock() {
+        self.resident.close();
+        if has_ended && let Ok(mut lock) = self.lock.lock() {
             *lock = None;
         }
     }

@@ -101,39 +101,42 @@ impl Maps {
     }
 }
 
-/// What is kept; shared by the writer and everybody who reads.
+/// What is kept; shared by the writer and everybody who reads. None once the store is closed: what
+/// it still had would be answered for ever, and a writer that is late must not add to it.
 #[derive(Debug)]
 pub(super) struct Resident {
-    maps: Mutex<Maps>,
+    maps: Mutex<Option<Maps>>,
 }
 
 impl Resident {
     /// Returns one that keeps nothing yet.
     pub fn new() -> Self {
         Self {
-            maps: Mutex::new(Maps::new()),
+            maps: Mutex::new(Some(Maps::new())),
         }
     }
 
-    /// Forgets everything: the store is closed, and what it still had would be answered for ever.
-    pub fn clear(&self) {
-        *self.maps() = Maps::new();
+    /// Forgets everything and keeps nothing any more.
+    pub fn close(&self) {
+        *self.maps() = None;
     }
 
-    fn maps(&self) -> MutexGuard<'_, Maps> {
+    fn maps(&self) -> MutexGuard<'_, Option<Maps>> {
         self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the job as it was last written, when it is kept.
     pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
         let maps = self.maps();
-        maps.jobs.kept.get(&id).map(|kept| Arc::clone(&kept.value))
+        let jobs = &maps.as_ref()?.jobs;
+        jobs.kept.get(&id).map(|kept| Arc::clone(&kept.value))
     }
 
     /// Returns the task as it was last written, when it is kept.
     pub fn task(&self, id: &TaskId) -> Option<Arc<Task>> {
         let maps = self.maps();
-        maps.tasks.kept.get(id).map(|kept| Arc::clone(&kept.value))
+        let tasks = &maps.as_ref()?.tasks;
+        tasks.kept.get(id).map(|kept| Arc::clone(&kept.value))
     }
 }
 
@@ -214,7 +217,10 @@ impl<'a> Transaction<'a> {
         if staged.jobs.is_empty() && staged.tasks.is_empty() {
             return;
         }
-        let mut maps = self.resident.maps();
+        let mut open = self.resident.maps();
+        let Some(maps) = open.as_mut() else {
+            return;
+        };
         for (id, job) in staged.jobs {
             match job {
                 Some((job, bytes)) => maps.jobs.put(id, job, bytes),
@@ -275,5 +281,24 @@ mod tests {
         recent.remove(&1);
         recent.remove(&9);
         assert_eq!((kept(&recent), recent.bytes), (vec![], 0));
+    }
+
+    #[test]
+    fn a_late_writer_adds_nothing_to_what_is_closed() {
+        let resident = Resident::new();
+        let db = Connection::open_in_memory().expect("opens");
+        let id = TaskId::from("task-1");
+        let put = || {
+            let transaction = Transaction::new(&db, &resident);
+            let mut staged = transaction.staged.borrow_mut();
+            staged.tasks.insert(id.clone(), None);
+            drop(staged);
+            transaction.publish();
+        };
+        put();
+        assert!(resident.maps().is_some());
+        resident.close();
+        put();
+        assert!(resident.maps().is_none() && resident.task(&id).is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! The one thread that writes, and its group commit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub(super) struct Writer {
     /// None once the store is closed. The thread ends when the last sender has gone.
     queue: Mutex<Option<mpsc::Sender<Box<dyn Work>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    has_ended: AtomicBool,
     timeout: Duration,
 }
 
@@ -78,6 +80,7 @@ impl Writer {
         Ok(Self {
             queue: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
+            has_ended: AtomicBool::new(false),
             timeout: settings.call_timeout,
         })
     }
@@ -117,14 +120,16 @@ impl Writer {
             })
     }
 
-    /// Takes nothing more, writes and answers what is waiting, and stops.
-    pub async fn stop(&self) {
-        let thread = self.hang_up();
-        if let Some(thread) = thread {
-            // A thread that has panicked has told its callers so already.
-            let joined = tokio::task::spawn_blocking(move || drop(thread.join()));
-            drop(tokio::time::timeout(self.timeout, joined).await);
-        }
+    /// Takes nothing more, writes and answers what is waiting, and stops; tells whether the thread
+    /// has ended, which a stuck disk may keep it from.
+    pub async fn stop(&self) -> bool {
+        let Some(thread) = self.hang_up() else {
+            return self.has_ended.load(Ordering::Acquire);
+        };
+        // A thread that has panicked has told its callers so already.
+        let joined = tokio::task::spawn_blocking(move || drop(thread.join()));
+        let in_time = tokio::time::timeout(self.timeout, joined).await;
+        self.has_ended.fetch_or(in_time.is_ok(), Ordering::AcqRel) || in_time.is_ok()
     }
 
     fn hang_up(&self) -> Option<JoinHandle<()>> {
