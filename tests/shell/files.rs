@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avtomatika::base::JobId;
+use avtomatika::domain::TaskReport;
 use avtomatika::store::{BlobStore, DirBlobStore};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::json;
 
-use crate::fixture::Fixture;
+use crate::blueprints::BLUEPRINTS;
+use crate::fixture::{Fixture, data};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -53,5 +55,37 @@ async fn files_of_no_job_go_after_a_day() {
         blobs.folders("jobs/").await.unwrap(),
         [alive.to_string(), "readme".to_owned()]
     );
+    world.stop().await;
+}
+
+/// All that is below the job's own prefix, whoever has put it there, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn files_go_with_their_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Arc::new(DirBlobStore::open(folder.path(), "files").await.unwrap());
+    let world = Fixture::start_with_files(blobs.clone()).await;
+    let brief = BLUEPRINTS.replace(
+        "blueprint: one\n",
+        "blueprint: one\nlimits: { retention: 1h }\n",
+    );
+    assert_eq!(world.load(&brief).await, Vec::<String>::new());
+    let worker = world.worker("w1", &["work"]).await;
+    let over = world.submit("one", json!({})).await;
+    let task = world.take(&worker).await;
+    let open = world.submit("one", json!({})).await;
+    for job in [over, open] {
+        put(&blobs, &format!("jobs/{job}/in.png")).await;
+        put(&blobs, &format!("jobs/{job}/out/a.png")).await;
+    }
+    let report = TaskReport::success(data(json!({})));
+    world.report(&worker, &task, report).await;
+    tokio::time::sleep(Duration::from_mins(58)).await;
+    assert_eq!(files_of(&blobs, over).await, 2);
+    tokio::time::sleep(Duration::from_mins(4)).await;
+    world
+        .until(async || files_of(&blobs, over).await == 0)
+        .await;
+    assert!(world.runtime.job(over).await.unwrap().is_none());
+    assert_eq!(files_of(&blobs, open).await, 2);
     world.stop().await;
 }
