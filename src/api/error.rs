@@ -145,14 +145,18 @@ impl ApiError {
         Self::new(Code::InternalError, "Internal server error")
     }
 
-    /// Writes the answer, with the request's id when it is known.
-    pub(super) fn render(&self, request_id: Option<&str>) -> Response {
-        let body = json!({
+    /// Returns the answer's body.
+    pub(super) fn body(&self, request_id: Option<&str>) -> serde_json::Value {
+        json!({
             "error": self.message,
             "code": self.code.as_str(),
             "request_id": request_id,
-        });
-        let mut response = Response::new(Body::from(to_wire_bytes(&body)));
+        })
+    }
+
+    /// Writes the answer, with the request's id when it is known.
+    pub(super) fn render(&self, request_id: Option<&str>) -> Response {
+        let mut response = Response::new(Body::from(to_wire_bytes(&self.body(request_id))));
         *response.status_mut() = self.code.status();
         response.headers_mut().insert(
             header::CONTENT_TYPE,

@@ -5,6 +5,8 @@
 //! a request or never reads its answer is closed by its `Pulse`, so that a slot
 //! always comes back.
 
+mod bodies;
+mod parting;
 mod pulse;
 #[cfg(test)]
 mod tests;
@@ -12,16 +14,14 @@ mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::net::{ClientCertificate, ListenerTls};
+use bodies::{Answered, Asked};
 use pulse::{Held, InFlight, Metered, Pulse, Wire};
 
 /// The server's bounds.
@@ -167,8 +168,9 @@ fn protocol(settings: &ServerSettings) -> auto::Builder<TokioExecutor> {
         // The pulse tells idle from slow; the protocol's own timeout cannot.
         .header_read_timeout(None)
         .max_headers(settings.headers_max)
-        .max_buf_size(settings.header_bytes_max.max(8 * 1024))
-        .pipeline_flush(true);
+        // `pipeline_flush` stays off: it holds an answer back while unread bytes are there, and drops
+        // it when these turn out to be no request.
+        .max_buf_size(settings.header_bytes_max.max(8 * 1024));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -258,7 +260,7 @@ async fn talk(shared: Arc<Shared>, io: Metered, pulse: Arc<Pulse>, other: Other)
         service_fn(move |request: Request<Incoming>| {
             let in_flight = InFlight::begin(&pulse);
             let app = shared.app.clone();
-            let request = marked(request, &other, &shared.drain);
+            let request = marked(request, &other, &shared.drain, &pulse);
             async move { answer(app, request, in_flight).await }
         })
     };
@@ -297,8 +299,13 @@ async fn talk(shared: Arc<Shared>, io: Metered, pulse: Arc<Pulse>, other: Other)
 }
 
 /// Adds to a request what handlers may want to know of its connection.
-fn marked(request: Request<Incoming>, other: &Other, drain: &CancellationToken) -> Request<Body> {
-    let mut request = request.map(Body::new);
+fn marked(
+    request: Request<Incoming>,
+    other: &Other,
+    drain: &CancellationToken,
+    pulse: &Arc<Pulse>,
+) -> Request<Body> {
+    let mut request = request.map(|body| Body::new(Asked::new(body, pulse)));
     let extensions = request.extensions_mut();
     extensions.insert(Peer(other.peer));
     extensions.insert(Draining(drain.clone()));
@@ -315,34 +322,5 @@ async fn answer(
     in_flight: InFlight,
 ) -> Result<Response<Answered>, Infallible> {
     let response = app.oneshot(request).await?;
-    Ok(response.map(|body| Answered {
-        body,
-        _in_flight: in_flight,
-    }))
-}
-
-/// An answer's body; its request is under way until this is dropped.
-struct Answered {
-    body: Body,
-    _in_flight: InFlight,
-}
-
-impl hyper::body::Body for Answered {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Ok(response.map(|body| Answered::new(body, in_flight)))
 }

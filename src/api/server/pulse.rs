@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -16,7 +16,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::ServerSettings;
+use super::parting::{Discard, refusal};
+use super::{LINGER, ServerSettings};
 
 /// What one connection is doing. Times are ms since its start, plus one; 0 is "not now".
 #[derive(Debug)]
@@ -29,6 +30,12 @@ pub(super) struct Pulse {
     idle_since: AtomicU64,
     /// Since when the peer has taken nothing of what is to be sent.
     stuck_since: AtomicU64,
+    /// Since when the peer has been told that no more will come, while it still sends.
+    parting_since: AtomicU64,
+    /// An answer of ours is, or may be, still to be written.
+    answered: AtomicBool,
+    /// The peer was not heard out.
+    unheard: AtomicBool,
     ending: AtomicBool,
     changed: Notify,
 }
@@ -42,6 +49,9 @@ impl Pulse {
             head_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(1),
             stuck_since: AtomicU64::new(0),
+            parting_since: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             changed: Notify::new(),
         }
@@ -57,6 +67,22 @@ impl Pulse {
         self.ending.load(Ordering::Relaxed)
     }
 
+    /// Notes that what the peer sends will not be read to its end.
+    pub(super) fn leave_unheard(&self) {
+        self.unheard.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether nothing of ours is under way or still to be written: what is written then, the
+    /// protocol has written by itself.
+    fn is_silent(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0 && !self.answered.load(Ordering::Relaxed)
+    }
+
+    fn part(&self) {
+        self.parting_since.store(self.mark(), Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
     fn mark(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
@@ -67,6 +93,9 @@ impl Pulse {
             0 => None,
             mark => Some(self.start + Duration::from_millis(mark - 1) + limit),
         };
+        if let Some(parted) = at(&self.parting_since, LINGER) {
+            return Some(parted);
+        }
         let waiting = if self.in_flight.load(Ordering::Relaxed) > 0 {
             None
         } else {
@@ -130,6 +159,9 @@ impl InFlight {
     pub(super) fn begin(pulse: &Arc<Pulse>) -> Self {
         pulse.in_flight.fetch_add(1, Ordering::Relaxed);
         pulse.head_since.store(0, Ordering::Relaxed);
+        pulse.answered.store(true, Ordering::Relaxed);
+        // There is a next request, so the one before was passed over in whole.
+        pulse.unheard.store(false, Ordering::Relaxed);
         pulse.changed.notify_one();
         Self(Arc::clone(pulse))
     }
@@ -168,6 +200,9 @@ pub(super) type Wire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 pub(super) struct Metered {
     stream: TokioIo<Wire>,
     pulse: Arc<Pulse>,
+    /// What goes out in place of what the protocol wrote.
+    instead: Vec<u8>,
+    discard: Option<Discard>,
     _held: Held,
 }
 
@@ -177,8 +212,34 @@ impl Metered {
         Self {
             stream: TokioIo::new(stream),
             pulse,
+            instead: Vec::new(),
+            discard: None,
             _held: held,
         }
+    }
+
+    /// Takes over what the protocol refuses a peer with, to say it in our words.
+    fn reword(&mut self, bytes: &[u8]) -> bool {
+        let reworded = self.pulse.is_silent().then(|| refusal(bytes)).flatten();
+        if let Some(reworded) = reworded {
+            self.pulse.leave_unheard();
+            self.instead = reworded;
+            return true;
+        }
+        false
+    }
+
+    /// Sends what goes out in place of something else.
+    fn send_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.instead.is_empty() {
+            let poll = Pin::new(&mut self.stream).poll_write(cx, &self.instead);
+            let count = ready!(self.note(poll))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead.drain(..count);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn note<T>(&self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -214,6 +275,10 @@ impl Write for Metered {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.send_instead(cx))?;
+        if self.reword(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(poll)
     }
@@ -223,6 +288,13 @@ impl Write for Metered {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.send_instead(cx))?;
+        // A refusal has no body: it comes in one piece.
+        if let [only] = bytes
+            && self.reword(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
         self.note(poll)
     }
@@ -232,7 +304,11 @@ impl Write for Metered {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.send_instead(cx))?;
         let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        if poll.is_ready() && self.pulse.in_flight.load(Ordering::Relaxed) == 0 {
+            self.pulse.answered.store(false, Ordering::Relaxed);
+        }
         match self.stream.inner() {
             // Flushing a TCP stream is always ready: it says nothing of the peer.
             Either::Left(_) => poll,
@@ -242,6 +318,17 @@ impl Write for Metered {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(self.send_instead(cx))?;
+        if self.discard.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            if !self.pulse.unheard.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            self.pulse.part();
+        }
+        let Self {
+            stream, discard, ..
+        } = &mut *self;
+        discard.get_or_insert_default().poll(stream.inner_mut(), cx)
     }
 }
