@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
@@ -48,13 +48,18 @@ pub struct BodyLimits {
 
 /// Reads a whole body within its limits.
 pub async fn read(body: Body, limits: BodyLimits) -> Result<Vec<u8>, ApiError> {
+    let too_large = || {
+        let message = format!("the body is larger than {} bytes", limits.bytes_max);
+        Err(ApiError::new(Code::BodyTooLarge, message))
+    };
+    // What says so itself need not be sent at all: who expects a word before gets this one.
+    if body.size_hint().lower() > limits.bytes_max as u64 {
+        return too_large();
+    }
     let collected = Limited::new(body, limits.bytes_max).collect();
     match tokio::time::timeout(limits.timeout, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let message = format!("the body is larger than {} bytes", limits.bytes_max);
-            Err(ApiError::new(Code::BodyTooLarge, message))
-        }
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => too_large(),
         // It broke off, or it is not what its encoding says.
         Ok(Err(_)) => Err(ApiError::invalid_json()),
         Err(_) => {
