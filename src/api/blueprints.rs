@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use super::auth::Caller;
 use super::client::endpoint_path;
 use super::error::{ApiError, Code};
 use super::jobs::Answer;
+use super::query::Parameters;
 use super::{ApiState, json as answers};
 use crate::blueprint::{Blueprint, graph as drawing};
 
@@ -130,7 +131,7 @@ pub async fn graph(
     State(state): State<Arc<ApiState>>,
     _caller: Caller,
     Path(name): Path<String>,
-    Query(query): Query<GraphQuery>,
+    Parameters(query): Parameters<GraphQuery>,
 ) -> Answer {
     let blueprint = found(&state, &name)?;
     let (text, content_type) = match query.format.as_deref().unwrap_or("dot") {

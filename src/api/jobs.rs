@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::auth::Caller;
 use super::error::{ApiError, Code};
 use super::job_view::View;
+use super::query::Parameters;
 use super::{ApiState, json as answers};
 use crate::base::JobId;
 use crate::domain::{Event, EventKind, Job};
@@ -65,7 +66,7 @@ pub async fn get(
     State(state): State<Arc<ApiState>>,
     caller: Caller,
     Path(job_id): Path<String>,
-    Query(query): Query<FieldsQuery>,
+    Parameters(query): Parameters<FieldsQuery>,
 ) -> Answer {
     let job = owned(&state, &caller, &job_id).await?;
     let view = View {
@@ -201,7 +202,7 @@ pub async fn history(
     State(state): State<Arc<ApiState>>,
     caller: Caller,
     Path(job_id): Path<String>,
-    Query(query): Query<HistoryQuery>,
+    Parameters(query): Parameters<HistoryQuery>,
 ) -> Answer {
     let limit = limit_of(query.limit.as_deref(), HISTORY_MAX, HISTORY_MAX)?;
     let after = match query.cursor.as_deref() {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use super::ApiState;
 use super::error::{ApiError, Code};
 use super::files;
 use super::jobs::Answer;
+use super::query::Parameters;
 use crate::base::{JobId, Timestamp, crypto};
 
 /// What a link allows.
@@ -128,7 +129,7 @@ fn check(
 pub async fn download(
     State(state): State<Arc<ApiState>>,
     Path((job_id, filename)): Path<(String, String)>,
-    Query(query): Query<LinkQuery>,
+    Parameters(query): Parameters<LinkQuery>,
 ) -> Answer {
     let job = check(&state, Right::Get, (&job_id, &filename), &query)?;
     files::send(&state, job, &filename).await
@@ -154,7 +155,7 @@ pub async fn download(
 pub async fn upload(
     State(state): State<Arc<ApiState>>,
     Path((job_id, filename)): Path<(String, String)>,
-    Query(query): Query<LinkQuery>,
+    Parameters(query): Parameters<LinkQuery>,
     body: Body,
 ) -> Answer {
     let id = check(&state, Right::Put, (&job_id, &filename), &query)?;

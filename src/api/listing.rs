@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::error::{ApiError, Code};
 use super::job_view::View;
 use super::jobs::{Answer, limit_of, with_cursor};
+use super::query::Parameters;
 use super::{ApiState, json as answers};
 use crate::base::Timestamp;
 use crate::domain::JobStatus;
@@ -100,7 +101,7 @@ fn time_of(text: &str) -> Result<Timestamp, ApiError> {
 pub async fn list(
     State(state): State<Arc<ApiState>>,
     caller: Caller,
-    Query(parameters): Query<Vec<(String, String)>>,
+    Parameters(parameters): Parameters<Vec<(String, String)>>,
 ) -> Answer {
     let mut query = page_of(parameters)?;
     let limit = query.limit;
@@ -135,7 +136,7 @@ pub async fn list(
 pub async fn quarantined(
     State(state): State<Arc<ApiState>>,
     caller: Caller,
-    Query(parameters): Query<BTreeMap<String, String>>,
+    Parameters(parameters): Parameters<BTreeMap<String, String>>,
 ) -> Answer {
     let wanted = parameters
         .into_iter()

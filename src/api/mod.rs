@@ -28,6 +28,7 @@ pub mod links;
 pub mod listing;
 pub mod openapi;
 pub mod public;
+pub mod query;
 pub mod server;
 pub mod settings;
 pub mod socket;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::error::{ApiError, Code};
 use super::limits::{Rate, RateLimits, too_many};
+use super::query::Parameters;
 use super::server::Draining;
 use super::{ApiState, contracts, json, verify};
 use crate::base::WorkerId;
@@ -237,7 +238,7 @@ impl PollQuery {
 pub async fn next_task(
     State(state): State<Arc<ApiState>>,
     Path(worker_id): Path<String>,
-    Query(query): Query<PollQuery>,
+    Parameters(query): Parameters<PollQuery>,
     Draining(drained): Draining,
     shown: Shown,
 ) -> Answer {
