@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures::StreamExt as _;
@@ -15,6 +15,7 @@ use super::auth::Caller;
 use super::error::{ApiError, Code};
 use super::jobs::{Answer, owned};
 use super::links::{Right, link};
+use super::query::Parameters;
 use super::{ApiState, json as answers};
 use crate::base::JobId;
 use crate::domain::Job;
@@ -49,12 +50,19 @@ fn key_of(job: JobId, name: &str) -> Result<String, ApiError> {
     }
 }
 
+/// Refuses a job that has ended: what it has left stays as it is.
+fn open_for_files(job: &Job) -> Result<(), ApiError> {
+    if job.status.is_terminal() {
+        let message = "the job has ended, its files can no longer be changed";
+        return Err(ApiError::new(Code::JobEnded, message));
+    }
+    Ok(())
+}
+
 /// Stores a body as the job's file.
 pub(super) async fn receive(state: &ApiState, job: &Job, name: &str, body: Body) -> Answer {
     let key = key_of(job.id, name)?;
-    if job.status.is_terminal() {
-        return Err(ApiError::new(Code::JobEnded, "the job has ended"));
-    }
+    open_for_files(job)?;
     let blobs = state.runtime.blobs();
     let bytes_max = state.settings.upload_bytes_max;
     let body = timed(body, state.settings.upload_timeout);
@@ -110,7 +118,7 @@ pub(super) async fn send(state: &ApiState, job: JobId, name: &str) -> Answer {
     get, path = "/jobs/{job_id}/files", tag = "files",
     params(("job_id" = String, Path, description = "the job")),
     responses(
-        (status = 200, description = "`filename`, `uri`, `size`, `sha256`", body = Vec<Object>),
+        (status = 200, description = "`filename`, `uri`, `size`; `sha256` where the store keeps it, as the answer to the upload always has it", body = Vec<Object>),
         (status = 401, description = "unauthorized", body = Object),
         (status = 404, description = "job_not_found", body = Object),
     ),
@@ -155,13 +163,14 @@ pub struct UploadQuery {
         (status = 400, description = "invalid_query, invalid_file_name", body = Object),
         (status = 401, description = "unauthorized", body = Object),
         (status = 404, description = "job_not_found", body = Object),
+        (status = 409, description = "job_ended", body = Object),
     ),
 )]
 pub async fn upload_link(
     State(state): State<Arc<ApiState>>,
     caller: Caller,
     Path(job_id): Path<String>,
-    Query(query): Query<UploadQuery>,
+    Parameters(query): Parameters<UploadQuery>,
     headers: HeaderMap,
 ) -> Answer {
     let refused = |message: String| ApiError::new(Code::InvalidQuery, message);
@@ -179,6 +188,7 @@ pub async fn upload_link(
     };
     let job = owned(&state, &caller, &job_id).await?;
     key_of(job.id, name)?;
+    open_for_files(&job)?;
     let url = link(&state, &headers, Right::Put, (job.id, name), expires_in);
     Ok(answers::ok(
         &json!({"url": url, "method": "PUT", "expires_in": expires_in}),

@@ -94,6 +94,8 @@ async fn a_link_lets_anybody_upload_one_file_for_a_while() {
     api.post(ALICE, &format!("/api/v1/jobs/{job}/approve"), &decided)
         .await;
     assert_eq!(api.send(&put).await.code(), "job_ended");
+    let refused = api.get(ALICE, &path).await;
+    assert_eq!(refused.code(), "job_ended", "no link that leads nowhere");
     api.pass(10_000);
     assert_eq!(api.send(&put).await.code(), "link_invalid");
     assert_eq!(api.get(BOB, &path).await.status, 404);
