@@ -13,7 +13,7 @@ use crate::blueprint::Schema;
 use crate::domain::worker::{SkillInfo, WorkerStatus};
 use crate::domain::{Object, TaskSpec, Worker};
 use crate::engine::select;
-use crate::store::StoreError;
+use crate::store::{StoreError, rules};
 
 /// Notices that a slow socket may be behind; beyond it the heartbeat has to tell.
 pub(super) const NOTICES_MAX: usize = 256;
@@ -215,6 +215,28 @@ impl Registry {
     }
 }
 
+/// Returns what changes come to for each worker, one after the other within 0 to 1. A worker whose
+/// reputation stays as it is, such as one that has all of it already, is left out.
+fn summed(
+    changes: impl Iterator<Item = (WorkerId, f64)>,
+    known: impl Fn(&WorkerId) -> Option<f64>,
+) -> BTreeMap<WorkerId, f64> {
+    let mut reputations: BTreeMap<WorkerId, (f64, f64)> = BTreeMap::new();
+    for (worker, delta) in changes {
+        let start = || known(&worker).unwrap_or(rules::REPUTATION_START);
+        let before = reputations
+            .get(&worker)
+            .map_or_else(start, |(before, _)| *before);
+        let (_, now) = reputations.entry(worker).or_insert((before, before));
+        *now = rules::adjusted_reputation(*now, delta);
+    }
+    reputations
+        .into_iter()
+        .map(|(worker, (before, now))| (worker, now - before))
+        .filter(|(_, delta)| delta.abs() > 0.0)
+        .collect()
+}
+
 impl Inner {
     /// Reads who was known when the process ended; each has its time over again.
     pub(super) async fn load_workers(&self) -> Result<(), RuntimeError> {
@@ -270,18 +292,26 @@ impl Inner {
             slot.take()
         };
         let Some(mut queue) = queue else { return };
+        let mut changes = Vec::new();
         loop {
-            let change = tokio::select! {
+            let count = tokio::select! {
                 biased;
-                change = queue.recv() => change,
+                count = queue.recv_many(&mut changes, REPUTATION_BACKLOG) => count,
                 () = self.stop.cancelled() => return,
             };
-            let Some((worker, delta)) = change else {
+            if count == 0 {
                 return;
-            };
-            if let Err(error) = self.change_reputation(&worker, delta).await {
-                tracing::warn!(worker.id = %worker, %error, "a change of reputation was lost");
             }
+            let known =
+                |worker: &WorkerId| self.registry.known(worker).map(|k| k.worker.reputation);
+            let sums = summed(changes.drain(..), known).into_iter();
+            futures::future::join_all(sums.map(|(worker, delta)| self.rate(worker, delta))).await;
+        }
+    }
+
+    async fn rate(&self, worker: WorkerId, delta: f64) {
+        if let Err(error) = self.change_reputation(&worker, delta).await {
+            tracing::warn!(worker.id = %worker, %error, "a change of reputation was lost");
         }
     }
 
@@ -323,5 +353,35 @@ impl Inner {
                 .await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_that_wait_together_count_one_after_the_other() {
+        let known = |worker: &WorkerId| match worker.as_str() {
+            "half" => Some(0.5),
+            "low" => Some(0.05),
+            _ => None,
+        };
+        let changes = [
+            ("new", 0.25),
+            ("half", 0.25),
+            ("low", -0.25),
+            ("new", -0.5),
+            ("full", 0.25),
+            ("half", 0.125),
+            ("low", 0.25),
+        ];
+        let changes = changes.map(|(worker, delta)| (WorkerId::from(worker), delta));
+        let sums: Vec<_> = summed(changes.into_iter(), known).into_iter().collect();
+        let expected = [("half", 0.375), ("low", 0.2), ("new", -0.5)];
+        assert_eq!(
+            sums,
+            expected.map(|(worker, delta)| (WorkerId::from(worker), delta))
+        );
     }
 }
