@@ -76,7 +76,7 @@ pub struct Args {
     #[arg(long, value_name = "JOBS/S", value_parser = rate)]
     pub rate: Option<f64>,
     /// Workers, each with one task at a time
-    #[arg(short, long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub workers: u32,
     /// Polls that are held open meanwhile and get nothing
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
