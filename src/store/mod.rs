@@ -369,7 +369,8 @@ pub trait JobStore: Send + Sync + 'static {
 /// History. Losing it never blocks a job.
 #[async_trait]
 pub trait HistoryStore: Send + Sync + 'static {
-    /// Appends events; one whose id is known is left as it is.
+    /// Appends events; one whose id is known is left as it is. What a commit records is never
+    /// appended before that commit.
     async fn append(&self, events: Vec<Event>) -> Result<(), StoreError>;
 
     /// Returns the job's events in order after (revision, index), at most `limit`.

@@ -6,9 +6,10 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use super::given::{self, Given};
+use super::history::Run;
 use super::resident::Transaction;
 use super::rows::{self, first, int};
-use super::{outbox, queries, record_event, tasks};
+use super::{outbox, queries, tasks};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Task, Webhook};
 use crate::engine::{Effect, Guard, Signal};
@@ -20,6 +21,7 @@ pub(super) struct Prepared {
     /// What a new job was given.
     given_body: Option<String>,
     job_body: String,
+    history: Option<Run>,
     /// One for each effect, empty for those that have none.
     bodies: Vec<String>,
 }
@@ -32,11 +34,13 @@ impl Prepared {
             .then(|| rows::encode(&Given::of(&commit.job)))
             .transpose()?;
         let job_body = rows::encode(&given::without(&commit.job))?;
+        let history = Run::of(&commit.effects)?;
         let bodies = commit.effects.iter().map(body).collect::<Result<_, _>>()?;
         Ok(Self {
             commit,
             given_body,
             job_body,
+            history,
             bodies,
         })
     }
@@ -53,6 +57,9 @@ impl Prepared {
             self.take(db, guard)?;
         }
         self.put_job(db)?;
+        if let Some(history) = &self.history {
+            history.insert(db, self.commit.job.id)?;
+        }
         let mut committed = Committed::default();
         for index in 0..self.commit.effects.len() {
             self.perform(db, index, &mut committed)?;
@@ -199,7 +206,8 @@ impl Prepared {
                 )?;
                 committed.outbox.push(id);
             }
-            Effect::Record(event) => record_event(db, event, body)?,
+            // Written above, all in one row.
+            Effect::Record(_) => {}
             Effect::PutData { store, key, .. } => {
                 db.prepare_cached(
                     "INSERT OR REPLACE INTO data_stores (blueprint, store, name, value)
@@ -223,13 +231,13 @@ enum MessageRef<'a> {
 fn body(effect: &Effect) -> Result<String, StoreError> {
     match effect {
         Effect::PutTask(task) => rows::encode(task),
-        Effect::Record(event) => rows::encode(event),
         Effect::PutData { value, .. } => rows::encode(value),
         Effect::Signal(signal) => rows::encode(&MessageRef::Signal(signal)),
         Effect::SendWebhook(webhook) => rows::encode(&MessageRef::Webhook(webhook)),
-        Effect::EndTask { .. } | Effect::ReleaseBranches { .. } | Effect::EndTasks { .. } => {
-            Ok(String::new())
-        }
+        Effect::Record(_)
+        | Effect::EndTask { .. }
+        | Effect::ReleaseBranches { .. }
+        | Effect::EndTasks { .. } => Ok(String::new()),
     }
 }
 

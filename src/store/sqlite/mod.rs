@@ -9,6 +9,7 @@
 
 mod commit;
 mod given;
+mod history;
 mod jobs;
 mod lock;
 mod outbox;
@@ -26,18 +27,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use self::lock::FileLock;
 use self::readers::Readers;
 use self::resident::{Resident, Transaction};
-use self::rows::int;
 use self::writer::Writer;
-use super::{Durability, HistoryStore, StoreError};
-use crate::base::JobId;
-use crate::domain::Event;
+use super::{Durability, StoreError};
 
 /// When SQLite syncs to disk. Source: <https://sqlite.org/pragma.html#pragma_synchronous>.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,55 +175,4 @@ impl From<rusqlite::Error> for StoreError {
             _ => Self::Unavailable(error.to_string()),
         }
     }
-}
-
-#[async_trait]
-impl HistoryStore for SqliteStore {
-    async fn append(&self, events: Vec<Event>) -> Result<(), StoreError> {
-        let rows = events
-            .into_iter()
-            .map(|event| Ok((rows::encode(&event)?, event)))
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        self.write(move |db| {
-            rows.iter()
-                .try_for_each(|(body, event)| record_event(db, event, body))
-        })
-        .await
-    }
-
-    async fn by_job(
-        &self,
-        job: JobId,
-        after: Option<(u64, u32)>,
-        limit: u32,
-    ) -> Result<Vec<Event>, StoreError> {
-        self.read(move |db| {
-            let (revision, index) = after.map_or((-1, -1), |(r, i)| (int(r), i64::from(i)));
-            let mut statement = db.prepare_cached(
-                "SELECT body FROM history WHERE job = ?1 AND (revision, place) > (?2, ?3)
-                 ORDER BY revision, place LIMIT ?4",
-            )?;
-            let mut found = statement.query(params![job.0.as_bytes(), revision, index, limit])?;
-            let mut events = Vec::new();
-            while let Some(row) = found.next()? {
-                events.push(rows::decode(row, 0, "event")?);
-            }
-            Ok(events)
-        })
-        .await
-    }
-}
-
-/// Writes a line of history; one whose place is known is left as it is.
-fn record_event(db: &Connection, event: &Event, body: &str) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "INSERT OR IGNORE INTO history (job, revision, place, body) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute(params![
-        event.job_id.0.as_bytes(),
-        int(event.revision),
-        event.index,
-        body
-    ])?;
-    Ok(())
 }
