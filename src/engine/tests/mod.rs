@@ -9,6 +9,7 @@ mod kept;
 mod lifecycles;
 mod matching;
 mod paths;
+mod random;
 mod select;
 mod told;
 mod totality;

@@ -52,7 +52,8 @@ states:
   refused: { end: failed, error: refused }
 "#;
 
-const LINES: [&str; 32] = [
+/// One input each.
+pub(super) const LINES: [&str; 32] = [
     "take w1",
     "take w2",
     "take w3",
