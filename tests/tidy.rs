@@ -53,7 +53,7 @@ const LINES_MAX: usize = 400;
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
-    for folder in ["src", "tests", "benches"] {
+    for folder in ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"] {
         collect(root, &root.join(folder), &mut sources);
     }
     sources.sort_by(|a, b| a.path.cmp(&b.path));

@@ -1,0 +1,4 @@
+//! See `wire` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| avtomatika_fuzz::wire(bytes));
