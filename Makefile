@@ -8,7 +8,7 @@ FAST := --profile fast --locked
 INTEROP ?= on
 SKIP := $(if $(filter on,$(INTEROP)),,-- --skip python_)
 
-.PHONY: help showcase test lint fmt docs bench sim tools python
+.PHONY: help showcase test lint fmt docs bench sim fuzz tools python
 
 help:
 	@echo 'make showcase   build, run every demonstration scenario, print expected and actual'
@@ -17,6 +17,7 @@ help:
 	@echo 'make fmt        format the sources'
 	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes), build the API documentation'
 	@echo 'make bench      measure the stores, then the orchestrator, beside the original when ORIGINAL_VENV is there'
+	@echo 'make fuzz       one minute of random input for each target of fuzz/: FUZZ_SECONDS=60'
 	@echo 'make sim        replay or extend the simulation: SEEDS=100000 SEED_START=1'
 
 showcase: tools
@@ -57,6 +58,19 @@ SEED_START ?= 1
 sim: tools
 	SIM_SEEDS=$(SEEDS) SIM_SEED_START=$(SEED_START) \
 	  $(CARGO) test $(FAST) --test sim -- --nocapture seeds
+
+# What a target finds lies in fuzz/artifacts: fix it, and keep the input in fuzz/corpus, which the
+# tests run. New inputs that only reach more code stay in target/. The compiler's instrumentation is
+# not stable, hence the variable; without `unsafe` of our own the address sanitizer is not needed.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= blueprint expression wire canonical
+fuzz: tools
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p target/fuzz/$$target && \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none $$target target/fuzz/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || exit 1; \
+	done
 
 # A C compiler builds SQLite; everything else is Rust.
 tools:
