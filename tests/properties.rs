@@ -73,6 +73,34 @@ const KEYS: [&str; 28] = [
     "params",
 ];
 
+/// A good message with a few members more, less or other.
+fn changed_message() -> impl Strategy<Value = Value> {
+    let read = |text: &String| serde_json::from_str(text).expect("JSON");
+    let good: Vec<Value> = sources("fuzz/corpus/wire", "json")
+        .iter()
+        .map(read)
+        .collect();
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        (0.0..1e6_f64).prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        any_json(),
+    ];
+    let change = (prop::sample::select(KEYS.to_vec()), prop::option::of(leaf));
+    let changes = prop::collection::vec(change, 0..3);
+    (prop::sample::select(good), changes).prop_map(|(mut message, changes)| {
+        for (key, value) in changes {
+            let members = message.as_object_mut().expect("an object");
+            match value {
+                Some(value) => drop(members.insert(key.to_owned(), value)),
+                None => drop(members.remove(key)),
+            }
+        }
+        message
+    })
+}
+
 /// A shipped blueprint with a few lines or words of it taken out, doubled or changed.
 fn mutated() -> impl Strategy<Value = String> {
     let edit = (
@@ -281,6 +309,11 @@ proptest! {
         promises::canonical(value.to_string().as_bytes());
         let spaced = serde_json::to_vec_pretty(&value).expect("JSON");
         promises::canonical(&spaced);
+    }
+
+    #[test]
+    fn a_changed_message_is_decoded_or_refused(value in changed_message()) {
+        promises::wire(value.to_string().as_bytes());
     }
 
     #[test]
