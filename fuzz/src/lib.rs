@@ -168,6 +168,7 @@ fn begin(blueprint: &Blueprint, initial_data: Value) -> Option<Job> {
         now: NOW,
         seed: [5; 32],
         limits: &limits,
+        public_url: "",
         branches: None,
     };
     let submission = Submission {

@@ -39,13 +39,14 @@ impl Passage<'_> {
         };
         let next = self.rest(waiting);
         self.job.wake_at = wake_at;
+        let base = self.world.public_url.trim_end_matches('/');
         let approval = json!({
             "token": token,
             "message": message,
             "integration": approve.integration,
             "decisions": decisions,
             "form": approve.form,
-            "link": format!("/_public/webhooks/approval/{}", self.job.id),
+            "link": format!("{base}/_public/webhooks/approval/{}", self.job.id),
             "expires_at": wake_at.map(crate::base::Timestamp::as_secs),
         });
         webhook::approval_required(self, id, approval);

@@ -108,6 +108,8 @@ pub struct World<'a> {
     pub seed: [u8; 32],
     /// The bounds.
     pub limits: &'a Limits,
+    /// Where clients reach this server, before links; empty leaves links without a host.
+    pub public_url: &'a str,
     /// The records of the visit's branches, once [`Outcome::NeedsBranches`] has asked for them.
     pub branches: Option<&'a [Task]>,
 }

@@ -163,6 +163,7 @@ impl Inner {
                 now,
                 seed: self.seed(),
                 limits: &self.settings.limits,
+                public_url: &self.settings.public_url,
                 branches: branches.as_deref(),
             };
             let revision = job.revision;

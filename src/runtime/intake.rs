@@ -95,6 +95,7 @@ impl Inner {
             now,
             seed: self.seed(),
             limits: &self.settings.limits,
+            public_url: &self.settings.public_url,
             branches: None,
         };
         let mut advance = engine::create(&world, submission).map_err(RuntimeError::from)?;

@@ -67,6 +67,9 @@ pub struct Ports {
 pub struct Settings {
     /// The engine's.
     pub limits: Limits,
+    /// Where clients reach this server, for the links in webhooks: `https://jobs.example.org`. Empty
+    /// leaves them without a host.
+    pub public_url: String,
     /// How long a task stays with a worker that is not heard of.
     pub lease_ms: u64,
     /// How long a worker that is not heard of counts as alive.
@@ -95,6 +98,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            public_url: String::new(),
             lease_ms: 30_000,
             worker_ttl_ms: 120_000,
             soft_limit: 3,

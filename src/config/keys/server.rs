@@ -49,7 +49,7 @@ pub(super) const KEYS: &[Key] = &[
         "PUBLIC_URL",
         Kind::Url,
         "",
-        "where clients reach this server, for links to job files: https://jobs.example.org; empty is the address that the request came to",
+        "where clients reach this server, for links to job files and approvals: https://jobs.example.org; empty is the address that the request came to",
     ),
     key(
         "PUBLIC_BLUEPRINTS",

@@ -287,7 +287,10 @@ fn approval() {
         "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU"
     );
     assert_eq!(body["approval"]["message"], "Print 3 pages?");
-    let link = format!("/_public/webhooks/approval/{}", bench.job().id);
+    let link = format!(
+        "https://jobs.test/_public/webhooks/approval/{}",
+        bench.job().id
+    );
     assert_eq!(body["approval"]["link"], link);
 }
 

@@ -213,6 +213,7 @@ impl Bench {
             now: self.now,
             seed: [5; 32],
             limits: &self.limits,
+            public_url: "https://jobs.test/",
             branches,
         }
     }

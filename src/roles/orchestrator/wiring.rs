@@ -70,6 +70,7 @@ pub(super) fn runtime_settings(settings: &Settings) -> runtime::Settings {
     let dispatch = &settings.dispatch;
     runtime::Settings {
         limits: settings.limits.clone(),
+        public_url: settings.http.public_url.clone().unwrap_or_default(),
         lease_ms: millis(dispatch.lease),
         worker_ttl_ms: millis(dispatch.health_check_interval).saturating_mul(2),
         soft_limit: dispatch.soft_limit,
