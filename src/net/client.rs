@@ -257,6 +257,9 @@ pub struct HttpClient {
     options: Arc<ClientOptions>,
 }
 
+/// Times that a request is tried whose connection ends before it takes it.
+const UNSENT_TRIES: u32 = 5;
+
 impl HttpClient {
     /// Builds a client with a pool of its own.
     pub fn new(options: ClientOptions) -> Result<Self, NetError> {
@@ -326,12 +329,17 @@ impl HttpClient {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, NetError> {
-        let mut pool = self.pool.clone();
-        let ready = pool.ready().await.map_err(|error| pool_error(&error))?;
-        ready
-            .call(request)
-            .await
-            .map_err(|error| pool_error(&error))
+        let mut tries = 1;
+        loop {
+            let mut pool = self.pool.clone();
+            let ready = pool.ready().await.map_err(|error| pool_error(&error))?;
+            match ready.call(request.clone()).await {
+                // The connection ended before it took the request, and the reason went with it: as
+                // when a server refuses a certificate after the client's part of the handshake.
+                Err(error) if tries < UNSENT_TRIES && is_unsent(&error) => tries += 1,
+                outcome => return outcome.map_err(|error| pool_error(&error)),
+            }
+        }
     }
 }
 
@@ -353,6 +361,13 @@ pub(super) async fn read_answer(
         headers: head.headers,
         body,
     })
+}
+
+/// Tells whether a request never left: its connection was over before it was sent.
+fn is_unsent(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_canceled)
 }
 
 /// Sorts a pool's error by what the caller can do.
