@@ -1,5 +1,5 @@
-//! What a job was given and keeps for life: a row of its own, written once. So a commit writes, and
-//! a load reads, the same however much that is.
+//! What a job was given and keeps for life: a row of its own, written once. So a commit writes the
+//! same however much that is; a load reads it only when the job is no longer in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
