@@ -6,13 +6,17 @@ FAST := --profile fast --locked
 
 # Anything but `on` leaves out the tests with the original's programs, which come from PyPI.
 INTEROP ?= on
-SKIP := $(if $(filter on,$(INTEROP)),,-- --skip python_)
+# Anything but `on` leaves out the tests that start servers of others (Redis, PostgreSQL).
+SERVERS ?= on
+SKIPPED := $(if $(filter on,$(INTEROP)),,python_) $(if $(filter on,$(SERVERS)),,server_)
+SKIP := $(if $(strip $(SKIPPED)),-- $(addprefix --skip ,$(SKIPPED)))
 
-.PHONY: help showcase test lint fmt docs bench sim fuzz tools python
+.PHONY: help showcase test lint fmt docs bench sim fuzz tools python servers
 
 help:
 	@echo 'make showcase   build, run every demonstration scenario, print expected and actual'
-	@echo 'make test       format check, clippy, all tests; INTEROP=off needs no Python'
+	@echo 'make test       format check, clippy, all tests; INTEROP=off needs no Python,'
+	@echo '                SERVERS=off neither Redis nor PostgreSQL'
 	@echo 'make lint       format check and clippy only'
 	@echo 'make fmt        format the sources'
 	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes), build the API documentation'
@@ -23,7 +27,7 @@ help:
 showcase: tools
 	$(CARGO) run $(FAST) -- showcase
 
-test: tools python lint
+test: tools python servers lint
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  $(CARGO) nextest run --locked $(SKIP); \
 	else \
@@ -85,3 +89,7 @@ tools:
 # The original's worker and orchestrator, each in an environment of its own below .venv.
 python:
 	@if [ '$(INTEROP)' = on ]; then tests/interop/environments.sh; fi
+
+# The programs of the servers that tests start instances of; nothing keeps running.
+servers:
+	@if [ '$(SERVERS)' = on ]; then tests/servers/install.sh; fi

@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_unique_and_never_blame_the_server_for_input() {
+    fn codes_are_unique_and_input_is_never_an_internal_error() {
         let mut seen = std::collections::HashSet::new();
         for (code, status, meaning) in CODES {
             assert!(seen.insert(code), "{code} twice");

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_goes_away_is_an_error() {
+    async fn a_peer_that_goes_away_is_an_error() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut pipe = Pipe::new(listener.local_addr().unwrap());
         let (asked, ()) = tokio::join!(pipe.exchange(b"ping", PATIENCE), async {

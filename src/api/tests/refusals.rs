@@ -111,7 +111,7 @@ async fn draining_answers_an_open_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_on_its_way_out_says_so() {
+async fn a_process_on_its_way_out_says_so() {
     let api = Api::start().await;
     assert_eq!(api.send("GET /_public/ready").await.status, 200);
     api.state.runtime.begin_shutdown();

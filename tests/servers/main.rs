@@ -1,0 +1,54 @@
+//! The frame for real servers itself: they start, keep what they are given, and are gone afterwards.
+
+#[path = "mod.rs"]
+mod servers;
+
+use std::net::TcpStream;
+
+use servers::postgres::Postgres;
+use servers::redis::{Redis, RedisCluster};
+
+fn is_there(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+#[test]
+fn server_redis_keeps_what_it_was_given_and_goes_with_its_test() {
+    let mut redis = Redis::start();
+    assert_eq!(redis.command(&["set", "a", "1"]), "OK");
+    redis.restart();
+    assert_eq!(redis.command(&["get", "a"]), "1");
+    redis.pause();
+    redis.resume();
+    assert!(redis.socket().exists());
+    assert_eq!(redis.url(), format!("redis://127.0.0.1:{}", redis.port()));
+    let port = redis.port();
+    drop(redis);
+    assert!(!is_there(port));
+}
+
+#[test]
+fn server_redis_cluster_shares_all_keys() {
+    let mut cluster = RedisCluster::start();
+    assert!(cluster.url().starts_with("redis-cluster://"));
+    let port = cluster.nodes()[0].port().to_string();
+    for (key, value) in [("a", "1"), ("b", "2"), ("c", "3")] {
+        assert_eq!(cluster.nodes()[0].command(&["-c", "set", key, value]), "OK");
+        assert_eq!(
+            cluster.nodes()[2].command(&["-c", "get", key]),
+            value,
+            "{port}"
+        );
+    }
+}
+
+#[test]
+fn server_postgres_keeps_what_it_was_given_and_goes_with_its_test() {
+    let mut postgres = Postgres::start();
+    postgres.run("create table t (a int); insert into t values (1), (2)");
+    postgres.restart();
+    assert_eq!(postgres.run("select a, a + 1 from t"), "1|2\n2|3");
+    let port = postgres.port();
+    drop(postgres);
+    assert!(!is_there(port));
+}

@@ -1,0 +1,180 @@
+//! Private Redis servers: one alone, and a cluster of three.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::launch::{Launched, free_port, run};
+
+/// Tries to find a port that nobody takes meanwhile.
+const TRIES: u32 = 20;
+
+/// A Redis server with an append-only file, alone unless its options say otherwise.
+pub(crate) struct Redis {
+    launched: Option<Launched>,
+    port: u16,
+    options: Vec<String>,
+    folder: TempDir,
+}
+
+impl Redis {
+    /// Starts a server.
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a server with further options, as on its command line: `["--maxmemory", "10mb"]`. It
+    /// listens on a Unix socket too.
+    pub(crate) fn with(options: &[&str]) -> Self {
+        let mut redis = Self {
+            launched: None,
+            port: 0,
+            options: options.iter().map(ToString::to_string).collect(),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        for _ in 0..TRIES {
+            redis.port = free_port();
+            if redis.comes_up() {
+                return redis;
+            }
+        }
+        panic!("no port was free in {TRIES} tries");
+    }
+
+    fn comes_up(&mut self) -> bool {
+        let text = |text: &str| text.to_owned();
+        let mut arguments = vec![
+            text("--port"),
+            self.port.to_string(),
+            text("--bind"),
+            text("127.0.0.1"),
+            text("--dir"),
+            self.folder.path().display().to_string(),
+            text("--unixsocket"),
+            self.socket().display().to_string(),
+            text("--save"),
+            String::new(),
+            text("--appendonly"),
+            text("yes"),
+        ];
+        arguments.extend(self.options.iter().cloned());
+        let program = Path::new("redis-server");
+        let log = self.folder.path().join("log");
+        let mut launched = Launched::start(program, &arguments, None, &log);
+        let port = self.port;
+        let is_up = launched.comes_up(|| answers(port));
+        let said = launched.said();
+        assert!(is_up || said.contains("in use"), "{arguments:?}: {said}");
+        self.launched = is_up.then_some(launched);
+        is_up
+    }
+
+    /// Returns its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the path of its Unix socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    /// Kills it at once.
+    pub(crate) fn kill(&mut self) {
+        self.launched = None;
+    }
+
+    /// Starts it again, on its port and with its file.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        assert!(self.comes_up(), "port {} is taken meanwhile", self.port);
+    }
+
+    /// Has it do nothing until [`Redis::resume`].
+    pub(crate) fn pause(&self) {
+        self.process().signal("STOP");
+    }
+
+    /// Has it go on.
+    pub(crate) fn resume(&self) {
+        self.process().signal("CONT");
+    }
+
+    fn process(&self) -> &Launched {
+        self.launched.as_ref().expect("it runs")
+    }
+
+    /// Runs a command by `redis-cli` and returns its answer.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        let port = self.port.to_string();
+        let answer = run(Command::new("redis-cli").args(["-p", &port]).args(words));
+        answer.trim_end().to_owned()
+    }
+}
+
+/// Tells whether a server answers there, and has read its file.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        Ok(&answer == b"+PONG" || &answer == b"-NOAU")
+    };
+    ask().unwrap_or(false)
+}
+
+/// Three servers that share all keys.
+pub(crate) struct RedisCluster {
+    nodes: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// Starts three servers and makes them one cluster.
+    pub(crate) fn start() -> Self {
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+        let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
+        let mut nodes: Vec<Redis> = Vec::new();
+        for (first, last) in slots {
+            let bus = free_port().to_string();
+            let node = Redis::with(&[&options[..], &["--cluster-port", &bus]].concat());
+            node.command(&["cluster", "addslotsrange", first, last]);
+            if let Some(known) = nodes.first() {
+                let port = node.port.to_string();
+                known.command(&["cluster", "meet", "127.0.0.1", &port, &bus]);
+            }
+            nodes.push(node);
+        }
+        let cluster = Self { nodes };
+        for node in &cluster.nodes {
+            // The nodes tell each other; nothing else waits for that.
+            while !node
+                .command(&["cluster", "info"])
+                .contains("cluster_state:ok")
+            {
+                std::thread::yield_now();
+            }
+        }
+        cluster
+    }
+
+    /// Returns the servers.
+    pub(crate) fn nodes(&mut self) -> &mut [Redis] {
+        &mut self.nodes
+    }
+
+    /// Returns the URL by which clients find all of it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis-cluster://127.0.0.1:{}", self.nodes[0].port)
+    }
+}
