@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Applied, Inner, Reported, Runtime, RuntimeError};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::base::{JobId, TaskId, WorkerId, crypto};
 use crate::domain::{Event, EventKind, Job, Object, Task, TaskReport, TaskStatus};
@@ -45,7 +46,7 @@ impl Runtime {
             worker: worker.clone(),
             report,
         };
-        let processed = self.inner.process(job, request).await;
+        let processed = self.inner.process(job, request, None).await;
         if matches!(
             processed,
             Ok(Applied::Ignored(_)) | Err(RuntimeError::JobNotFound)
@@ -85,7 +86,7 @@ impl Runtime {
                 .extend_leases(&event.worker, held, until)
                 .await?;
         }
-        self.inner.process(job, Request::Event(event)).await
+        self.inner.process(job, Request::Event(event), None).await
     }
 
     /// Takes a worker's event whose message may come again: once it has been taken, the same nonce
@@ -117,24 +118,32 @@ impl Inner {
         id: JobId,
         input: Input,
     ) -> Result<Applied, RuntimeError> {
-        self.process(id, Request::Ready(input)).await
+        self.process(id, Request::Ready(input), None).await
+    }
+
+    /// Gives a job the input that a signal in the outbox carries; the commit settles the signal.
+    pub(super) async fn apply_signal(
+        self: &Arc<Self>,
+        id: JobId,
+        input: Input,
+        message: Uuid,
+    ) -> Result<Applied, RuntimeError> {
+        self.process(id, Request::Ready(input), Some(message)).await
     }
 
     /// Deals with a task whose `due_at` has passed.
     pub(super) async fn expire(self: &Arc<Self>, task: &Task) -> Result<Applied, RuntimeError> {
-        self.process(
-            task.job_id,
-            Request::Expiry {
-                task_id: task.id.clone(),
-            },
-        )
-        .await
+        let request = Request::Expiry {
+            task_id: task.id.clone(),
+        };
+        self.process(task.job_id, request, None).await
     }
 
     async fn process(
         self: &Arc<Self>,
         id: JobId,
         request: Request,
+        settles: Option<Uuid>,
     ) -> Result<Applied, RuntimeError> {
         let _turn = self.turns.take(id).await;
         let mut ends_fan_out = false;
@@ -176,7 +185,7 @@ impl Inner {
                 }
             };
             let answer = advance.answer;
-            match self.commit(revision, advance, now).await {
+            match self.commit(revision, advance, now, settles).await {
                 Ok(job) => return Ok(Applied::Advanced { job, answer }),
                 // Another process was faster, or a heartbeat was: look again.
                 Err(

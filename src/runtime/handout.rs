@@ -27,6 +27,14 @@ impl Drop for Ticket {
     }
 }
 
+/// What an open poll is given.
+pub(super) enum Offer {
+    /// A queued task, to be leased.
+    Queued(Ticket),
+    /// One that was leased in the commit which created it.
+    Leased(Handout),
+}
+
 /// A leased task on its way out. Unless it is `delivered`, dropping it gives the lease back.
 pub struct Handout {
     pub(super) task: Task,

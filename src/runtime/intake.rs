@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
+use super::outbox::Answered;
 use super::{Created, Inner, NewJob, Runtime, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::blueprint::Blueprint;
 use crate::domain::Job;
 use crate::engine::{
-    self, Advance, ChildStart, Guard, IdempotencyKey, Quota, Submission, World, child,
+    self, Advance, ChildStart, Guard, IdempotencyKey, Input, Quota, Submission, World, child,
 };
 use crate::store::{Commit, CommitError, StoreError};
 
@@ -33,7 +36,11 @@ impl Runtime {
             .idempotency
             .as_ref()
             .map(|key| key.fingerprint.clone());
-        match self.inner.create(&newest, submission, now, None).await {
+        match self
+            .inner
+            .create(&newest, submission, now, Cause::default())
+            .await
+        {
             Ok(()) => Ok(Created {
                 job_id: id,
                 repeated: false,
@@ -66,6 +73,13 @@ impl Runtime {
     }
 }
 
+/// What a child's creation depends on and answers; nothing for a client's job.
+#[derive(Default)]
+struct Cause {
+    guard: Option<Guard>,
+    settles: Option<Uuid>,
+}
+
 /// Why a job was not created.
 enum CreateError {
     /// The commit did not go through.
@@ -86,7 +100,7 @@ impl Inner {
         blueprint: &Blueprint,
         submission: Submission,
         now: Timestamp,
-        guard: Option<Guard>,
+        cause: Cause,
     ) -> Result<(), CreateError> {
         let data = self.data_of(blueprint).await?;
         let world = World {
@@ -99,8 +113,8 @@ impl Inner {
             branches: None,
         };
         let mut advance = engine::create(&world, submission).map_err(RuntimeError::from)?;
-        advance.guards.extend(guard);
-        self.commit(0, advance, now)
+        advance.guards.extend(cause.guard);
+        self.commit(0, advance, now, cause.settles)
             .await
             .map_err(CreateError::Refused)?;
         Ok(())
@@ -111,20 +125,17 @@ impl Inner {
     pub(super) async fn start_child(
         self: &Arc<Self>,
         start: &ChildStart,
-    ) -> Result<(), RuntimeError> {
+        message: Uuid,
+    ) -> Result<Answered, RuntimeError> {
         let Some(parent) = self.ports.jobs.load(start.parent).await? else {
-            return Ok(());
+            return Ok(Answered::Without);
         };
         let waits = matches!(
             parent.waiting,
             Some(crate::domain::Waiting::Child { job_id }) if job_id == start.child
         );
         if !waits || parent.visit != start.visit {
-            return Ok(());
-        }
-        if self.ports.jobs.load(start.child).await?.is_some() {
-            // Whatever a newer revision would say to its input: it runs.
-            return Ok(());
+            return Ok(Answered::Without);
         }
         if !self.blueprints.are_read() {
             // Left over from before a restart: its blueprint may yet be found.
@@ -132,7 +143,7 @@ impl Inner {
         }
         let Some(blueprint) = self.blueprints.newest(&start.blueprint) else {
             return self
-                .child_not_started(start, "there is no such blueprint")
+                .child_not_started(start, message, "there is no such blueprint")
                 .await;
         };
         let now = self.ports.clock.now();
@@ -146,14 +157,19 @@ impl Inner {
                 &blueprint,
                 child::submission(&parent, start, &self.settings.limits),
                 now,
-                Some(awaited),
+                Cause {
+                    guard: Some(awaited),
+                    settles: Some(message),
+                },
             )
             .await
         {
+            Ok(()) => Ok(Answered::InCommit),
             // A conflict means that an earlier delivery has created it.
-            Ok(()) | Err(CreateError::Refused(CommitError::Conflict)) => Ok(()),
+            Err(CreateError::Refused(CommitError::Conflict)) => Ok(Answered::Without),
             Err(CreateError::Runtime(RuntimeError::Submit(error))) => {
-                self.child_not_started(start, &error.to_string()).await
+                self.child_not_started(start, message, &error.to_string())
+                    .await
             }
             // Delivered again soon, when the parent may wait still.
             Err(CreateError::Refused(CommitError::OtherJobChanged(_))) => Err(RuntimeError::Busy),
@@ -168,32 +184,33 @@ impl Inner {
     async fn child_not_started(
         self: &Arc<Self>,
         start: &ChildStart,
+        message: Uuid,
         reason: &str,
-    ) -> Result<(), RuntimeError> {
-        let end = child::refused(start, reason);
-        match self
-            .apply(start.parent, engine::Input::ChildEnded(end))
-            .await
-        {
-            Ok(_) | Err(RuntimeError::JobNotFound) => Ok(()),
-            Err(error) => Err(error),
+    ) -> Result<Answered, RuntimeError> {
+        if self.ports.jobs.load(start.child).await?.is_some() {
+            // Whatever a newer revision says to its input: an earlier delivery has created it.
+            return Ok(Answered::Without);
         }
+        let end = Input::ChildEnded(child::refused(start, reason));
+        self.answer_signal(start.parent, end, message).await
     }
 
-    /// Stores an advance and lets the hints go out.
+    /// Stores an advance and lets the hints go out; `settles` is the signal that it answers.
     pub(super) async fn commit(
         self: &Arc<Self>,
         expected_revision: u64,
         advance: Advance,
         now: Timestamp,
+        settles: Option<Uuid>,
     ) -> Result<Arc<Job>, CommitError> {
         let Advance {
             job,
-            effects,
+            mut effects,
             guards,
             reputation,
             ..
         } = advance;
+        let reservations = self.reserve(&mut effects, now);
         let (job, effects) = (Arc::new(job), Arc::new(effects));
         let commit = Commit {
             expected_revision,
@@ -202,8 +219,20 @@ impl Inner {
             guards,
             now,
             outbox_due: now.after_ms(super::outbox::SCAN_GRACE_MS),
+            settles,
         };
-        let committed = self.ports.jobs.commit(commit).await?;
+        let committed = match self.ports.jobs.commit(commit).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                // Nobody knows whether the store has written it when the store is in trouble; then
+                // dropping the reservations takes back what may have been leased.
+                if !matches!(error, CommitError::Store(_)) {
+                    reservations.refused();
+                }
+                return Err(error);
+            }
+        };
+        reservations.stored();
         self.after_commit(&job, &effects, committed);
         if let Some((worker, delta)) = &reputation {
             self.registry.queue_reputation(worker, *delta);

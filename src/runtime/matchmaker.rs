@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::handout::{Handout, Ticket};
+use super::handout::{Handout, Offer, Ticket};
 use super::holders::Holders;
 use super::queue::{Fit, Queue};
 use super::registry::Known;
@@ -24,9 +24,16 @@ const CANDIDATES_MAX: usize = 64;
 const REFILL_BATCH: u32 = 1_000;
 
 /// An open poll.
-struct Poll {
+pub(super) struct Poll {
     number: u64,
-    answer: oneshot::Sender<Ticket>,
+    answer: oneshot::Sender<Offer>,
+}
+
+impl Poll {
+    /// Answers the poll. What a poll that is gone was given is dropped, which puts it back.
+    pub(super) fn answer(self, offer: Offer) {
+        drop(self.answer.send(offer));
+    }
 }
 
 /// All of it, behind one short lock that is never held across an await.
@@ -92,7 +99,7 @@ impl State {
         spec: &TaskSpec,
         workers: &BTreeMap<WorkerId, Arc<Known>>,
         settings: &super::Settings,
-    ) -> Option<Poll> {
+    ) -> Option<(WorkerId, Poll)> {
         let pollers = self.pollers.get(&spec.skill)?;
         let turns = (spec.skill.clone(), spec.strategy == Strategy::RoundRobin);
         let behind = match self.asked_last.get(&turns) {
@@ -116,7 +123,7 @@ impl State {
         self.asked_last.insert(turns, worker.clone());
         let poll = self.polls.get_mut(&worker)?.pop_front()?;
         self.close_poll(&worker, poll.number);
-        Some(poll)
+        Some((worker, poll))
     }
 }
 
@@ -142,6 +149,27 @@ impl Matchmaker {
         !self.state().polls.is_empty()
     }
 
+    /// Takes the open poll that should have the task out of the others.
+    pub(super) fn take_poll(
+        &self,
+        spec: &TaskSpec,
+        workers: &BTreeMap<WorkerId, Arc<Known>>,
+        settings: &super::Settings,
+    ) -> Option<(WorkerId, Poll)> {
+        self.state().pick(spec, workers, settings)
+    }
+
+    /// Puts a poll back that was taken and got nothing, as the next of its worker's.
+    pub(super) fn put_back(&self, worker: &WorkerId, poll: Poll) {
+        let mut state = self.state();
+        // Its caller closes it under this lock, or has gone before.
+        if poll.answer.is_closed() {
+            return;
+        }
+        let polls = state.polls.entry(worker.clone()).or_default();
+        polls.push_front(poll);
+    }
+
     /// Looks at, or changes, who has which task.
     pub(super) fn holders<T>(&self, look: impl FnOnce(&mut Holders) -> T) -> T {
         look(&mut self.state().holders)
@@ -159,15 +187,10 @@ impl Inner {
         }
         match state.pick(&task.spec, &workers, &self.settings) {
             None => state.queue.push(task, now),
-            Some(poll) => {
+            Some((_, poll)) => {
                 drop(state);
                 drop(workers);
-                let ticket = Ticket {
-                    inner: Arc::clone(self),
-                    task: Some(task),
-                };
-                // A poll that is gone drops the ticket, which puts the task back.
-                drop(poll.answer.send(ticket));
+                poll.answer(Offer::Queued(self.ticket(task)));
             }
         }
     }
@@ -210,12 +233,9 @@ impl Inner {
                 state.close_poll(worker, number);
             }
             drop(state);
-            let ticket = Ticket {
-                inner: Arc::clone(self),
-                task: Some(task),
-            };
+            let ticket = self.ticket(task);
             if let Some(poll) = poll {
-                drop(poll.answer.send(ticket));
+                poll.answer(Offer::Queued(ticket));
             }
         }
     }
@@ -224,7 +244,7 @@ impl Inner {
     fn take_or_open(
         self: &Arc<Self>,
         worker: &WorkerId,
-    ) -> Result<Ticket, (OpenPoll, oneshot::Receiver<Ticket>)> {
+    ) -> Result<Ticket, (OpenPoll, oneshot::Receiver<Offer>)> {
         let known = self.registry.known(worker);
         let mut state = self.matchmaker.state();
         let min = self.settings.reputation_min;
@@ -233,10 +253,7 @@ impl Inner {
                 .queue
                 .take_for(known.open_skills(), |spec| known.fit(spec, min))
         {
-            return Ok(Ticket {
-                inner: Arc::clone(self),
-                task: Some(task),
-            });
+            return Ok(self.ticket(task));
         }
         for skill in known.iter().flat_map(|known| known.open_skills()) {
             state
@@ -263,6 +280,27 @@ impl Inner {
         ))
     }
 
+    fn ticket(self: &Arc<Self>, task: Task) -> Ticket {
+        Ticket {
+            inner: Arc::clone(self),
+            task: Some(task),
+        }
+    }
+
+    /// Returns the lease by which the worker would have the task from now on.
+    pub(super) fn new_lease(&self, task: &Task, worker: &WorkerId, now: Timestamp) -> Lease {
+        let deadline = now.after_ms(task.spec.execution_timeout_ms);
+        Lease {
+            id: self.ports.entropy.uuid(),
+            worker: worker.clone(),
+            since: now,
+            until: now.after_ms(self.settings.lease_ms),
+            deadline: task
+                .result_deadline
+                .map_or(deadline, |result| deadline.min(result)),
+        }
+    }
+
     /// Binds the task to the worker; nothing when it is no longer to be had.
     async fn lease(
         self: &Arc<Self>,
@@ -271,16 +309,7 @@ impl Inner {
     ) -> Result<Option<Handout>, RuntimeError> {
         let now = self.ports.clock.now();
         let task = &ticket.task.as_ref().expect("not taken yet");
-        let deadline = now.after_ms(task.spec.execution_timeout_ms);
-        let lease = Lease {
-            id: self.ports.entropy.uuid(),
-            worker: worker.clone(),
-            since: now,
-            until: now.after_ms(self.settings.lease_ms),
-            deadline: task
-                .result_deadline
-                .map_or(deadline, |result| deadline.min(result)),
-        };
+        let lease = self.new_lease(task, worker, now);
         let id = task.id.clone();
         // From here on a caller that goes away gives the lease back instead of the ticket.
         let mut handout = Handout {
@@ -339,20 +368,24 @@ impl Runtime {
     ) -> Result<Option<Handout>, RuntimeError> {
         let deadline = tokio::time::Instant::now() + wait;
         while !self.inner.stop.is_cancelled() {
-            let ticket = match self.inner.take_or_open(worker) {
-                Ok(ticket) => ticket,
+            let offer = match self.inner.take_or_open(worker) {
+                Ok(ticket) => Offer::Queued(ticket),
                 Err((_open, receiver)) => tokio::select! {
                     biased;
-                    ticket = receiver => match ticket {
-                        Ok(ticket) => ticket,
+                    offer = receiver => match offer {
+                        Ok(offer) => offer,
                         Err(_closed) => return Ok(None),
                     },
                     () = self.inner.stop.cancelled() => return Ok(None),
                     () = tokio::time::sleep_until(deadline) => return Ok(None),
                 },
             };
-            if let Some(handout) = self.inner.lease(ticket, worker).await? {
-                return Ok(Some(handout));
+            let handout = match offer {
+                Offer::Leased(handout) => Some(handout),
+                Offer::Queued(ticket) => self.inner.lease(ticket, worker).await?,
+            };
+            if handout.is_some() {
+                return Ok(handout);
             }
         }
         Ok(None)

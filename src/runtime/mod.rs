@@ -16,6 +16,7 @@ mod matchmaker;
 mod outbox;
 mod queue;
 mod registry;
+mod reserve;
 mod tokens;
 mod turns;
 mod views;

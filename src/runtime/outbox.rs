@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::{Inner, RuntimeError};
-use crate::base::Timestamp;
+use super::{Applied, Inner, RuntimeError};
+use crate::base::{JobId, Timestamp};
 use crate::engine::{Effect, Input, Signal};
 use crate::store::{Delivery, Message, OutboxItem, StoreError};
 
@@ -19,6 +19,8 @@ use crate::store::{Delivery, Message, OutboxItem, StoreError};
 pub(super) const SCAN_GRACE_MS: u64 = 5_000;
 /// How long a claimed row is left to the process that claimed it; longer than any delivery takes.
 const CLAIM_MS: u64 = 60_000;
+/// Signals that wait in memory for a place to go out by; what is beyond waits for the scan.
+const SIGNALS_WAITING_MAX: usize = 4_096;
 /// Rows that one scan claims.
 const SCAN_BATCH: u32 = 100;
 /// The longest sleep between scans: another process may have died with rows of its own.
@@ -30,9 +32,19 @@ const SIGNAL_RETRY_MS: u64 = 500;
 pub(super) struct Outbox {
     /// Jobs do not wait for the receivers of webhooks: each kind has places of its own.
     signals: Arc<Semaphore>,
+    /// Signals are short work and a job waits for each, so they queue for their places.
+    signals_waiting: Arc<Semaphore>,
     webhooks: Arc<Semaphore>,
     in_flight: Mutex<HashSet<Uuid>>,
     left_over: Notify,
+}
+
+/// How a signal was dealt with.
+pub(super) enum Answered {
+    /// By a commit, which has taken it out of the outbox.
+    InCommit,
+    /// It changed nothing, and is still in the outbox.
+    Without,
 }
 
 /// One message going out. Its place is free again when this is dropped.
@@ -56,6 +68,7 @@ impl Outbox {
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
             signals: Arc::new(Semaphore::new(concurrency)),
+            signals_waiting: Arc::new(Semaphore::new(SIGNALS_WAITING_MAX)),
             webhooks: Arc::new(Semaphore::new(concurrency)),
             in_flight: Mutex::default(),
             left_over: Notify::new(),
@@ -107,9 +120,25 @@ impl Inner {
             };
             match self.outbox.places(&item.message).try_acquire_owned() {
                 Ok(place) => self.spawn_delivery(item, place),
-                Err(_none_free) => self.outbox.left_over.notify_one(),
+                Err(_none_free) => self.deliver_later(item),
             }
         }
+    }
+
+    /// Queues a signal for a place; a webhook is left to the scan.
+    fn deliver_later(self: &Arc<Self>, item: OutboxItem) {
+        let waiting = Arc::clone(&self.outbox.signals_waiting).try_acquire_owned();
+        let (Message::Signal(_), Ok(waiting)) = (&item.message, waiting) else {
+            self.outbox.left_over.notify_one();
+            return;
+        };
+        let inner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let place = inner.outbox.places(&item.message).acquire_owned().await;
+            drop(waiting);
+            let place = place.expect("the semaphores are never closed");
+            inner.spawn_delivery(item, place);
+        });
     }
 
     fn spawn_delivery(self: &Arc<Self>, item: OutboxItem, place: OwnedSemaphorePermit) {
@@ -126,8 +155,9 @@ impl Inner {
     async fn deliver(self: &Arc<Self>, item: OutboxItem) {
         let delivery = match &item.message {
             Message::Webhook(webhook) => self.send_webhook(webhook, item.attempts).await,
-            Message::Signal(signal) => match self.signal(signal).await {
-                Ok(()) => Delivery::Delivered,
+            Message::Signal(signal) => match self.signal(signal, item.id).await {
+                Ok(Answered::InCommit) => return,
+                Ok(Answered::Without) => Delivery::Delivered,
                 Err(error) => Delivery::Retry {
                     at: self
                         .ports
@@ -149,26 +179,37 @@ impl Inner {
         }
     }
 
-    async fn signal(self: &Arc<Self>, signal: &Signal) -> Result<(), RuntimeError> {
-        let applied = match signal {
-            Signal::StartChild(start) => return self.start_child(start).await,
+    async fn signal(
+        self: &Arc<Self>,
+        signal: &Signal,
+        message: Uuid,
+    ) -> Result<Answered, RuntimeError> {
+        match signal {
+            Signal::StartChild(start) => self.start_child(start, message).await,
             Signal::ChildEnded { parent, end } => {
-                self.apply(*parent, Input::ChildEnded(end.clone())).await
+                let input = Input::ChildEnded(end.clone());
+                self.answer_signal(*parent, input, message).await
             }
             Signal::CancelChild { child, reason } => {
-                self.apply(
-                    *child,
-                    Input::Cancel {
-                        reason: reason.clone(),
-                    },
-                )
-                .await
+                let reason = reason.clone();
+                self.answer_signal(*child, Input::Cancel { reason }, message)
+                    .await
             }
-        };
-        match applied {
+        }
+    }
+
+    /// Gives a job the input that a message carries.
+    pub(super) async fn answer_signal(
+        self: &Arc<Self>,
+        job: JobId,
+        input: Input,
+        message: Uuid,
+    ) -> Result<Answered, RuntimeError> {
+        match self.apply_signal(job, input, message).await {
+            Ok(Applied::Advanced { .. }) => Ok(Answered::InCommit),
             // A parent that is gone needs no news; a child that was never started needs no end,
             // and never will be: its parent no longer waits for it.
-            Ok(_) | Err(RuntimeError::JobNotFound) => Ok(()),
+            Ok(Applied::Ignored(_)) | Err(RuntimeError::JobNotFound) => Ok(Answered::Without),
             Err(error) => Err(error),
         }
     }

@@ -88,6 +88,9 @@ pub struct Commit {
     /// When the outbox rows are first due for a claim: later than `now`, because the shell that
     /// commits delivers them itself at once and a scan is only for what a crash leaves behind.
     pub outbox_due: Timestamp,
+    /// The signal that this step answers: it leaves the outbox with the commit. One that has left
+    /// already is no reason to refuse.
+    pub settles: Option<Uuid>,
 }
 
 /// What the shell is told of a commit.

@@ -79,10 +79,15 @@ impl JobStore for Ports {
                 }
             };
             let more = world.saboteur.after_commit(&world.store, &commit).await;
+            let settles = commit.settles;
             gate.see(Seen::Committed {
                 commit: Box::new(commit),
                 committed: committed.clone(),
             });
+            if let Some(id) = settles {
+                let delivery = Delivery::Delivered;
+                gate.see(Seen::Settled { id, delivery });
+            }
             for (commit, committed) in more {
                 let commit = Box::new(commit);
                 gate.see(Seen::Committed { commit, committed });

@@ -146,12 +146,20 @@ impl World {
         let count = self.small(6);
         let effects = (0..count).map(|index| self.effect(&job, index)).collect();
         let guards = self.guards(&job);
+        let settles = match self.messages.len() as u64 {
+            0 => None,
+            count => {
+                let index = usize::try_from(self.below(count)).expect("is small");
+                self.chance(20).then(|| self.messages[index])
+            }
+        };
         Commit {
             expected_revision: job.revision - 1,
             effects: std::sync::Arc::new(effects),
             guards,
             now: self.now,
             outbox_due: self.soon(),
+            settles,
             job: job.into(),
         }
     }

@@ -71,6 +71,7 @@ pub fn commit(job: Job, effects: Vec<Effect>, guards: Vec<Guard>) -> Commit {
         guards,
         now: NOW,
         outbox_due: at(30_000),
+        settles: None,
     }
 }
 

@@ -67,6 +67,7 @@ macro_rules! suite {
             leases::lets_either_the_result_or_the_expiry_win,
             outbox::hands_out_what_is_due_and_claims_it,
             outbox::settles_a_signal,
+            outbox::settles_a_signal_with_the_step_that_answers_it,
             outbox::keeps_a_log_of_webhooks,
             outbox::does_not_share_a_claim,
             outbox::derives_ids_of_signals,

@@ -1,8 +1,8 @@
 //! Messages: claimed, delivered, tried again, given up.
 
 use avtomatika::domain::Job;
-use avtomatika::engine::{Effect, Signal};
-use avtomatika::store::{Delivery, Message};
+use avtomatika::engine::{Effect, Guard, Signal};
+use avtomatika::store::{CommitError, Delivery, Message};
 use futures::future::join_all;
 use uuid::Uuid;
 
@@ -101,6 +101,39 @@ pub async fn settles_a_signal(store: Store) {
             .expect("claims"),
         []
     );
+}
+
+pub async fn settles_a_signal_with_the_step_that_answers_it(store: Store) {
+    let hook = webhook(&job(1), 5);
+    let effects = vec![
+        Effect::Signal(signal(2)),
+        Effect::SendWebhook(Box::new(hook)),
+    ];
+    let ids = write(&store, &job(1), effects, 10).await;
+    let answer = |job: &Job, id: Uuid| {
+        let mut answer = commit(job.clone(), vec![], vec![]);
+        answer.settles = Some(id);
+        answer
+    };
+    let mut refused = answer(&job(2), ids[0]);
+    refused.guards = vec![Guard::JobAt {
+        id: job_id(1),
+        revision: 9,
+    }];
+    let error = store.commit(refused).await.expect_err("the guard fails");
+    assert!(matches!(error, CommitError::OtherJobChanged(_)), "{error}");
+    let claimed = store.take_outbox(at(10), at(20), 9).await.expect("claims");
+    assert_eq!(claimed.len(), 2, "what is refused settles nothing");
+
+    let first = answer(&job(2), ids[0]);
+    store.commit(first).await.expect("a claim does not matter");
+    let again = answer(&next(&job(2)), ids[0]);
+    store.commit(again).await.expect("twice is once");
+    let of_webhook = answer(&next(&next(&job(2))), ids[1]);
+    store.commit(of_webhook).await.expect("commits");
+    let left = store.take_outbox(at(20), at(30), 9).await.expect("claims");
+    let left: Vec<Uuid> = left.iter().map(|item| item.id).collect();
+    assert_eq!(left, [ids[1]], "a webhook has to be sent");
 }
 
 pub async fn keeps_a_log_of_webhooks(store: Store) {

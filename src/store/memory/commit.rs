@@ -29,8 +29,12 @@ impl State {
             effects,
             now,
             outbox_due,
+            settles,
             ..
         } = commit;
+        if let Some(id) = settles {
+            self.outbox.remove_signal(id, now);
+        }
         for (index, effect) in effects.iter().cloned().enumerate() {
             match effect {
                 Effect::PutTask(task) => self.tasks.put(*task),

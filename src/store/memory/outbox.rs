@@ -109,6 +109,14 @@ impl Outbox {
         }
     }
 
+    /// Records that a signal was delivered, unless it is settled for good; leaves webhooks alone.
+    pub fn remove_signal(&mut self, id: Uuid, now: Timestamp) {
+        let row = self.numbers.get(&id).and_then(|n| self.rows.get(n));
+        if row.is_some_and(|row| matches!(row.item.message, Message::Signal(_))) {
+            self.settle(id, Delivery::Delivered, now);
+        }
+    }
+
     /// Tells whether the job has messages that are still to be delivered.
     pub fn is_pending_for(&self, job: JobId) -> bool {
         self.due

@@ -56,6 +56,9 @@ impl Prepared {
         for guard in &self.commit.guards {
             self.take(db, guard)?;
         }
+        if let Some(id) = self.commit.settles {
+            outbox::remove_signal(db, id)?;
+        }
         self.put_job(db)?;
         if let Some(history) = &self.history {
             history.insert(db, self.commit.job.id)?;

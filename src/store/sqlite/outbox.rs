@@ -88,13 +88,10 @@ pub(super) fn settle(
     delivery: &Delivery,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let id = id.as_bytes();
-    if *delivery == Delivery::Delivered {
-        db.prepare_cached(
-            "DELETE FROM outbox WHERE id = ?1 AND status = 'pending' AND kind <> 'webhook'",
-        )?
-        .execute([id])?;
+    if *delivery == Delivery::Delivered && remove_signal(db, id)? {
+        return Ok(());
     }
+    let id = id.as_bytes();
     let (status, due_at, reason) = match delivery {
         Delivery::Delivered => ("delivered", None, None),
         Delivery::Retry { at, reason } => ("pending", Some(at.0), Some(reason)),
@@ -106,6 +103,16 @@ pub(super) fn settle(
     )?
     .execute(params![id, status, due_at, now.0, reason])?;
     Ok(())
+}
+
+/// Deletes a signal that is still to be delivered; false when there is none of that id.
+pub(super) fn remove_signal(db: &Connection, id: Uuid) -> Result<bool, StoreError> {
+    let deleted = db
+        .prepare_cached(
+            "DELETE FROM outbox WHERE id = ?1 AND status = 'pending' AND kind <> 'webhook'",
+        )?
+        .execute([id.as_bytes()])?;
+    Ok(deleted > 0)
 }
 
 /// Returns a job's webhooks, oldest first.

@@ -125,6 +125,7 @@ impl Auditor {
         self.fans_in(before.as_ref(), commit)?;
         Self::states_run_once(before.as_ref(), commit)?;
         self.keep_messages(commit, committed)?;
+        self.answers_its_own(commit)?;
         self.jobs.insert(id, Job::clone(&commit.job));
         self.commit_keeps_secrets(commit)?;
         self.nothing_left_behind(&commit.job)?;
@@ -158,6 +159,27 @@ impl Auditor {
             self.outbox.insert(*id, message);
         }
         Ok(())
+    }
+
+    fn answers_its_own(&self, commit: &Commit) -> Verdict {
+        let message = commit.settles.and_then(|id| self.outbox.get(&id));
+        let job = match message {
+            None => return Ok(()),
+            Some(Message::Signal(Signal::StartChild(start))) => Some(start.child),
+            Some(Message::Signal(Signal::ChildEnded { parent, .. })) => Some(*parent),
+            Some(Message::Signal(Signal::CancelChild { child, .. })) => Some(*child),
+            Some(Message::Webhook(_)) => None,
+        };
+        // A child that cannot be started is told to its parent as ended.
+        let parent = match message {
+            Some(Message::Signal(Signal::StartChild(start))) => Some(start.parent),
+            _ => None,
+        };
+        if [job, parent].contains(&Some(commit.job.id)) {
+            return Ok(());
+        }
+        let id = short(&commit.job.id);
+        broken("P", format!("job {id} settled {message:?}"))
     }
 
     fn settled(&mut self, id: Uuid, delivery: &Delivery) -> Verdict {

@@ -130,8 +130,11 @@ impl Auditor {
             .entry(task.job_id)
             .or_default()
             .push(task.id.clone());
-        match known {
-            Some(_) => broken("I4", format!("task {} was put twice", short(&task.id))),
+        if known.is_some() {
+            return broken("I4", format!("task {} was put twice", short(&task.id)));
+        }
+        match &task.lease {
+            Some(lease) => self.leased(&task.id, lease),
             None => Ok(()),
         }
     }
