@@ -116,6 +116,7 @@ async fn commit(store: &dyn JobStore, job: Job, effects: Vec<Effect>, guards: Ve
         guards,
         now: NOW,
         outbox_due,
+        settles: None,
     };
     store.commit(commit).await.expect("commits");
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{KeyRecord, State};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Task, TaskStatus};
@@ -52,25 +54,13 @@ impl State {
                 }
                 Effect::Signal(signal) => {
                     let id = rules::signal_id(&job, index);
-                    let message = Message::Signal(signal);
-                    let item = OutboxItem {
-                        id,
-                        message,
-                        attempts: 0,
-                        created_at: now,
-                    };
+                    let item = unsent(id, Message::Signal(signal), now);
                     self.outbox.add(job.id, item, outbox_due);
                     committed.outbox.push(id);
                 }
                 Effect::SendWebhook(webhook) => {
                     let id = webhook.id;
-                    let message = Message::Webhook(webhook);
-                    let item = OutboxItem {
-                        id,
-                        message,
-                        attempts: 0,
-                        created_at: now,
-                    };
+                    let item = unsent(id, Message::Webhook(webhook), now);
                     self.outbox.add(job.id, item, outbox_due);
                     committed.outbox.push(id);
                 }
@@ -191,5 +181,14 @@ impl State {
             self.tasks.put(task);
         }
         ended
+    }
+}
+
+const fn unsent(id: Uuid, message: Message, created_at: Timestamp) -> OutboxItem {
+    OutboxItem {
+        id,
+        message,
+        attempts: 0,
+        created_at,
     }
 }
