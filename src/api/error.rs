@@ -237,8 +237,13 @@ impl From<BlobError> for ApiError {
                 Code::UploadInterrupted,
                 "the upload broke off, nothing was stored",
             ),
+            BlobError::InvalidLifetime { max } => Self::new(
+                Code::InvalidQuery,
+                format!("expires_in must be 1 to {max} seconds"),
+            ),
             BlobError::Unavailable(cause) => {
-                tracing::error!(%cause, "blob store unavailable");
+                // The store has told the log already, once and not for every request.
+                tracing::debug!(%cause, "blob store unavailable");
                 Self::new(Code::StoreUnavailable, "the blob store is unavailable").retry_after(2)
             }
         }

@@ -7,28 +7,33 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::error::{ApiError, Code};
 use super::jobs::{Answer, owned};
-use super::links::{Right, link};
+use super::links::link;
 use super::query::Parameters;
 use super::{ApiState, json as answers};
 use crate::base::JobId;
 use crate::domain::Job;
-use crate::store::{BlobBody, BlobError};
+use crate::store::{BlobBody, BlobError, BlobInfo, BlobRight, PRESIGN_MAX};
 
 /// Longest file name, in bytes.
 const NAME_BYTES_MAX: usize = 255;
-/// Lifetime of a link unless asked for, in seconds.
-const LINK_S: i64 = 3600;
-/// Longest lifetime of a link, in seconds: a week.
-const LINK_S_MAX: i64 = 604_800;
-/// Lifetime of the link that a download is redirected to, in seconds.
-const REDIRECT_S: i64 = 60;
+/// Lifetime of a link unless asked for.
+const LINK: Duration = Duration::from_hours(1);
+/// Longest lifetime of a link, whoever has signed it.
+const LINK_MAX: Duration = PRESIGN_MAX;
+/// Lifetime of the link that a download is redirected to.
+const REDIRECT: Duration = Duration::from_mins(1);
+
+/// Files of one list whose digests are asked for where the store's own list has none.
+const DIGESTS_MAX: usize = 100;
+/// Such questions under way at once.
+const HEADS_AT_ONCE: usize = 8;
 
 /// Returns the blob's key, or refuses the name: one segment that stays in its folder.
 fn key_of(job: JobId, name: &str) -> Result<String, ApiError> {
@@ -118,7 +123,7 @@ pub(super) async fn send(state: &ApiState, job: JobId, name: &str) -> Answer {
     get, path = "/jobs/{job_id}/files", tag = "files",
     params(("job_id" = String, Path, description = "the job")),
     responses(
-        (status = 200, description = "`filename`, `uri`, `size`; `sha256` where the store keeps it, as the answer to the upload always has it", body = Vec<Object>),
+        (status = 200, description = "`filename`, `uri`, `size`; `sha256` where the store keeps it, of the first hundred files, as the answer to the upload always has it", body = Vec<Object>),
         (status = 401, description = "unauthorized", body = Object),
         (status = 404, description = "job_not_found", body = Object),
     ),
@@ -131,7 +136,16 @@ pub async fn list(
     let job = owned(&state, &caller, &job_id).await?;
     let prefix = format!("jobs/{}/", job.id);
     let blobs = state.runtime.blobs();
-    let row = |info: &crate::store::BlobInfo| {
+    let infos = futures::stream::iter(blobs.list(&prefix).await?).enumerate();
+    let described = infos.map(|(place, info)| async move {
+        if info.sha256.is_some() || place >= DIGESTS_MAX {
+            return Ok(Some(info));
+        }
+        // One that is gone meanwhile is left out.
+        blobs.head(&info.key).await
+    });
+    let infos: Vec<Option<BlobInfo>> = described.buffered(HEADS_AT_ONCE).try_collect().await?;
+    let row = |info: &BlobInfo| {
         json!({
             "filename": info.key.strip_prefix(&prefix),
             "uri": blobs.uri(&info.key),
@@ -139,7 +153,7 @@ pub async fn list(
             "sha256": info.sha256,
         })
     };
-    let rows: Vec<Value> = blobs.list(&prefix).await?.iter().map(row).collect();
+    let rows: Vec<Value> = infos.iter().flatten().map(row).collect();
     Ok(answers::ok(&Value::Array(rows)))
 }
 
@@ -178,20 +192,23 @@ pub async fn upload_link(
         .filename
         .ok_or_else(|| refused("Missing filename parameter".to_owned()))?;
     let name = name.trim_start_matches('/');
+    let longest = LINK_MAX.as_secs();
     let expires_in = match query.expires_in {
-        None => LINK_S,
+        None => LINK,
         Some(text) => text
             .parse()
             .ok()
-            .filter(|seconds| (1..=LINK_S_MAX).contains(seconds))
-            .ok_or_else(|| refused(format!("expires_in must be 1 to {LINK_S_MAX} seconds")))?,
+            .filter(|seconds| (1..=longest).contains(seconds))
+            .map(Duration::from_secs)
+            .ok_or_else(|| refused(format!("expires_in must be 1 to {longest} seconds")))?,
     };
     let job = owned(&state, &caller, &job_id).await?;
     key_of(job.id, name)?;
     open_for_files(&job)?;
-    let url = link(&state, &headers, Right::Put, (job.id, name), expires_in);
+    let file = (job.id, name);
+    let url = link(&state, &headers, BlobRight::Put, file, expires_in).await?;
     Ok(answers::ok(
-        &json!({"url": url, "method": "PUT", "expires_in": expires_in}),
+        &json!({"url": url, "method": "PUT", "expires_in": expires_in.as_secs()}),
     ))
 }
 
@@ -244,16 +261,11 @@ pub async fn download(
 ) -> Answer {
     let job = owned(&state, &caller, &job_id).await?;
     let key = key_of(job.id, &filename)?;
-    if state.runtime.blobs().get(&key).await?.is_none() {
+    if state.runtime.blobs().head(&key).await?.is_none() {
         return Err(ApiError::new(Code::FileNotFound, "File not found"));
     }
-    let url = link(
-        &state,
-        &headers,
-        Right::Get,
-        (job.id, &filename),
-        REDIRECT_S,
-    );
+    let file = (job.id, filename.as_str());
+    let url = link(&state, &headers, BlobRight::Get, file, REDIRECT).await?;
     let location = HeaderValue::from_str(&url).map_err(|error| ApiError::internal(&error))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::FOUND;

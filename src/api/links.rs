@@ -1,7 +1,8 @@
-//! Links to job files that work without a token, for a while: signed by this server and checked by
-//! it, so that they need no other storage than the blob store.
+//! Links to job files that work without a token, for a while: presigned ones of the blob store's own
+//! when it is a server, else signed by this server and checked by it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -14,25 +15,9 @@ use super::error::{ApiError, Code};
 use super::files;
 use super::jobs::Answer;
 use super::query::Parameters;
+use super::settings::FileLinks;
 use crate::base::{JobId, Timestamp, crypto};
-
-/// What a link allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
-    /// To read the file.
-    Get,
-    /// To write it.
-    Put,
-}
-
-impl Right {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Put => "PUT",
-        }
-    }
-}
+use crate::store::BlobRight as Right;
 
 /// What makes a link good.
 #[derive(Debug, Deserialize)]
@@ -41,22 +26,48 @@ pub struct LinkQuery {
     signature: Option<String>,
 }
 
+const fn verb(right: Right) -> &'static str {
+    match right {
+        Right::Get => "GET",
+        Right::Put => "PUT",
+    }
+}
+
 fn signature(state: &ApiState, right: Right, job: JobId, file: &str, expires: i64) -> String {
-    let text = format!("{}\n{job}\n{expires}\n{file}", right.as_str());
+    let text = format!("{}\n{job}\n{expires}\n{file}", verb(right));
     crypto::base64url(&crypto::hmac_sha256(
         &state.settings.link_key(),
         text.as_bytes(),
     ))
 }
 
-/// Returns a link to a job's file that is good for so long.
-pub(super) fn link(
+/// Returns a link to a job's file that is good for so long: to the blob store itself when it is a
+/// server that clients may be led to, else to this one.
+pub(super) async fn link(
     state: &ApiState,
     headers: &HeaderMap,
     right: Right,
     (job, file): (JobId, &str),
-    expires_in_s: i64,
+    expires_in: Duration,
+) -> Result<String, ApiError> {
+    if state.settings.file_links == FileLinks::Store {
+        let key = format!("jobs/{job}/{file}");
+        let blobs = state.runtime.blobs();
+        if let Some(url) = blobs.presign(right, &key, expires_in).await? {
+            return Ok(url);
+        }
+    }
+    Ok(own_link(state, headers, right, (job, file), expires_in))
+}
+
+fn own_link(
+    state: &ApiState,
+    headers: &HeaderMap,
+    right: Right,
+    (job, file): (JobId, &str),
+    expires_in: Duration,
 ) -> String {
+    let expires_in_s = i64::try_from(expires_in.as_secs()).unwrap_or(i64::MAX);
     let expires = state.now().as_secs().saturating_add(expires_in_s);
     let signature = signature(state, right, job, file, expires);
     let path = encoded(file);

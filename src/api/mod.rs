@@ -51,7 +51,7 @@ pub use auth::{ClientBook, WorkerTokens};
 pub use error::{ApiError, CODES, Code};
 pub use limits::{Rate, RateLimits};
 pub use server::{Draining, ServerSettings, serve};
-pub use settings::{ApiSettings, WorkerAuthMode};
+pub use settings::{ApiSettings, FileLinks, WorkerAuthMode};
 
 use crate::base::Timestamp;
 use crate::runtime::Runtime;

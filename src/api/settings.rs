@@ -18,6 +18,16 @@ pub enum WorkerAuthMode {
     TokenOnly,
 }
 
+/// Where links to files lead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FileLinks {
+    /// To the blob store itself when it is a server, by addresses that it has signed; else here.
+    #[default]
+    Store,
+    /// Here.
+    Here,
+}
+
 /// The API's settings. Units are in the names or the types.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
@@ -34,6 +44,8 @@ pub struct ApiSettings {
     pub body_timeout: Duration,
     /// Most bytes of an uploaded file.
     pub upload_bytes_max: u64,
+    /// Where links to files lead.
+    pub file_links: FileLinks,
     /// Longest pause within an upload.
     pub upload_timeout: Duration,
     /// How workers prove who they are.
@@ -66,6 +78,7 @@ impl Default for ApiSettings {
             body_bytes_max: 1 << 20,
             body_timeout: Duration::from_secs(30),
             upload_bytes_max: 1 << 30,
+            file_links: FileLinks::default(),
             upload_timeout: Duration::from_secs(30),
             worker_auth: WorkerAuthMode::default(),
             poll_window: Duration::from_secs(30),

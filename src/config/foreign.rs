@@ -38,21 +38,6 @@ pub const UNSUPPORTED: &[Unsupported] = &[
     },
     Unsupported {
         names: &[
-            ("S3_ENDPOINT_URL", ""),
-            ("S3_ACCESS_KEY", ""),
-            ("S3_SECRET_KEY", ""),
-            ("S3_REGION", "us-east-1"),
-            ("S3_DEFAULT_BUCKET", "avtomatika-payloads"),
-            ("S3_MAX_CONCURRENCY", "100"),
-        ],
-        instead: "there is no S3: job files are kept in TASK_FILES_DIR and served by the API",
-    },
-    Unsupported {
-        names: &[("S3_AUTO_CLEANUP", "true")],
-        instead: "a job's files go when the job goes, after JOB_RETENTION",
-    },
-    Unsupported {
-        names: &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
             ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", ""),
         ],

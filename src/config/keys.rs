@@ -4,6 +4,7 @@
 //! defaults are the original's where it has the setting (source: configuration §1); where a default
 //! differs, its text says so.
 
+mod files;
 mod server;
 mod work;
 
@@ -50,8 +51,9 @@ const fn count(max: u64) -> Kind {
 const DAY: u64 = 86_400;
 
 /// All settings, grouped as `config/avtomatika.toml` shows them.
-pub const KEYS: &[Key] =
-    &joined::<{ server::KEYS.len() + work::KEYS.len() }>(server::KEYS, work::KEYS);
+pub const KEYS: &[Key] = &joined::<{ SERVER.len() + work::KEYS.len() }>(&SERVER, work::KEYS);
+
+const SERVER: [Key; server::KEYS.len() + files::KEYS.len()] = joined(server::KEYS, files::KEYS);
 
 const fn joined<const COUNT: usize>(first: &[Key], second: &[Key]) -> [Key; COUNT] {
     let mut all = [first[0]; COUNT];

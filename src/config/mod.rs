@@ -4,6 +4,7 @@
 
 pub mod clients;
 mod document;
+mod files;
 pub mod foreign;
 pub mod glob;
 pub mod keys;
@@ -23,6 +24,7 @@ use crate::api::WorkerAuthMode;
 use crate::domain::Client;
 use crate::domain::schedule::Schedule;
 
+pub use files::Files;
 pub use read::{Flag, Resolved, Sources, resolve};
 pub use settings::Settings;
 pub use workers::WorkerTokens;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::files::{Files, files};
 use super::value::parse_networks;
 use super::{Origin, Problem, Problems, Resolved, tls};
 use crate::api::WorkerAuthMode;
@@ -144,6 +145,8 @@ pub struct Settings {
     pub secrets: Secrets,
     /// Files and directories.
     pub paths: Paths,
+    /// Job files.
+    pub files: Files,
     /// The store.
     pub store: Store,
     /// How workers prove who they are.
@@ -205,6 +208,7 @@ pub fn build(values: &Resolved, problems: &mut Problems) -> Settings {
             workers: values.path("WORKERS_CONFIG_PATH"),
             schedules: values.path("SCHEDULES_CONFIG_PATH"),
         },
+        files: files(values, production, problems),
         store: Store {
             synchronous: match values
                 .text("SQLITE_SYNCHRONOUS")

@@ -2,6 +2,7 @@
 
 mod files;
 mod original;
+mod s3;
 mod tls;
 
 use std::collections::BTreeMap;

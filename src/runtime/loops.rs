@@ -209,8 +209,11 @@ impl Inner {
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "the sweep has to wait");
             }
+            // Nobody may be at work with files while their store goes and comes back: it tells the
+            // log when it is asked.
+            let files = self.ports.blobs.health().await;
             let now = self.ports.clock.now();
-            if now >= next_search {
+            if now >= next_search && files.is_ok() && self.settings.deletes_files {
                 match self.delete_orphans(now).await {
                     Ok(()) => next_search = now.after(ORPHANS_EVERY),
                     Err(error) => tracing::warn!(%error, "files of no job were not looked for"),
@@ -252,7 +255,7 @@ impl Inner {
         let now = self.ports.clock.now();
         loop {
             let purged = self.ports.jobs.purge(now, SWEEP_BATCH).await?;
-            for job in &purged {
+            for job in purged.iter().filter(|_| self.settings.deletes_files) {
                 let prefix = format!("jobs/{job}/");
                 if let Err(error) = self.ports.blobs.delete_prefix(&prefix).await {
                     tracing::warn!(job.id = %job, %error, "a purged job's files are left behind");

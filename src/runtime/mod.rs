@@ -24,14 +24,14 @@ mod watch;
 pub mod webhook;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::base::{Clock, Entropy, JobId};
+use crate::base::{Clock, Entropy, JobId, Timestamp};
 use crate::domain::{ClientRef, Job, Object};
 use crate::engine::{Answer, Ignored, Limits, SubmitError};
 use crate::store::{BlobStore, Durability, HistoryStore, JobStore, StoreError, WorkerStore};
@@ -93,6 +93,8 @@ pub struct Settings {
     pub conflict_retries: u32,
     /// Outgoing messages of one kind, to jobs or to clients, under way at once.
     pub outbox_concurrency: usize,
+    /// Whether a job's files go when the job goes.
+    pub deletes_files: bool,
 }
 
 impl Default for Settings {
@@ -111,6 +113,7 @@ impl Default for Settings {
             webhook_retry_ms: 24 * 3_600_000,
             conflict_retries: 20,
             outbox_concurrency: 64,
+            deletes_files: true,
         }
     }
 }
@@ -246,7 +249,7 @@ pub enum RuntimeError {
 /// Whether work can be accepted, and what stands in the way.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Readiness {
-    /// All checks are `ok`.
+    /// All checks are `ok`, but for that of the files perhaps.
     pub ready: bool,
     /// What a crash may cost.
     pub durability: Durability,
@@ -273,6 +276,8 @@ pub(crate) struct Inner {
     watchers: watch::Watchers,
     schedule: loops::Schedule,
     outbox: outbox::Outbox,
+    /// What the blob store said last, and until when that is good.
+    files_checked: Mutex<Option<(Timestamp, String)>>,
     /// Owns every task that the shell starts; closed and awaited at shutdown.
     tasks: TaskTracker,
     /// Ends the loops and answers the open polls.
@@ -291,6 +296,7 @@ impl Runtime {
             watchers: watch::Watchers::default(),
             schedule: loops::Schedule::default(),
             outbox: outbox::Outbox::new(settings.outbox_concurrency),
+            files_checked: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             ports,

@@ -1,7 +1,8 @@
 //! What the shell shows: jobs, their history and deliveries, why they wait, whether all is well.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::registry::Known;
 use super::{Readiness, Runtime, RuntimeError};
@@ -10,6 +11,14 @@ use crate::domain::worker::SkillInfo;
 use crate::domain::{Event, Job, JobStatus, Object, Task, Worker};
 use crate::engine::explain::{Explanation, Facts, explain};
 use crate::store::{DeliveryRecord, JobQuery};
+
+/// The check whose failure leaves the server ready.
+const FILES: &str = "files";
+/// The longest that readiness waits for the blob store.
+const FILES_PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer of the blob store's is good: anybody may ask for readiness as often as they
+/// like.
+const FILES_CHECK_MS: u64 = 1_000;
 
 /// Open tasks that one explanation looks at.
 const EXPLAINED_TASKS_MAX: u32 = 20;
@@ -113,11 +122,40 @@ impl Runtime {
             format!("only {loops} of {} loops run", super::loops::COUNT)
         };
         checks.insert("loops", alive);
-        let ready = checks.values().all(|check| check == "ok");
+        checks.insert(FILES, self.files_check().await);
+        // Without its files a server still does most of its work; without those that lack them all,
+        // a load balancer would have none left.
+        let ready = checks
+            .iter()
+            .all(|(part, check)| *part == FILES || check == "ok");
         Readiness {
             ready,
             durability: self.inner.ports.jobs.durability(),
             checks,
         }
+    }
+
+    /// Asks the blob store how it is, unless it was asked just now. Everybody may see the answer, so
+    /// it says no more than that; the log says why.
+    async fn files_check(&self) -> String {
+        let checked = &self.inner.files_checked;
+        let now = self.inner.ports.clock.now();
+        let known = checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some((until, check)) = known
+            && now < until
+        {
+            return check;
+        }
+        let asked = tokio::time::timeout(FILES_PATIENCE, self.inner.ports.blobs.health()).await;
+        let check = match asked {
+            Ok(Ok(())) => "ok",
+            Ok(Err(_)) | Err(_) => "degraded: files cannot be read or written just now",
+        };
+        let until = now.after_ms(FILES_CHECK_MS);
+        *checked.lock().unwrap_or_else(PoisonError::into_inner) = Some((until, check.to_owned()));
+        check.to_owned()
     }
 }

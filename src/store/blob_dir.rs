@@ -13,17 +13,9 @@ use tokio::fs;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
+use super::blob_keys::{INCOMING, check_folder, check_key, check_prefix};
 use super::{BlobBody, BlobError, BlobInfo, BlobStore};
 use crate::base::crypto;
-
-/// The longest key, in bytes. Source: S3's limit, so that keys can move there.
-pub const KEY_BYTES_MAX: usize = 1024;
-
-/// The longest part of a key, in bytes: a file name's limit.
-const PART_BYTES_MAX: usize = 255;
-
-/// Where bodies are while they come in; no key may begin with it.
-const INCOMING: &str = ".incoming";
 
 /// Tries at putting a file into place while somebody removes its folder because it is empty.
 const PLACE_TRIES: u32 = 5;
@@ -169,11 +161,7 @@ impl BlobStore for DirBlobStore {
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
-        let Some(folder) = prefix.strip_suffix('/') else {
-            return Err(BlobError::InvalidKey(prefix.to_owned()));
-        };
-        check_key(folder)?;
-        let path = self.root.join(folder);
+        let path = self.root.join(check_folder(prefix)?);
         blocking(move || folders_in(&path)).await
     }
 
@@ -191,6 +179,14 @@ impl BlobStore for DirBlobStore {
             Ok(())
         })
         .await
+    }
+
+    async fn health(&self) -> Result<(), BlobError> {
+        let incoming = self.root.join(INCOMING);
+        fs::metadata(incoming)
+            .await
+            .map(drop)
+            .map_err(|error| unavailable(&error))
     }
 
     fn uri(&self, key: &str) -> String {
@@ -283,40 +279,13 @@ fn remove_empty_folders(root: &Path, path: &Path) {
     }
 }
 
-fn check_key(key: &str) -> Result<(), BlobError> {
-    let is_good = key.len() <= KEY_BYTES_MAX
-        && key.split('/').all(is_part)
-        && key.split('/').next() != Some(INCOMING);
-    if is_good {
-        Ok(())
-    } else {
-        Err(BlobError::InvalidKey(key.to_owned()))
-    }
-}
-
-/// A prefix is the beginning of a key: its last part may be cut off anywhere.
-fn check_prefix(prefix: &str) -> Result<(), BlobError> {
-    match prefix.rsplit_once('/') {
-        Some((folder, "")) => check_key(folder),
-        Some((folder, rest)) if !rest.contains('\0') => check_key(folder),
-        None if !prefix.contains('\0') => Ok(()),
-        _ => Err(BlobError::InvalidKey(prefix.to_owned())),
-    }
-}
-
-fn is_part(part: &str) -> bool {
-    !part.is_empty()
-        && part != "."
-        && part != ".."
-        && part.len() <= PART_BYTES_MAX
-        && !part.chars().any(char::is_control)
-}
-
 fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn unavailable(error: &std::io::Error) -> BlobError {
+    // Somebody must act: the disk is full, or not this process's.
+    tracing::error!(%error, "the directory of files cannot be used");
     BlobError::Unavailable(error.to_string())
 }
 

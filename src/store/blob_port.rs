@@ -1,5 +1,7 @@
 //! The port to heavy payloads and job files.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,12 @@ pub enum BlobError {
     /// The body broke off; nothing was stored.
     #[error("the upload broke off: {0}")]
     Interrupted(String),
+    /// A presigned address cannot live that long.
+    #[error("a presigned address lives for 1 to {max} seconds")]
+    InvalidLifetime {
+        /// The longest, in seconds.
+        max: u64,
+    },
     /// The store cannot be reached just now.
     #[error("the blob store is unavailable: {0}")]
     Unavailable(String),
@@ -34,6 +42,18 @@ pub struct BlobInfo {
     pub sha256: Option<String>,
 }
 
+/// What a presigned address allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobRight {
+    /// Reading one blob.
+    Get,
+    /// Writing one blob.
+    Put,
+}
+
+/// The longest life of a presigned address. Source: the limit of S3's signatures.
+pub const PRESIGN_MAX: Duration = Duration::from_hours(7 * 24);
+
 /// A blob's content, in pieces.
 pub type BlobBody = futures::stream::BoxStream<'static, Result<bytes::Bytes, BlobError>>;
 
@@ -46,6 +66,11 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Opens a blob.
     async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError>;
 
+    /// Describes a blob without its content; the SHA-256 where the store has kept it.
+    async fn head(&self, key: &str) -> Result<Option<BlobInfo>, BlobError> {
+        Ok(self.get(key).await?.map(|(info, _)| info))
+    }
+
     /// Lists the blobs whose key starts with the prefix, in key order.
     async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError>;
 
@@ -56,6 +81,34 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Deletes every blob whose key starts with the prefix.
     async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError>;
 
+    /// Returns an address of the store's own by which anybody may read or write the blob for a
+    /// while; nothing when the store is no server of its own. At most [`PRESIGN_MAX`].
+    async fn presign(
+        &self,
+        _right: BlobRight,
+        key: &str,
+        lifetime: Duration,
+    ) -> Result<Option<String>, BlobError> {
+        super::blob_keys::check_key(key)?;
+        check_lifetime(lifetime)?;
+        Ok(None)
+    }
+
+    /// Tells whether the store answers.
+    async fn health(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
     /// Returns the URI under which workers know the blob.
     fn uri(&self, key: &str) -> String;
+}
+
+/// Refuses a lifetime that no presigned address can have.
+pub(super) fn check_lifetime(lifetime: Duration) -> Result<(), BlobError> {
+    if (Duration::from_secs(1)..=PRESIGN_MAX).contains(&lifetime) {
+        return Ok(());
+    }
+    Err(BlobError::InvalidLifetime {
+        max: PRESIGN_MAX.as_secs(),
+    })
 }

@@ -5,7 +5,9 @@
 //! (`tests/store_suite.rs`) runs against every adapter.
 
 pub mod blob_dir;
+mod blob_keys;
 pub mod blob_port;
+pub mod blob_s3;
 pub mod memory;
 pub mod rules;
 pub mod sqlite;
@@ -23,7 +25,8 @@ use crate::domain::{Event, Job, JobStatus, Lease, Task, Webhook};
 use crate::engine::{DataStores, Effect, Guard, Signal};
 
 pub use blob_dir::DirBlobStore;
-pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobStore};
+pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore, PRESIGN_MAX};
+pub use blob_s3::{S3Addressing, S3BlobStore, S3Settings};
 pub use memory::MemoryStore;
 pub use sqlite::{SqliteSettings, SqliteStore, Synchronous};
 pub use worker_port::{RefreshOutcome, TokenKind, TokenRecord, WorkerStore};

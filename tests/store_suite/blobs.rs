@@ -2,11 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use avtomatika::base::crypto;
-use avtomatika::store::{BlobBody, BlobError, BlobStore, DirBlobStore};
+use avtomatika::store::{BlobBody, BlobError, BlobRight, BlobStore, DirBlobStore, S3BlobStore};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+
+use super::blobs_s3;
+use super::s3::S3Server;
 
 type Blobs = Arc<dyn BlobStore>;
 
@@ -34,6 +38,26 @@ suite!(directory, super::open_directory:
     names_folders,
     takes_many_at_once,
 );
+
+suite!(s3, super::open_s3:
+    gives_back_what_was_put,
+    replaces_only_by_a_whole_body,
+    refuses_what_is_too_large,
+    refuses_bad_keys,
+    lists_and_deletes_by_prefix,
+    names_folders,
+    takes_many_at_once,
+);
+
+#[expect(
+    clippy::unused_async,
+    reason = "stores are opened in one way, whatever they are"
+)]
+async fn open_s3() -> (Blobs, S3Server) {
+    let server = S3Server::start();
+    let store = S3BlobStore::new(&blobs_s3::settings(&server)).expect("can be used");
+    (Arc::new(store), server)
+}
 
 async fn open_directory() -> (Blobs, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -88,9 +112,12 @@ async fn gives_back_what_was_put(store: Blobs) {
         .await
         .expect("stores");
     assert_eq!(read(&store, "jobs/j1/empty").await.as_deref(), Some(""));
-    for absent in ["jobs/j1", "jobs", "jobs/j1/other", "jobs/j1/empty/below"] {
+    for absent in ["jobs/j2", "jobs/j1/other", "jobs/j1/empty/below"] {
         assert_eq!(read(&store, absent).await, None, "{absent}");
+        assert_eq!(store.head(absent).await.expect("asks"), None, "{absent}");
     }
+    let seen = store.head("jobs/j1/empty").await.expect("asks");
+    assert_eq!(seen.expect("is there").bytes, 0);
     assert_eq!(store.uri("jobs/j1/empty"), "s3://files/jobs/j1/empty");
 }
 
@@ -143,6 +170,7 @@ async fn refuses_bad_keys(store: Blobs) {
         "a\0b",
         "a\n",
         ".incoming/0",
+        ".sha256/jobs/j1/f",
         &long_part,
         &long,
     ] {
@@ -166,16 +194,6 @@ async fn refuses_bad_keys(store: Blobs) {
         );
         assert!(store.delete_prefix(prefix).await.is_err(), "{prefix}");
     }
-    // A file cannot be a folder too.
-    store.put("a/b", body(&["x"]), 9).await.expect("stores");
-    for key in ["a", "a/b/c"] {
-        let refused = store.put(key, body(&["y"]), 9).await;
-        assert!(
-            matches!(refused, Err(BlobError::InvalidKey(_))),
-            "{key}: {refused:?}"
-        );
-    }
-    assert_eq!(read(&store, "a/b").await.as_deref(), Some("x"));
 }
 
 async fn names_folders(store: Blobs) {
@@ -259,6 +277,34 @@ async fn takes_many_at_once(store: Blobs) {
     let last = read(&store, "jobs/same").await.expect("is there");
     assert!(contents.contains(&last), "one of them, whole: {last}");
     assert_eq!(keys(&store, "jobs/j").await.len(), 20);
+}
+
+/// In a directory, that is; a server of blobs knows no folders.
+#[tokio::test]
+async fn a_file_cannot_be_a_folder_too() {
+    let (store, _folder) = open_directory().await;
+    store.put("a/b", body(&["x"]), 9).await.expect("stores");
+    for key in ["a", "a/b/c"] {
+        let refused = store.put(key, body(&["y"]), 9).await;
+        assert!(
+            matches!(refused, Err(BlobError::InvalidKey(_))),
+            "{key}: {refused:?}"
+        );
+    }
+    assert_eq!(read(&store, "a").await, None, "a folder is no blob");
+    assert_eq!(read(&store, "a/b").await.as_deref(), Some("x"));
+}
+
+#[tokio::test]
+async fn a_directory_has_no_addresses_and_tells_when_it_is_gone() {
+    let (store, folder) = open_directory().await;
+    let hour = Duration::from_hours(1);
+    let address = store.presign(BlobRight::Get, "jobs/j/f", hour).await;
+    assert_eq!(address.expect("is asked well"), None);
+    store.health().await.expect("is there");
+    std::fs::remove_dir_all(folder.path()).expect("removes");
+    let gone = store.health().await;
+    assert!(matches!(gone, Err(BlobError::Unavailable(_))), "{gone:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! A new adapter is one function that opens an empty store and one `suite!` line.
 
 mod blobs;
+mod blobs_s3;
 mod branches;
 mod commits;
 mod crash;
@@ -17,6 +18,9 @@ mod resident;
 mod sqlite_only;
 mod sqlite_versions;
 mod workers;
+
+#[path = "../servers/s3.rs"]
+mod s3;
 
 use std::sync::Arc;
 

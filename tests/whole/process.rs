@@ -16,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// A process of the binary. Dropping it kills it.
 pub(crate) struct Process {
     name: String,
-    child: Child,
+    pub(crate) child: Child,
     stdout: watch::Receiver<Vec<String>>,
     stderr: watch::Receiver<Vec<String>>,
     /// Who reads the two streams.

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use avtomatika::base::crypto;
 use avtomatika::net::{Call, ClientOptions, EventStream, HttpAnswer, HttpClient, Method};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -172,6 +174,37 @@ impl Server {
             seen.push(event.data);
         }
         panic!("the stream ended: {seen:#?}");
+    }
+
+    /// Makes any call as the client.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> HttpAnswer {
+        let mut call = self.call(method, path).timeout(PATIENCE);
+        if let Some(body) = body {
+            call = call.body(body, "application/octet-stream");
+        }
+        self.http.send(call).await.expect("an answer")
+    }
+
+    /// Makes a call to wherever a link leads, as a stranger.
+    pub(crate) async fn follow(&self, method: Method, url: &str, body: &'static str) -> HttpAnswer {
+        let call = Call::new(method, url);
+        let call = match body {
+            "" => call,
+            body => call.body(body, "text/plain"),
+        };
+        self.http.send(call).await.expect("an answer")
+    }
+
+    /// Reads what a link leads to, however large, and returns its SHA-256.
+    pub(crate) async fn digest_of(&self, url: &str) -> String {
+        let options = ClientOptions {
+            answer_bytes_max: usize::MAX,
+            timeout: PATIENCE,
+            ..ClientOptions::default()
+        };
+        let http = HttpClient::new(options).expect("a client");
+        let got = http.send(Call::new(Method::Get, url)).await;
+        crypto::sha256_hex(&got.expect("an answer").success().expect("is there").body)
     }
 
     /// Polls for a task as a worker; returns at once when there is none.

@@ -182,9 +182,6 @@ fn what_has_no_effect_is_told_once() {
         assert_eq!(distinct.len(), names(list).len(), "a name has one sentence");
     }
     let env = [
-        ("S3_ENDPOINT_URL", "https://s3.example.org"),
-        ("S3_REGION", "eu-west-1"),
-        ("S3_DEFAULT_BUCKET", "avtomatika-payloads"),
         ("REDIS_HOST", "redis"),
         ("REDIS_PORT", "6379"),
         ("WATCHER_INTERVAL_SECONDS", "20.0"),
@@ -195,7 +192,6 @@ fn what_has_no_effect_is_told_once() {
     let seen = problems_of(load_with(vec![], &env, None));
     insta::assert_snapshot!(seen.join("\n"), @r"
     environment: warning: REDIS_HOST: has no effect: there is no Redis: jobs and tasks are kept in the embedded store, in DATA_DIR
-    environment: warning: S3_ENDPOINT_URL, S3_REGION: have no effect: there is no S3: job files are kept in TASK_FILES_DIR and served by the API
     environment: warning: WATCHER_LIMIT: has no effect: timeouts are timers of their own, nothing is scanned
     environment: warning: AUDIT_SALT: has no effect: the history is not chained by hashes, in the original neither
     ");

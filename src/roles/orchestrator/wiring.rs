@@ -13,10 +13,10 @@ use crate::base::{Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
 use crate::config::{self, Settings, settings};
 use crate::net::{Call, GuardedClient, Method, NetError};
 use crate::runtime::{self, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender};
-use crate::store::{DirBlobStore, SqliteSettings, SqliteStore, Synchronous};
+use crate::store::{
+    BlobStore, DirBlobStore, S3BlobStore, SqliteSettings, SqliteStore, Synchronous,
+};
 
-/// The bucket that job files' URIs name; the original's default.
-const BUCKET: &str = "avtomatika-payloads";
 /// The longest that one webhook attempt takes, as the original has it.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -37,21 +37,39 @@ pub(super) async fn open(
     let store = Arc::new(store);
     let allowed = settings.webhooks.allowed_nets.iter().copied();
     let webhooks = GuardedClient::new(allowed, WEBHOOK_TIMEOUT)?;
-    let files = &settings.paths.task_files;
-    let blobs = DirBlobStore::open(files, BUCKET)
-        .await
-        .with_context(|| format!("cannot open the job files in {}", files.display()))?;
     let ports = Ports {
         jobs: store.clone(),
         workers: store.clone(),
         history: store.clone(),
-        blobs: Arc::new(blobs),
+        blobs: blobs(settings).await?,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         webhooks: Arc::new(HttpWebhooks(webhooks)),
         secrets,
     };
     Ok((ports, store))
+}
+
+/// Opens the store of job files. An S3 server that does not answer yet is waited for while the
+/// orchestrator runs.
+async fn blobs(settings: &Settings) -> anyhow::Result<Arc<dyn BlobStore>> {
+    if let Some(s3) = &settings.files.s3 {
+        let store = S3BlobStore::new(s3)?;
+        tracing::info!(
+            endpoint = s3.endpoint,
+            bucket = s3.bucket,
+            "files are kept in S3"
+        );
+        if let Err(error) = store.health().await {
+            tracing::debug!(%error, "S3 does not answer yet");
+        }
+        return Ok(Arc::new(store));
+    }
+    let folder = &settings.paths.task_files;
+    let store = DirBlobStore::open(folder, &settings.files.bucket)
+        .await
+        .with_context(|| format!("cannot open the job files in {}", folder.display()))?;
+    Ok(Arc::new(store))
 }
 
 fn sqlite_settings(settings: &Settings) -> SqliteSettings {
@@ -77,6 +95,7 @@ pub(super) fn runtime_settings(settings: &Settings) -> runtime::Settings {
         reputation_min: dispatch.reputation_min,
         idempotency_ms: millis(settings.store.key_retention),
         webhook_retry_ms: millis(settings.webhooks.retry_window),
+        deletes_files: settings.files.deletes,
         ..runtime::Settings::default()
     }
 }
@@ -111,6 +130,7 @@ pub(super) fn api_settings(settings: &Settings) -> ApiSettings {
         public_blueprints: http.public_blueprints,
         body_bytes_max: http.body_bytes_max,
         upload_bytes_max: http.file_bytes_max,
+        file_links: settings.files.links,
         poll_window: settings.dispatch.poll_timeout,
         task_secret,
         detailed: http.detailed_responses,

@@ -1,0 +1,134 @@
+//! Somebody whose files are on an S3 server.
+
+use avtomatika::base::crypto;
+use avtomatika::net::Method;
+use bytes::Bytes;
+
+use crate::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use crate::site::{Server, Site};
+
+/// A job that waits for somebody until it is told to go on.
+const WAITING: &str = "blueprint: waiting
+endpoint: /jobs/waiting
+start: wait
+states:
+  wait:
+    wait: { event: go }
+    on: { event: done }
+  done: { end: finished }
+";
+
+/// What the file is made of: far more than may be in memory at once.
+const LARGE: usize = (160 << 20) + 1;
+/// What it may cost. An upload holds 25 MiB, the rest is what the process has not given back.
+const MEMORY_MAX: u64 = 64 << 20;
+
+async fn start(site: &Site, s3: &S3Server, links: &str) -> Server {
+    let mut command = site.orchestrator(0);
+    command
+        .env("S3_ENDPOINT_URL", s3.endpoint())
+        .env("S3_ACCESS_KEY", ACCESS_KEY)
+        .env("S3_SECRET_KEY", SECRET_KEY)
+        .env("S3_DEFAULT_BUCKET", BUCKET)
+        .env("S3_LINKS", links);
+    Server::start(command).await
+}
+
+/// Returns the most memory that the server has had so far, in bytes.
+fn memory_peak(server: &Server) -> u64 {
+    let id = server.process.child.id().expect("it runs");
+    let text = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kilobytes: u64 = kilobytes
+        .and_then(|text| text.parse().ok())
+        .expect("a size");
+    kilobytes * 1024
+}
+
+#[tokio::test]
+async fn a_large_file_passes_through_little_memory() {
+    let (site, s3) = (Site::new(&[("waiting.yaml", WAITING)]), S3Server::start());
+    let server = start(&site, &s3, "orchestrator").await;
+    let job = server.submit("waiting").await;
+    let before = memory_peak(&server);
+    let content = Bytes::from(vec![7; LARGE]);
+    let digest = crypto::sha256_hex(&content);
+    let path = format!("/jobs/{job}/files/content/large");
+    let stored = server.send(Method::Put, &path, Some(content)).await;
+    let stored = stored.success().expect("is stored").json().expect("JSON");
+    assert_eq!(stored["sha256"], digest.as_str());
+    assert_eq!(stored["uri"], format!("s3://{BUCKET}/jobs/{job}/large"));
+    let listed = server
+        .send(Method::Get, &format!("/jobs/{job}/files"), None)
+        .await;
+    let listed = listed.json().expect("JSON");
+    assert_eq!(
+        (&listed[0]["size"], &listed[0]["sha256"]),
+        (&LARGE.into(), &stored["sha256"])
+    );
+    let path = format!("/jobs/{job}/files/download/large");
+    let found = server.send(Method::Get, &path, None).await;
+    let link = found.header("location").expect("a link").to_owned();
+    assert!(link.starts_with(&server.url), "{link}");
+    assert_eq!(server.digest_of(&link).await, digest);
+    let cost = memory_peak(&server) - before;
+    assert!(cost < MEMORY_MAX, "{cost} bytes");
+    server.process.stop().await.with(0);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_files_is_told_once_and_stops_nothing_else() {
+    let (site, mut s3) = (Site::new(&[("waiting.yaml", WAITING)]), S3Server::start());
+    let server = start(&site, &s3, "s3").await;
+    let job = server.submit("waiting").await;
+    let path = format!("/jobs/{job}/files/upload?filename=a.txt");
+    let link = server
+        .send(Method::Get, &path, None)
+        .await
+        .json()
+        .expect("JSON");
+    let link = link["url"].as_str().expect("a link");
+    assert!(link.starts_with(&s3.endpoint()), "{link}");
+    assert_eq!(
+        server.follow(Method::Put, link, "by a link").await.status,
+        200
+    );
+    let path = format!("/jobs/{job}/files/download/a.txt");
+    let found = server.send(Method::Get, &path, None).await;
+    assert_eq!(found.status, 302);
+    let link = found.header("location").expect("a link").to_owned();
+    assert!(link.starts_with(&s3.endpoint()), "{link}");
+    let got = server.follow(Method::Get, &link, "").await;
+    assert_eq!(&got.body[..], b"by a link");
+
+    s3.pause();
+    let put = format!("/jobs/{job}/files/content/b.txt");
+    for _ in 0..2 {
+        let refused = server.send(Method::Put, &put, Some("b".into())).await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert_eq!(refused.json().expect("JSON")["code"], "store_unavailable");
+    }
+    server.process.says("S3 is unavailable").await;
+    let ready = format!("{}/_public/ready", server.url);
+    let ready = server.follow(Method::Get, &ready, "").await;
+    assert_eq!(ready.status, 200);
+    let check = ready.json().expect("JSON")["checks"]["files"].clone();
+    assert!(
+        check
+            .as_str()
+            .is_some_and(|text| text.starts_with("degraded")),
+        "{check}"
+    );
+    server.submit("waiting").await;
+
+    s3.resume();
+    let stored = server.send(Method::Put, &put, Some("b".into())).await;
+    assert_eq!(stored.status, 200, "{stored:?}");
+    server.process.says("S3 is back").await;
+    let ended = server.process.stop().await.with(0);
+    for line in ["S3 is unavailable", "S3 is back"] {
+        assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains(SECRET_KEY));
+}
