@@ -123,7 +123,7 @@ async fn dispatch(command: Command, context: &Context) -> RoleResult {
         Command::Workers(verb) => Box::pin(operator::workers::run(verb, context)).await,
         Command::Blueprints(verb) => operator::blueprints::run(verb, context),
         Command::Schedules(verb) => operator::schedules::run(&verb, context),
-        Command::Config(verb) => operator::config::run(&verb, context),
+        Command::Config(verb) => operator::config::run(&verb, context).await,
         Command::Health(args) => Box::pin(operator::health::run(args, context)).await,
         Command::Completions(args) => Ok(operator::shell::completions(&args, context)),
         Command::Man(_) => operator::shell::man(context),

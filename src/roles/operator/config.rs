@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
+use super::servers;
 use crate::base::Secret;
 use crate::config::keys;
 use crate::roles::context::{Context, SettingsArgs};
@@ -13,7 +14,9 @@ use crate::roles::printer::{Output, Table};
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Check settings, clients, workers and schedules, and tell every problem
-    #[command(after_help = "Example:\n  avtomatika config check --config config/avtomatika.toml")]
+    #[command(after_help = "Examples:
+  avtomatika config check --config config/avtomatika.toml
+  avtomatika config check --connect                also ask the servers; exit code 1 when one is not well")]
     Check(CheckArgs),
     /// Show every setting; secrets as ***
     #[command(after_help = "Example:\n  avtomatika config show --origin")]
@@ -28,6 +31,9 @@ pub enum Verb {
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
+    /// Also ask the servers that the settings name whether they answer
+    #[arg(long)]
+    pub connect: bool,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -58,29 +64,43 @@ pub struct SecretArgs {
 }
 
 /// Runs the verb.
-pub fn run(verb: &Verb, context: &Context) -> RoleResult {
+pub async fn run(verb: &Verb, context: &Context) -> RoleResult {
     match verb {
-        Verb::Check(args) => check(args, context),
+        Verb::Check(args) => check(args, context).await,
         Verb::Show(args) => show(args, context),
         Verb::WebhookSecret(args) => webhook_secret(args, context),
     }
 }
 
-fn check(args: &CheckArgs, context: &Context) -> RoleResult {
+async fn check(args: &CheckArgs, context: &Context) -> RoleResult {
     let configuration = args.settings.load(context)?;
     let tokens = &configuration.worker_tokens;
-    let found = json!({
+    let mut found = json!({
         "clients": configuration.clients.len(),
         "worker_tokens": tokens.exact.len() + tokens.patterns.len(),
         "schedules": configuration.schedules.len(),
         "warnings": configuration.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
-    let text = format!(
+    let mut text = format!(
         "good: {} clients, {} worker tokens, {} schedules",
         found["clients"], found["worker_tokens"], found["schedules"]
     );
+    let mut exit = Exit::Ok;
+    if args.connect {
+        let answers = servers::asked(&configuration.settings).await;
+        for (server, answer) in &answers {
+            text.push_str(&format!("\n{server}: {answer}"));
+            if answer != "ok" {
+                exit = Exit::JobFailed;
+            }
+        }
+        if answers.is_empty() {
+            text.push_str("\nno servers: everything is in the data directory");
+        }
+        found["servers"] = json!(answers);
+    }
     context.printer.item(&found, &text);
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 fn show(args: &ShowArgs, context: &Context) -> RoleResult {

@@ -6,6 +6,7 @@ mod explanation;
 pub mod health;
 pub mod jobs;
 pub mod schedules;
+mod servers;
 pub mod shell;
 pub mod workers;
 
