@@ -95,7 +95,9 @@ fn check_https(values: &Resolved, production: bool, endpoint: &str, problems: &m
     }
 }
 
-fn addressing(text: &str, endpoint: &str) -> S3Addressing {
+/// Decides how addresses are made, as `S3_ADDRESSING` says and the server's name suggests.
+#[must_use]
+pub fn addressing(text: &str, endpoint: &str) -> S3Addressing {
     let host = endpoint.split("://").nth(1).unwrap_or(endpoint);
     let host = host.split(['/', ':']).next().unwrap_or(host);
     match text.to_ascii_lowercase().as_str() {

@@ -10,6 +10,7 @@ pub mod glob;
 pub mod keys;
 mod read;
 pub mod schedules;
+mod secret_file;
 pub mod settings;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use crate::api::WorkerAuthMode;
 use crate::domain::Client;
 use crate::domain::schedule::Schedule;
 
-pub use files::Files;
+pub use files::{Files, addressing as s3_addressing};
 pub use read::{Flag, Resolved, Sources, resolve};
 pub use settings::Settings;
 pub use workers::WorkerTokens;

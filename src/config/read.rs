@@ -9,7 +9,7 @@ use super::document::{self, kind, place};
 use super::foreign::{self, ALIASES, UNSUPPORTED};
 use super::keys::{KEYS, Key};
 use super::value::{Kind, shown};
-use super::{Entry, Origin, Problem, Problems};
+use super::{Entry, Origin, Problem, Problems, secret_file};
 
 /// A setting given on the command line.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub fn resolve(sources: &Sources<'_>, problems: &mut Problems) -> Resolved {
     let file = file_values(sources.file.as_ref(), problems);
     let mut values = BTreeMap::new();
     for key in KEYS {
-        let (mut text, origin) = layered(key, sources, &file);
+        let (mut text, origin) = layered(key, sources, &file, problems);
         if let Err(message) = key.kind.check(&text) {
             problems.push(Problem::error(&origin.to_string(), key.name, &message));
             key.default.clone_into(&mut text);
@@ -58,9 +58,13 @@ fn layered(
     key: &Key,
     sources: &Sources<'_>,
     file: &BTreeMap<&'static str, (String, Origin)>,
+    problems: &mut Problems,
 ) -> (String, Origin) {
     if let Some(flag) = sources.flags.iter().rev().find(|flag| flag.key == key.name) {
         return (flag.text.clone(), Origin::Flag(flag.flag));
+    }
+    if let Some(found) = secret_file::from_environment(key, sources.env, problems) {
+        return found;
     }
     let aliases = ALIASES
         .iter()
@@ -92,7 +96,13 @@ fn file_values(
         return values;
     };
     let names: Vec<String> = KEYS.iter().map(Key::file_name).collect();
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let secrets = KEYS.iter().filter_map(|key| {
+        let name = secret_file::name_of(key)?.to_ascii_lowercase();
+        Some((key, name))
+    });
+    let secrets: Vec<(&Key, String)> = secrets.collect();
+    let of_secrets = secrets.iter().map(|(_, name)| name);
+    let known: Vec<&str> = names.iter().chain(of_secrets).map(String::as_str).collect();
     table.check_names(&known, false, problems);
     for (key, name) in KEYS.iter().zip(&names) {
         let Some(node) = table.get(name) else {
@@ -114,6 +124,20 @@ fn file_values(
                 problems,
             ),
         }
+    }
+    for (key, name) in secrets {
+        let (Some(node), Some(secret)) = (table.get(&name), table.text(&name, problems)) else {
+            continue;
+        };
+        let place = place(path, node.line);
+        if values.contains_key(key.name) {
+            let message = format!("{name} is there too: expected one of them");
+            problems.push(Problem::error(&place, &key.file_name(), &message));
+            continue;
+        }
+        let secret = beside(path, &secret);
+        let found = secret_file::from_file(key, Path::new(&secret), &place, problems);
+        values.extend(found.map(|found| (key.name, found)));
     }
     values
 }

@@ -3,6 +3,7 @@
 mod files;
 mod original;
 mod s3;
+mod secrets;
 mod tls;
 
 use std::collections::BTreeMap;
