@@ -87,12 +87,8 @@ pub const UNSUPPORTED_BY_WORKERS: &[Unsupported] = &[
         instead: "neither traces nor metrics are exported: the log tells what happens",
     },
     Unsupported {
-        names: &[
-            ("S3_SECRET_KEY", ""),
-            ("S3_REGION", "us-east-1"),
-            ("WORKER_BLOB_CACHE_DIR", "/tmp/avtomatika_cache"),
-        ],
-        instead: "the worker moves no files between S3 and its skills: a skill gets the address as it is",
+        names: &[("WORKER_BLOB_CACHE_DIR", "/tmp/avtomatika_cache")],
+        instead: "each task gets its files anew from S3, in a folder of its own below TASK_FILES_DIR",
     },
     Unsupported {
         names: &[

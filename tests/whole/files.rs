@@ -4,8 +4,9 @@ use avtomatika::base::crypto;
 use avtomatika::net::Method;
 use bytes::Bytes;
 
+use crate::process::{Process, command, run};
 use crate::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
-use crate::site::{Server, Site};
+use crate::site::{Server, Site, WORKER};
 
 /// A job that waits for somebody until it is told to go on.
 const WAITING: &str = "blueprint: waiting
@@ -131,4 +132,105 @@ async fn an_outage_of_the_files_is_told_once_and_stops_nothing_else() {
         assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);
     }
     assert!(!ended.stderr.contains(SECRET_KEY));
+}
+
+/// Before anything runs, the operator asks whether the server would be there.
+#[tokio::test]
+async fn the_check_asks_the_server() {
+    let (site, mut s3) = (Site::new(&[]), S3Server::start());
+    let check = async |s3: &S3Server, bucket: &str| {
+        let mut check = command(
+            site.folder(),
+            &["config", "check", "--connect", "-o", "json"],
+        );
+        check
+            .env("S3_ENDPOINT_URL", s3.endpoint())
+            .env("S3_ACCESS_KEY", ACCESS_KEY)
+            .env("S3_SECRET_KEY", SECRET_KEY)
+            .env("S3_DEFAULT_BUCKET", bucket);
+        run(check).await
+    };
+    let good = check(&s3, BUCKET).await.with(0).json();
+    assert_eq!(good["servers"]["s3"], "ok");
+    let wrong = check(&s3, "absent").await.with(1).json();
+    assert_eq!(
+        wrong["servers"]["s3"],
+        "the blob store is unavailable: S3 answered 404 NoSuchBucket"
+    );
+    s3.pause();
+    let gone = check(&s3, BUCKET).await.with(1).json();
+    assert!(
+        gone["servers"]["s3"]
+            .as_str()
+            .is_some_and(|text| text != "ok")
+    );
+}
+
+/// A job whose one task is given a file and a text.
+const MOVED: &str = "blueprint: moved
+endpoint: /jobs/moved
+input: { type: object, properties: { from: { type: string } } }
+start: work
+states:
+  work:
+    dispatch:
+      skill: process_blobs
+      params:
+        inputs: { file: \"{{ initial_data.from }}in.bin\", text: hello }
+    on: { success: done, failure: broken }
+  done: { end: finished, result: \"{{ state_history }}\" }
+  broken: { end: failed, error: \"{{ event.error }}\" }
+";
+
+/// A worker fetches what a task's parameters name, and what it makes of it is the job's.
+#[tokio::test]
+async fn a_worker_moves_files_from_job_to_job() {
+    let blueprints = [("waiting.yaml", WAITING), ("moved.yaml", MOVED)];
+    let (site, s3) = (Site::new(&blueprints), S3Server::start());
+    let server = start(&site, &s3, "orchestrator").await;
+    let first = server.submit("waiting").await;
+    // In parts, and not a whole number of them.
+    let content = Bytes::from(vec![5; (11 << 20) + 3]);
+    let digest = crypto::sha256_hex(&content);
+    let path = format!("/jobs/{first}/files/content/in.bin");
+    let stored = server.send(Method::Put, &path, Some(content)).await;
+    assert_eq!(stored.status, 200);
+
+    let arguments = ["worker", "--profile", "gpu", "--id", "mover"];
+    let mut worker = command(site.folder(), &arguments);
+    worker
+        .env("ORCHESTRATOR_URL", &server.url)
+        .env("WORKER_TOKEN", WORKER)
+        .env("TASK_FILES_DIR", site.path("tasks"))
+        .env("S3_ENDPOINT_URL", s3.endpoint())
+        .env("S3_ACCESS_KEY", ACCESS_KEY)
+        .env("S3_SECRET_KEY", SECRET_KEY)
+        .env("S3_DEFAULT_BUCKET", BUCKET);
+    let worker = Process::start(worker);
+    let from = |job: &str| format!("from=s3://{BUCKET}/jobs/{job}/");
+    let submit = async |from: String| {
+        let arguments = ["submit", "moved", "--set", &from, "-o", "json"];
+        site.ask(&server, &arguments).await
+    };
+    let summary = submit(from(&first)).await.with(0).json();
+    let second = summary["job_id"].as_str().expect("an id");
+    let blobs = &summary["result"]["blobs"];
+    assert_eq!(blobs[0]["sha256"], digest.as_str(), "{summary}");
+    let uri = blobs[0]["file"].as_str().expect("an address");
+    let prefix = format!("s3://{BUCKET}/jobs/{second}/");
+    let name = uri.strip_prefix(&prefix).expect("is below the job's own");
+
+    let path = format!("/jobs/{second}/files");
+    let listed = server.send(Method::Get, &path, None).await;
+    let listed = listed.json().expect("JSON");
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
+    let path = format!("/jobs/{second}/files/download/{name}");
+    let found = server.send(Method::Get, &path, None).await;
+    let link = found.header("location").expect("a link").to_owned();
+    assert_eq!(server.digest_of(&link).await, digest);
+    let left = std::fs::read_dir(site.path("tasks")).expect("is there");
+    assert_eq!(left.count(), 0, "tasks take their files with them");
+
+    worker.stop().await.with(0);
+    server.process.stop().await.with(0);
 }

@@ -17,6 +17,11 @@ use crate::config::foreign;
 use crate::domain::Object;
 use crate::domain::worker::{Artifact, Resources};
 use crate::net::TlsFiles;
+use crate::store::S3Settings;
+
+/// The largest file that is moved unless told otherwise: S3's own limit to one call, and the
+/// orchestrator's default.
+const FILE_BYTES_MAX: u64 = 5 << 30;
 
 /// An orchestrator to work for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +131,10 @@ pub struct WorkerConfig {
     pub extra: Object,
     /// Digest of the blob store's settings.
     pub s3_config_hash: Option<String>,
+    /// Where files come from and go to; none and addresses of files are texts like any other.
+    pub s3: Option<S3Settings>,
+    /// The largest file that is moved, in bytes.
+    pub file_bytes_max: u64,
     /// What it can do.
     pub skills: Registry,
     /// Waits.
@@ -173,6 +182,8 @@ impl WorkerConfig {
             artifacts: Vec::new(),
             extra: Object::new(),
             s3_config_hash: None,
+            s3: None,
+            file_bytes_max: FILE_BYTES_MAX,
             skills: Registry::default(),
             timing: Timing::default(),
             shutdown_timeout: Duration::from_secs(30),

@@ -143,12 +143,22 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> En
             format!("this worker has no skill `{}`", task.skill),
         ));
     };
+    let folder = match worker
+        .transfer
+        .as_ref()
+        .map(|moves| moves.folder(task.task_id.as_str()))
+    {
+        None => None,
+        Some(Ok(folder)) => Some(folder),
+        Some(Err(trouble)) => return End::other(trouble.outcome()),
+    };
     let context = TaskContext {
         job_id: task.job_id.clone(),
         task_id: task.task_id.to_string(),
         deadline: task.deadline,
         speed: worker.config.speed,
         deterministic: worker.config.deterministic,
+        folder: folder.as_ref().map(|folder| folder.path().to_owned()),
         cancel: cancel.clone(),
         progress: Arc::new(Reporter {
             worker: Arc::clone(worker),
@@ -168,7 +178,7 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> En
     // A set of one: the run is a task of its own, so that its panic is its own, and it ends with
     // this function however that ends.
     let mut running = JoinSet::new();
-    running.spawn(run_skill(skill, context, params));
+    running.spawn(run_skill(Arc::clone(worker), skill, context, params));
     let end = tokio::select! {
         joined = running.join_next() => {
             let outcome = worker.contracts.checked_outcome(&task.skill, ended(joined));
@@ -186,11 +196,33 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> En
         )),
     };
     running.shutdown().await;
+    // Only now: nobody is at work in it any more.
+    drop(folder);
     end
 }
 
-async fn run_skill(skill: Arc<dyn Skill>, context: TaskContext, params: Object) -> Outcome {
-    skill.run(&context, &params).await
+/// Runs a skill between fetching what it is given and storing what it has made.
+async fn run_skill(
+    worker: Arc<Worker>,
+    skill: Arc<dyn Skill>,
+    context: TaskContext,
+    params: Object,
+) -> Outcome {
+    let (Some(transfer), Some(folder)) = (&worker.transfer, &context.folder) else {
+        return skill.run(&context, &params).await;
+    };
+    let params = match transfer.fetch(params, folder).await {
+        Ok(params) => params,
+        Err(trouble) => return trouble.outcome(),
+    };
+    let mut outcome = skill.run(&context, &params).await;
+    if let Some(data) = outcome.data.take_if(|_| carries_data(&outcome.status)) {
+        match transfer.store(&context.job_id, data, folder).await {
+            Ok((data, files)) => (outcome.data, outcome.files) = (Some(data), files),
+            Err(trouble) => return trouble.outcome(),
+        }
+    }
+    outcome
 }
 
 /// Takes the end of the run, be it a panic.

@@ -20,6 +20,7 @@ mod session;
 mod skill;
 mod skills;
 mod socket;
+mod transfer;
 mod usage;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use super::exit::{Exit, Failure, RoleResult};
 use board::Board;
 use contract::Contracts;
 use link::Link;
+use transfer::Transfer;
 
 /// How long unfinished tasks may take to say so once the wait for them has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -49,6 +51,8 @@ struct Worker {
     links: Vec<Link>,
     board: Board,
     contracts: Contracts,
+    /// Moves files; none when the worker has no S3 server.
+    transfer: Option<Transfer>,
     /// Ends the skills that are still running when the shutdown's patience is over.
     give_up: CancellationToken,
 }
@@ -63,6 +67,7 @@ impl Worker {
             links: links.collect::<Result<_, _>>()?,
             board: Board::new(config.max_concurrent_tasks),
             contracts: Contracts::of(&config.skills)?,
+            transfer: Transfer::of(&config)?,
             config,
             give_up: CancellationToken::new(),
         })

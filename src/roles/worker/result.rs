@@ -35,9 +35,9 @@ pub(super) fn compose(
         worker_id: Some(config.id.clone()),
         origin_worker_id: Some(config.id.clone()),
         data: outcome.data.filter(|_| carries_data(&outcome.status)),
+        data_metadata: Some(outcome.files).filter(|files| !files.is_empty()),
         status: outcome.status,
         error: outcome.error,
-        data_metadata: None,
         security: None,
         metadata: None,
         timestamp: None,
@@ -152,6 +152,7 @@ fn instead(config: &WorkerConfig, result: &TaskResult, error: &NetError) -> Task
     TaskResult {
         status: outcome.status,
         data: None,
+        data_metadata: None,
         error: outcome.error,
         metadata: None,
         costs: None,

@@ -1,6 +1,7 @@
 //! What a skill is, and what it may know of the task that it runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub data: Option<Object>,
     /// Why it failed.
     pub error: Option<TaskError>,
+    /// Files that the data name, by their place in it; empty until they have been stored.
+    pub files: Object,
 }
 
 impl Outcome {
@@ -39,6 +42,7 @@ impl Outcome {
             status: status.to_owned(),
             data: Some(data),
             error: None,
+            files: Object::new(),
         }
     }
 
@@ -54,6 +58,7 @@ impl Outcome {
             status: status::FAILURE.to_owned(),
             data: None,
             error: Some(error),
+            files: Object::new(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Outcome {
             status: status::CANCELLED.to_owned(),
             data: None,
             error: None,
+            files: Object::new(),
         }
     }
 }
@@ -87,6 +93,9 @@ pub struct TaskContext {
     pub speed: f64,
     /// Whether chance is switched off for the whole worker.
     pub deterministic: bool,
+    /// A folder for the files of this run, which goes with it: those that the parameters named are
+    /// in it, and those of it that the data name are stored. None when the worker moves no files.
+    pub folder: Option<PathBuf>,
     pub(super) cancel: CancellationToken,
     pub(super) progress: Arc<dyn Progress>,
 }

@@ -13,8 +13,10 @@ use super::super::WorkerArgs;
 use super::skills::skills;
 use super::{Endpoint, PollMode, Timing, WorkerConfig};
 use crate::base::{Secret, WorkerId, ids};
+use crate::config::s3_addressing;
 use crate::domain::worker::Device;
 use crate::protocol::sign::s3_config_hash;
+use crate::store::S3Settings;
 
 /// The original's stand-in for "no token".
 const TOKEN_PLACEHOLDER: &str = "your-secret-worker-token";
@@ -32,6 +34,29 @@ impl Vars<'_> {
             .get(name)
             .map(String::as_str)
             .filter(|text| !text.is_empty())
+    }
+
+    /// Returns a secret: the variable's, else the text of the file that `NAME_FILE` names.
+    fn secret(&mut self, name: &str) -> Option<String> {
+        let in_file = format!("{name}_FILE");
+        match (self.text(name), self.text(&in_file)) {
+            (Some(_), Some(_)) => {
+                self.problem(format!(
+                    "{name}, {in_file}: expected one of them, seen both"
+                ));
+                None
+            }
+            (Some(text), None) => Some(text.to_owned()),
+            (None, Some(path)) => match std::fs::read_to_string(path) {
+                Ok(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+                Err(error) => {
+                    let problem = format!("{in_file}: {path} cannot be read: {error}");
+                    self.problem(problem);
+                    None
+                }
+            },
+            (None, None) => None,
+        }
     }
 
     pub(super) fn problem(&mut self, text: impl Into<String>) {
@@ -92,6 +117,7 @@ pub(super) fn read(
     behaviour(args, &mut vars, &mut config);
     config.timing = timing(&mut vars);
     resources(&mut vars, &mut config);
+    files(&mut vars, &mut config);
     if vars.problems.is_empty() {
         Ok(config)
     } else {
@@ -119,14 +145,14 @@ fn identity(args: &WorkerArgs, vars: &mut Vars<'_>, config: &mut WorkerConfig) {
     });
     let token = from_file
         .or_else(|| args.token.clone())
-        .or_else(|| vars.text("WORKER_INDIVIDUAL_TOKEN").map(str::to_owned))
-        .or_else(|| vars.text("WORKER_TOKEN").map(str::to_owned))
+        .or_else(|| vars.secret("WORKER_INDIVIDUAL_TOKEN"))
+        .or_else(|| vars.secret("WORKER_TOKEN"))
         .filter(|token| token != TOKEN_PLACEHOLDER);
     config.token = Secret::new(token.unwrap_or_default());
     let secret = vars
-        .text("ORCHESTRATOR_SECRET_KEY")
-        .or_else(|| vars.text("SECRET_KEY"));
-    config.task_secret = secret.map(Secret::from);
+        .secret("ORCHESTRATOR_SECRET_KEY")
+        .or_else(|| vars.secret("SECRET_KEY"));
+    config.task_secret = secret.map(Secret::new);
     config.require_task_signature = vars.flag("REQUIRE_TASK_SIGNATURE", true);
     let path = |name: &str| vars.text(name).map(PathBuf::from);
     config.tls.ca = path("TLS_CA_PATH");
@@ -297,10 +323,34 @@ fn resources(vars: &mut Vars<'_>, config: &mut WorkerConfig) {
                 .insert(name.to_lowercase(), parsed.unwrap_or_else(|| json!(value)));
         }
     }
-    config.s3_config_hash = s3_config_hash(
-        vars.text("S3_ENDPOINT_URL").unwrap_or_default(),
-        vars.text("S3_ACCESS_KEY").unwrap_or_default(),
-        vars.text("S3_DEFAULT_BUCKET")
-            .unwrap_or("avtomatika-payloads"),
-    );
+}
+
+/// Reads where files come from and go to: the server's address says whether they do.
+fn files(vars: &mut Vars<'_>, config: &mut WorkerConfig) {
+    let text = |vars: &Vars<'_>, name: &str, default: &str| {
+        vars.text(name).unwrap_or(default).trim().to_owned()
+    };
+    let endpoint = text(vars, "S3_ENDPOINT_URL", "");
+    let bucket = text(vars, "S3_DEFAULT_BUCKET", "avtomatika-payloads");
+    let region = text(vars, "S3_REGION", "us-east-1");
+    let addressing = text(vars, "S3_ADDRESSING", "auto");
+    let access = vars.secret("S3_ACCESS_KEY").unwrap_or_default();
+    let secret = vars.secret("S3_SECRET_KEY").unwrap_or_default();
+    config.s3_config_hash = s3_config_hash(&endpoint, &access, &bucket);
+    config.file_bytes_max = vars.number("FILE_BYTES_MAX", config.file_bytes_max);
+    if endpoint.is_empty() {
+        return;
+    }
+    if access.is_empty() || secret.is_empty() {
+        vars.problem("S3_ENDPOINT_URL: expected S3_ACCESS_KEY and S3_SECRET_KEY beside it");
+    }
+    if !["auto", "path", "virtual"].contains(&addressing.to_ascii_lowercase().as_str()) {
+        vars.problem(format!(
+            "S3_ADDRESSING: `{addressing}` is none of auto, path, virtual"
+        ));
+    }
+    let mut s3 = S3Settings::new(&endpoint, &bucket, Secret::new(access), Secret::new(secret));
+    s3.region = region;
+    s3.addressing = s3_addressing(&addressing, &endpoint);
+    config.s3 = Some(s3);
 }

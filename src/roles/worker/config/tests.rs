@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::store::S3Addressing;
 
 fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
@@ -60,6 +61,7 @@ fn the_environment_of_the_original() {
             ("WORKER_ENABLE_WEBSOCKETS", "False"),
             ("S3_ENDPOINT_URL", "http://minio:9000"),
             ("S3_ACCESS_KEY", "minioadmin"),
+            ("S3_SECRET_KEY", "minioadmin"),
         ]),
     )
     .unwrap();
@@ -76,6 +78,12 @@ fn the_environment_of_the_original() {
     assert_eq!(config.port, Some(8083));
     assert_eq!(json!(config.extra), json!({"zone": "eu", "labels": ["a"]}));
     assert_eq!(config.s3_config_hash.as_deref(), Some("8695d71d79a2c3c3"));
+    let s3 = config.s3.unwrap();
+    assert_eq!(
+        (s3.bucket.as_str(), s3.addressing),
+        ("avtomatika-payloads", S3Addressing::Path)
+    );
+    assert_eq!(s3.secret_key.expose(), "minioadmin");
     assert_eq!(
         serde_json::to_value(&config.resources).unwrap(),
         json!({
@@ -222,4 +230,34 @@ fn command_skills_get_schemas_from_files() {
     ] {
         assert!(error.contains(&part), "{part}: {error}");
     }
+}
+
+#[test]
+fn secrets_may_lie_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "from a file\n").unwrap();
+    let path = path.to_str().unwrap();
+    let good = [
+        ("WORKER_TOKEN_FILE", path),
+        ("ORCHESTRATOR_SECRET_KEY_FILE", path),
+    ];
+    let config = read::read(&gpu(), &vars(&good)).unwrap();
+    assert_eq!(config.token.expose(), "from a file");
+    assert_eq!(config.task_secret, Some(Secret::from("from a file")));
+    let bad = [
+        ("WORKER_TOKEN_FILE", path),
+        ("WORKER_TOKEN", "another"),
+        ("S3_ACCESS_KEY_FILE", "/nowhere/at/all"),
+        ("S3_ENDPOINT_URL", "http://minio:9000"),
+        ("S3_ADDRESSING", "sideways"),
+    ];
+    let error = read::read(&gpu(), &vars(&bad)).err().unwrap().to_string();
+    insta::assert_snapshot!(error, @r"
+    the worker cannot start:
+      WORKER_TOKEN, WORKER_TOKEN_FILE: expected one of them, seen both
+      S3_ACCESS_KEY_FILE: /nowhere/at/all cannot be read: No such file or directory (os error 2)
+      S3_ENDPOINT_URL: expected S3_ACCESS_KEY and S3_SECRET_KEY beside it
+      S3_ADDRESSING: `sideways` is none of auto, path, virtual
+    ");
 }

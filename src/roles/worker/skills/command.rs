@@ -84,6 +84,9 @@ impl Skill for CommandSkill {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        if let Some(folder) = &task.folder {
+            command.env("AVTOMATIKA_TASK_DIR", folder);
+        }
         for name in SECRET_VARIABLES {
             command.env_remove(name);
         }

@@ -34,6 +34,7 @@ fn context(task_id: &str) -> (TaskContext, Arc<Shares>) {
         deadline: None,
         speed: 2.0,
         deterministic: false,
+        folder: None,
         cancel: CancellationToken::new(),
         progress: Arc::<Shares>::clone(&shares),
     };

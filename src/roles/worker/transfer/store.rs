@@ -1,0 +1,166 @@
+//! After a run: files of the task's own that its result names are stored.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::{Value, json};
+use tokio::fs;
+use tokio_util::io::ReaderStream;
+
+use super::walk::{Found, strings};
+use super::{FILES_AT_ONCE, FILES_MAX, Transfer, Trouble};
+use crate::base::ids;
+use crate::domain::{Object, TaskErrorCode};
+use crate::store::{BlobBody, BlobError, BlobInfo, BlobStore as _};
+
+/// The longest path that is looked for; longer texts are no paths.
+const PATH_BYTES_MAX: usize = 4_096;
+
+/// What a result names.
+struct Named {
+    /// The file, or the folder.
+    path: PathBuf,
+    is_folder: bool,
+    /// Its key, or what its files' keys begin with.
+    key: String,
+}
+
+impl Transfer {
+    /// Stores every file of the folder that the data name, and returns them with the addresses in
+    /// the paths' places, and a description of each file by its place among the data.
+    ///
+    /// A path that leads out of the folder, be it by a link, is a text like any other.
+    pub(in crate::roles::worker) async fn store(
+        &self,
+        job_id: &str,
+        data: Object,
+        folder: &Path,
+    ) -> Result<(Object, Object), Trouble> {
+        let mut value = Value::Object(data);
+        let prefix = folder.display().to_string();
+        let is_path = |text: &str| text.len() <= PATH_BYTES_MAX && Path::new(text).is_absolute();
+        let found = strings(&value, &is_path);
+        let named = self.named(job_id, &found, folder).await?;
+        let mut described = Object::new();
+        for one in &found {
+            let Some(named) = named.get(&one.text) else {
+                continue;
+            };
+            debug_assert!(named.path.starts_with(&prefix));
+            let (uri, bytes, sha256) = self.stored(named).await?;
+            let mut file = json!({"uri": uri, "size": bytes});
+            if let Some(sha256) = sha256 {
+                file["metadata"] = json!({"sha256": sha256});
+            }
+            described.insert(one.path.clone(), file);
+            if let Some(place) = value.pointer_mut(&one.pointer) {
+                *place = Value::String(uri);
+            }
+        }
+        match value {
+            Value::Object(data) => Ok((data, described)),
+            _ => unreachable!("an object's members have changed, it is still one"),
+        }
+    }
+
+    /// Returns which texts name files of the folder, each with a key that no other has.
+    async fn named(
+        &self,
+        job_id: &str,
+        found: &[Found],
+        folder: &Path,
+    ) -> Result<BTreeMap<String, Named>, Trouble> {
+        let mut named: BTreeMap<String, Named> = BTreeMap::new();
+        for one in found {
+            let Ok(path) = fs::canonicalize(&one.text).await else {
+                continue;
+            };
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(name) = name.filter(|_| path.starts_with(folder) && path != folder) else {
+                continue;
+            };
+            if !ids::is_identifier(job_id) {
+                let reason = format!("files of a job called `{job_id}` have no place");
+                return Err(Trouble::new(TaskErrorCode::InvalidInputError, reason));
+            }
+            if named.len() == FILES_MAX {
+                let reason = format!("the result names more than {FILES_MAX} files");
+                return Err(Trouble::new(TaskErrorCode::LimitExceededError, reason));
+            }
+            let facts = fs::metadata(&path).await;
+            let facts = facts.map_err(|error| Trouble::io(&path, &error))?;
+            let other = |key: &str| {
+                named
+                    .values()
+                    .any(|known| known.key == key && known.path != path)
+            };
+            let plain = format!("jobs/{job_id}/{name}");
+            let numbered = (2..).map(|number| format!("jobs/{job_id}/{number}-{name}"));
+            let key = std::iter::once(plain)
+                .chain(numbered)
+                .find(|key| !other(key));
+            let named_file = Named {
+                is_folder: facts.is_dir(),
+                key: key.unwrap_or_default(),
+                path,
+            };
+            named.insert(one.text.clone(), named_file);
+        }
+        Ok(named)
+    }
+
+    /// Stores a file, or all files of a folder; returns the address, the size, and the digest of a
+    /// file.
+    async fn stored(&self, named: &Named) -> Result<(String, u64, Option<String>), Trouble> {
+        let uri = self.own.uri(&named.key);
+        if !named.is_folder {
+            let info = self.upload(&named.path, &named.key).await?;
+            return Ok((uri, info.bytes, info.sha256));
+        }
+        let files = files_below(&named.path).await?;
+        let uploads = stream::iter(files).map(|path| async move {
+            let rest = path.strip_prefix(&named.path).unwrap_or(&path);
+            let key = format!("{}/{}", named.key, rest.display());
+            self.upload(&path, &key).await.map(|info| info.bytes)
+        });
+        let sizes: Vec<u64> = uploads
+            .buffer_unordered(FILES_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok((format!("{uri}/"), sizes.iter().sum(), None))
+    }
+
+    async fn upload(&self, path: &Path, key: &str) -> Result<BlobInfo, Trouble> {
+        let file = fs::File::open(path).await;
+        let file = file.map_err(|error| Trouble::io(path, &error))?;
+        let pieces = ReaderStream::with_capacity(file, 1 << 18);
+        let body: BlobBody = pieces
+            .map_err(|error| BlobError::Interrupted(error.to_string()))
+            .boxed();
+        let stored = self.own.put(key, body, self.bytes_max).await;
+        stored.map_err(|error| Trouble::of(&self.own.uri(key), &error))
+    }
+}
+
+/// Returns the files below a folder. Links are left out: they may lead anywhere.
+async fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let unread = |error: std::io::Error| Trouble::io(&folder, &error);
+        let mut entries = fs::read_dir(&folder).await.map_err(unread)?;
+        while let Some(entry) = entries.next_entry().await.map_err(unread)? {
+            let kind = entry.file_type().await.map_err(unread)?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+            if files.len() + folders.len() > FILES_MAX {
+                let reason = format!("the result names more than {FILES_MAX} files");
+                return Err(Trouble::new(TaskErrorCode::LimitExceededError, reason));
+            }
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,86 @@
+//! Addresses that are none, and paths that lead elsewhere. What needs a server is in `tests/whole`.
+
+use serde_json::json;
+
+use super::*;
+use crate::base::Secret;
+use crate::domain::Object;
+
+fn transfer(folder: &Path) -> Transfer {
+    let mut config = WorkerConfig::new("w", "t", "http://localhost");
+    config.task_files_dir = folder.to_owned();
+    let key = || Secret::from("key");
+    // Nothing listens there: what asks the server fails.
+    config.s3 = Some(S3Settings::new("http://127.0.0.1:1", "files", key(), key()));
+    Transfer::of(&config).unwrap().unwrap()
+}
+
+fn object(value: &serde_json::Value) -> Object {
+    value.as_object().unwrap().clone()
+}
+
+#[tokio::test]
+async fn addresses_that_are_none_are_the_inputs_fault() {
+    let root = tempfile::tempdir().unwrap();
+    let transfer = transfer(root.path());
+    let Ok(folder) = transfer.folder("t-1") else {
+        panic!("there is room")
+    };
+    for uri in [
+        "s3://",
+        "s3://files",
+        "s3://files/",
+        "s3:///key",
+        "s3://Files/key",
+        "s3://files/..",
+        "s3://files/a/../../b",
+        "s3://files/a//b",
+        "s3://files/a\nb",
+    ] {
+        let ended = transfer
+            .fetch(object(&json!({"f": uri})), folder.path())
+            .await;
+        let code = ended.err().map(|trouble| trouble.code);
+        assert_eq!(code, Some(TaskErrorCode::InvalidInputError), "{uri}");
+    }
+    let other = object(&json!({"f": "https://files/key", "g": [1, "s4://x"]}));
+    let same = transfer.fetch(other.clone(), folder.path()).await;
+    assert_eq!(same.ok(), Some(other));
+}
+
+#[tokio::test]
+async fn only_files_of_the_task_are_stored() {
+    let root = tempfile::tempdir().unwrap();
+    let transfer = transfer(root.path());
+    let (Ok(folder), Ok(other)) = (transfer.folder("t-1"), transfer.folder("t-2")) else {
+        panic!("there is room")
+    };
+    let foreign = other.path().join("secret");
+    std::fs::write(&foreign, "another task's").unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&foreign, &link).unwrap();
+    let around = folder.path().join("../t-2/secret");
+    let data = object(&json!({
+        "foreign": foreign, "link": link, "around": around,
+        "folder": folder.path(), "root": "/", "absent": folder.path().join("absent"),
+        "text": "plain", "long": "/".repeat(10_000),
+    }));
+    let (same, files) = transfer
+        .store("job-1", data.clone(), folder.path())
+        .await
+        .ok()
+        .unwrap();
+    assert_eq!((same, files), (data, Object::new()), "nothing was stored");
+    std::fs::write(folder.path().join("own"), "its own").unwrap();
+    let data = object(&json!({"own": folder.path().join("own")}));
+    for (job, code) in [
+        ("job-1", TaskErrorCode::TransientError),
+        ("../job-1", TaskErrorCode::InvalidInputError),
+    ] {
+        let ended = transfer.store(job, data.clone(), folder.path()).await;
+        assert_eq!(ended.err().map(|trouble| trouble.code), Some(code), "{job}");
+    }
+    let path = folder.path().to_owned();
+    drop(folder);
+    assert!(!path.exists(), "the folder goes with the run");
+}
