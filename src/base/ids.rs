@@ -165,7 +165,8 @@ impl TaskId {
     /// Derives the id of an attempt from where it stands: job, state visit, branch and attempt.
     ///
     /// A single task is `task-<uuid>`, a branch a bare UUID, as the original has them. The UUID
-    /// starts with the job's time, so that tasks of one age lie together in a store's index.
+    /// starts with the job's time, so that tasks of one age lie together in a store's index, and ends
+    /// with the family's partition.
     /// Shape: unique for each (job, visit, branch, attempt). Source: wire-protocol §11.
     #[must_use]
     pub fn derive(job: JobId, visit: u64, branch: Option<u32>, attempt: u32) -> Self {
@@ -180,6 +181,7 @@ impl TaskId {
         let mut bytes = [0_u8; 16];
         bytes.copy_from_slice(&digest[..16]);
         bytes[..6].copy_from_slice(&job.0.as_bytes()[..6]);
+        bytes[15] = job.partition();
         let uuid = uuid::Builder::from_random_bytes(bytes)
             .with_version(uuid::Version::SortRand)
             .into_uuid();
@@ -187,6 +189,15 @@ impl TaskId {
             Some(_) => Self(uuid.to_string().into()),
             None => Self(format!("task-{uuid}").into()),
         }
+    }
+
+    /// Returns the family's partition; 0 for what is no id of a task and so is never found.
+    #[must_use]
+    pub fn partition(&self) -> u8 {
+        let from = self.0.len().checked_sub(2);
+        from.and_then(|from| self.0.get(from..))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            .unwrap_or(0)
     }
 }
 
@@ -222,6 +233,13 @@ mod tests {
         assert!(first.as_str().starts_with("task-"));
         assert_ne!(first, TaskId::derive(job, 1, None, 2));
         assert_ne!(first, TaskId::derive(job, 2, None, 1));
-        assert!(Uuid::try_parse(TaskId::derive(job, 1, Some(0), 1).as_str()).is_ok());
+        let branch = TaskId::derive(job, 1, Some(0), 1);
+        assert!(Uuid::try_parse(branch.as_str()).is_ok());
+        for task in [first, branch] {
+            assert_eq!(task.partition(), job.partition());
+        }
+        for other in ["", "a", "task-unknown", "task-ü"] {
+            assert_eq!(TaskId::new(other).partition(), 0);
+        }
     }
 }

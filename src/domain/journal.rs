@@ -108,7 +108,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Derives the id of the event at a place in a job's life.
+    /// Derives the id of the event at a place in a job's life. It ends with the family's partition.
     #[must_use]
     pub fn derive_id(job: JobId, revision: u64, index: u32) -> Uuid {
         let digest = crypto::sha256(&[
@@ -119,6 +119,7 @@ impl Event {
         ]);
         let mut bytes = [0_u8; 16];
         bytes.copy_from_slice(&digest[..16]);
+        bytes[15] = job.partition();
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 }

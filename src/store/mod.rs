@@ -8,7 +8,9 @@ pub mod blob_dir;
 mod blob_keys;
 pub mod blob_port;
 pub mod blob_s3;
+mod durability;
 pub mod memory;
+pub mod redis;
 pub mod rules;
 pub mod sqlite;
 pub mod worker_port;
@@ -27,7 +29,9 @@ use crate::engine::{DataStores, Effect, Guard, Signal};
 pub use blob_dir::DirBlobStore;
 pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore, PRESIGN_MAX};
 pub use blob_s3::{S3Addressing, S3BlobStore, S3Settings};
+pub use durability::Durability;
 pub use memory::MemoryStore;
+pub use redis::{RedisSettings, RedisStore};
 pub use sqlite::{SqliteSettings, SqliteStore, Synchronous};
 pub use worker_port::{RefreshOutcome, TokenKind, TokenRecord, WorkerStore};
 
@@ -220,18 +224,6 @@ pub struct KnownKey {
     pub fingerprint: String,
 }
 
-/// How much a crash may cost, as the store is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Durability {
-    /// Nothing that was answered.
-    Fsync,
-    /// The last moments before a power loss; nothing when only the process dies.
-    Os,
-    /// Everything.
-    None,
-}
-
 /// One revision of a blueprint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlueprintRevision {
@@ -249,6 +241,15 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Returns the task, in whatever status.
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// Returns both at once, which is one way to a store that is elsewhere and not two.
+    async fn load_with_task(
+        &self,
+        id: JobId,
+        task: &TaskId,
+    ) -> Result<(Option<Job>, Option<Task>), StoreError> {
+        Ok((self.load(id).await?, self.load_task(task).await?))
+    }
 
     /// Returns every latest attempt of the visit's branches, by branch. Superseded attempts (ended
     /// without a report) are left out.

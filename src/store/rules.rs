@@ -28,7 +28,8 @@ pub fn assert_well_formed(commit: &Commit) {
 
 /// Returns the id of the signal that the effect at `index` of the job's commit puts into the outbox.
 ///
-/// It derives from its place, so that committing twice cannot make two of it.
+/// It derives from its place, so that committing twice cannot make two of it, and ends with the
+/// family's partition, as a webhook's id does.
 #[must_use]
 pub fn signal_id(job: &Job, index: usize) -> Uuid {
     let digest = crypto::sha256(&[
@@ -39,6 +40,7 @@ pub fn signal_id(job: &Job, index: usize) -> Uuid {
     ]);
     let mut bytes = [0_u8; 16];
     bytes.copy_from_slice(&digest[..16]);
+    bytes[15] = job.id.partition();
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 

@@ -14,7 +14,7 @@ const LOOKS: u32 = 6_000;
 
 /// Returns a port that is free now. Another process may take it before the server does: whoever
 /// starts a server tries again with another.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }

@@ -21,6 +21,12 @@ fn server_redis_keeps_what_it_was_given_and_goes_with_its_test() {
     redis.pause();
     redis.resume();
     assert!(redis.socket().exists());
+    assert!(
+        redis
+            .written()
+            .windows(3)
+            .any(|part| part == b"SET" || part == b"set")
+    );
     assert_eq!(redis.url(), format!("redis://127.0.0.1:{}", redis.port()));
     let port = redis.port();
     drop(redis);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::launch::{Launched, free_port, run};
+pub(crate) use super::launch::free_port;
+use super::launch::{Launched, run};
 
 /// Tries to find a port that nobody takes meanwhile.
 const TRIES: u32 = 20;
@@ -86,6 +87,16 @@ impl Redis {
     /// Returns the path of its Unix socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
+    }
+
+    /// Returns all that it has written to its append-only file.
+    pub(crate) fn written(&self) -> Vec<u8> {
+        let folder = self.folder.path().join("appendonlydir");
+        let files = std::fs::read_dir(folder).expect("its folder");
+        let read = |file: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read(file.expect("a file").path()).expect("can be read")
+        };
+        files.flat_map(read).collect()
     }
 
     /// Kills it at once.

@@ -15,10 +15,11 @@ pub fn at(ms: i64) -> Timestamp {
     Timestamp(NOW.0 + ms)
 }
 
-/// Returns the `n`th job's id; they sort by `n`.
+/// Returns the `n`th job's id; they sort by `n` and lie in several partitions.
 pub fn job_id(n: u16) -> JobId {
     let mut random = [7; 10];
     random[..2].copy_from_slice(&n.to_be_bytes());
+    random[9] += n.to_be_bytes()[1] / 3;
     JobId::from_parts(at(i64::from(n)), random)
 }
 
@@ -153,10 +154,15 @@ pub fn quota_guard(client: &str, month: &str, limit: u64) -> Guard {
     }
 }
 
+/// Returns the `n`th id of a message of the job's.
+pub fn message_id(job: &Job, n: u128) -> Uuid {
+    Uuid::from_u128(n << 8 | u128::from(job.id.partition()))
+}
+
 /// Returns a webhook of the job.
 pub fn webhook(job: &Job, n: u128) -> Webhook {
     Webhook {
-        id: Uuid::from_u128(n),
+        id: message_id(job, n),
         job_id: job.id,
         client: job.client.id.clone(),
         url: "https://client.example/hook".to_owned(),

@@ -14,7 +14,11 @@ mod outbox;
 mod queries;
 mod random;
 mod records;
+mod redis_only;
 mod resident;
+#[expect(dead_code, reason = "shared with other tests of real servers")]
+#[path = "../servers/mod.rs"]
+mod servers;
 mod sqlite_only;
 mod sqlite_versions;
 mod workers;
@@ -22,12 +26,15 @@ mod workers;
 #[path = "../servers/s3.rs"]
 mod s3;
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use avtomatika::store::{
-    HistoryStore, JobStore, MemoryStore, SqliteSettings, SqliteStore, WorkerStore,
+    HistoryStore, JobStore, MemoryStore, RedisSettings, RedisStore, SqliteSettings, SqliteStore,
+    WorkerStore,
 };
-use tempfile::TempDir;
+
+use servers::redis::Redis;
 
 /// All that an orchestrator asks of its store.
 pub trait AnyStore: JobStore + WorkerStore + HistoryStore {}
@@ -36,6 +43,9 @@ impl<S: JobStore + WorkerStore + HistoryStore> AnyStore for S {}
 
 /// A store under test.
 pub type Store = Arc<dyn AnyStore>;
+
+/// What goes with a store: its folder or its server.
+pub type Place = Box<dyn std::any::Any>;
 
 /// Makes one test of each function of the suite, each with an empty store of its own.
 macro_rules! suite {
@@ -100,10 +110,10 @@ macro_rules! suite {
             $(
                 #[tokio::test]
                 async fn $test() {
-                    let (store, folder) = $open();
+                    let (store, place) = $open().await;
                     crate::$module::$test(store.clone()).await;
                     store.close().await;
-                    drop(folder);
+                    drop(place);
                 }
             )*
         }
@@ -112,16 +122,25 @@ macro_rules! suite {
 
 suite!(memory, crate::open_memory);
 suite!(sqlite, crate::open_sqlite);
+suite!(server_redis, crate::open_redis);
 
 /// Opens an empty store in memory.
-pub fn open_memory() -> (Store, Option<TempDir>) {
-    (Arc::new(MemoryStore::new()), None)
+pub fn open_memory() -> Ready<(Store, Place)> {
+    ready((Arc::new(MemoryStore::new()), Box::new(())))
 }
 
 /// Opens an empty store in a file, and the folder to be deleted after use.
-pub fn open_sqlite() -> (Store, Option<TempDir>) {
+pub fn open_sqlite() -> Ready<(Store, Place)> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("jobs.db");
     let store = SqliteStore::open(&path, &SqliteSettings::default()).expect("opens");
-    (Arc::new(store), Some(folder))
+    ready((Arc::new(store), Box::new(folder)))
+}
+
+/// Opens an empty store in a Redis server of its own.
+pub async fn open_redis() -> (Store, Place) {
+    let redis = Redis::start();
+    let settings = RedisSettings::new(redis.url().as_str().into());
+    let store = RedisStore::open(&settings).await.expect("opens");
+    (Arc::new(store), Box::new(redis))
 }

@@ -142,7 +142,7 @@ pub async fn keeps_a_log_of_webhooks(store: Store) {
         .map(|n| Effect::SendWebhook(Box::new(webhook(&job, n))))
         .collect::<Vec<_>>();
     let ids = write(&store, &job, effects, 0).await;
-    assert_eq!(ids, [1, 2, 3].map(Uuid::from_u128));
+    assert_eq!(ids, [1, 2, 3].map(|n| message_id(&job, n)));
     let retry = |reason: &str| Delivery::Retry {
         at: at(700),
         reason: reason.to_owned(),
@@ -228,7 +228,7 @@ pub async fn derives_ids_of_signals(store: Store) {
     let hook = Effect::SendWebhook(Box::new(webhook(&job(3), 5)));
     write(&store, &job(3), vec![hook.clone()], 0).await;
     let again = write(&store, &next(&job(3)), vec![hook], 0).await;
-    assert_eq!(again, [Uuid::from_u128(5)]);
+    assert_eq!(again, [message_id(&job(3), 5)]);
     assert_eq!(
         store.deliveries(job_id(3), 9).await.expect("reads").len(),
         1

@@ -1,10 +1,14 @@
-//! The same random calls on memory and on SQLite have the same results. Memory is the model.
+//! The same random calls on memory and on another store have the same results. Memory is the model.
 
-use avtomatika::store::{SqliteSettings, SqliteStore, Synchronous, TokenKind, TokenRecord};
+use avtomatika::store::{
+    JobStore as _, RedisSettings, RedisStore, SqliteSettings, SqliteStore, Synchronous, TokenKind,
+    TokenRecord,
+};
 use uuid::Uuid;
 
 use crate::draws::World;
 use crate::fixtures::*;
+use crate::servers::redis::Redis;
 use crate::{AnyStore, open_memory};
 
 const SEEDS: u64 = 25;
@@ -37,29 +41,57 @@ async fn memory_and_sqlite_agree() {
             ..SqliteSettings::default()
         };
         let sqlite = SqliteStore::open(&folder.path().join("jobs.db"), &settings).expect("opens");
-        let (memory, _) = open_memory();
-        let mut world = World {
-            seed,
-            drawn: 0,
-            now: NOW,
-            messages: Vec::new(),
-        };
-        for call in 0..CALLS {
-            let kind = world.below(KINDS);
-            // What the call is made of comes from the same draws for both.
-            let before = world.clone();
-            let expected = world.call(&*memory, kind).await;
-            missing.retain(|word| !expected.contains(word));
-            let mut twin = before;
-            let seen = twin.call(&sqlite, kind).await;
-            assert_eq!(seen, expected, "seed {seed}, call {call} of kind {kind}");
-            assert_eq!(
-                twin.drawn, world.drawn,
-                "seed {seed}, call {call} of kind {kind}"
-            );
-        }
+        agrees_with_memory(&sqlite, seed, &mut missing).await;
     }
     assert_eq!(missing, [""; 0], "never reached");
+}
+
+#[tokio::test]
+async fn server_redis_and_memory_agree() {
+    let redis = Redis::start();
+    let mut missing = REACHED.to_vec();
+    for seed in 0..SEEDS {
+        // Every other seed's bodies are encrypted.
+        let keys = if seed % 2 == 0 {
+            vec![]
+        } else {
+            vec!["key".into()]
+        };
+        let settings = RedisSettings {
+            prefix: format!("seed-{seed}"),
+            encryption_keys: keys,
+            ..RedisSettings::new(redis.url().as_str().into())
+        };
+        let store = RedisStore::open(&settings).await.expect("opens");
+        agrees_with_memory(&store, seed, &mut missing).await;
+        store.close().await;
+    }
+    assert_eq!(missing, [""; 0], "never reached");
+}
+
+/// Makes the same calls to a store and to one in memory; crosses out what they have come to.
+async fn agrees_with_memory(store: &dyn AnyStore, seed: u64, missing: &mut Vec<&str>) {
+    let (memory, _) = open_memory().await;
+    let mut world = World {
+        seed,
+        drawn: 0,
+        now: NOW,
+        messages: Vec::new(),
+    };
+    for call in 0..CALLS {
+        let kind = world.below(KINDS);
+        // What the call is made of comes from the same draws for both.
+        let before = world.clone();
+        let expected = world.call(&*memory, kind).await;
+        missing.retain(|word| !expected.contains(word));
+        let mut twin = before;
+        let answer = twin.call(store, kind).await;
+        assert_eq!(answer, expected, "seed {seed}, call {call} of kind {kind}");
+        assert_eq!(
+            twin.drawn, world.drawn,
+            "seed {seed}, call {call} of kind {kind}"
+        );
+    }
 }
 
 impl World {

@@ -1,0 +1,264 @@
+//! The commit: a step's fruit written out as the arguments of one script, and its answer read.
+
+use fred::types::Value;
+
+use super::link::Repeat;
+use super::records::{self, branch_place, items, ordered, text, time};
+use super::{PARTITIONS, RedisStore, arguments, code};
+use crate::base::{ClientId, JobId, TaskId, WorkerId};
+use crate::domain::Event;
+use crate::engine::{Effect, Guard};
+use crate::store::{Commit, CommitError, Committed, Message, StoreError, rules};
+
+code!(COMMIT, "commit");
+
+/// How long a month's count is kept after its last job, in ms.
+const QUOTA_KEPT_MS: i64 = 62 * 24 * 3_600_000;
+/// Sorts after everything that begins with the same visit.
+const VISIT_END: &str = "z";
+/// What a webhook is in the outbox.
+pub(super) const WEBHOOK: &str = "webhook";
+
+impl RedisStore {
+    /// Stores all of the commit, or nothing.
+    pub(super) async fn put(&self, commit: Commit) -> Result<Committed, CommitError> {
+        rules::assert_well_formed(&commit);
+        let mut outbox = Vec::new();
+        let sent = self.written_out(&commit, &mut outbox)?;
+        let partition = commit.job.id.partition();
+        let answer = match self.replicas {
+            0 => {
+                self.link
+                    .run(&COMMIT, partition, sent, Repeat::Never)
+                    .await?
+            }
+            count => {
+                self.link
+                    .run_replicated(&COMMIT, partition, sent, count)
+                    .await?
+            }
+        };
+        let mut answer = items(answer).into_iter();
+        match answer.next().and_then(text).as_deref() {
+            Some("ok") => {}
+            Some("conflict") => return Err(CommitError::Conflict),
+            Some("refused") => return Err(refusal(&commit.guards, &answer.collect::<Vec<_>>())),
+            _ => return Err(unreadable().into()),
+        }
+        if let Some(id) = commit.settles.filter(|id| !is_beside(*id, commit.job.id)) {
+            self.answered(id, commit.now).await?;
+        }
+        let ended = answer.next().map(items).unwrap_or_default();
+        let released = answer.next().unwrap_or(Value::Null);
+        Ok(Committed {
+            ended_leases: pairs(ended),
+            released: self.seal.decode_tasks(released)?,
+            outbox,
+        })
+    }
+
+    fn written_out(
+        &self,
+        commit: &Commit,
+        outbox: &mut Vec<uuid::Uuid>,
+    ) -> Result<Vec<Value>, StoreError> {
+        let job = &commit.job;
+        let mut sent = arguments([
+            &job.id,
+            &commit.expected_revision,
+            &job.revision,
+            &commit.now.0,
+        ]);
+        sent.push(commit.outbox_due.0.to_string().into());
+        sent.push(self.seal.encode_job(job)?);
+        sent.push(match commit.expected_revision {
+            0 => self.seal.encode_given(job)?,
+            _ => "".into(),
+        });
+        sent.push(job.status.as_str().into());
+        sent.push(time(job.wake_at));
+        sent.push(time(job.keep_until.filter(|_| job.status.is_terminal())));
+        sent.push(job.client.id.as_str().into());
+        sent.push(pin(&job.blueprint, &job.blueprint_revision).into());
+        self.write_history(&commit.effects, &mut sent)?;
+        let settles = commit.settles.filter(|id| is_beside(*id, job.id));
+        sent.push(settles.map_or_else(String::new, |id| id.to_string()).into());
+        sent.push(commit.guards.len().to_string().into());
+        for guard in &commit.guards {
+            sent.extend(self.guard(guard));
+        }
+        let count_at = sent.len();
+        sent.push("".into());
+        let mut count = 0_u32;
+        for (index, effect) in commit.effects.iter().enumerate() {
+            if let Some(written) = self.effect(commit, index, effect, outbox)? {
+                sent.extend(written);
+                count += 1;
+            }
+        }
+        sent[count_at] = count.to_string().into();
+        Ok(sent)
+    }
+
+    /// Writes the events of a commit as one row.
+    fn write_history(&self, effects: &[Effect], sent: &mut Vec<Value>) -> Result<(), StoreError> {
+        let events: Vec<&Event> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Record(event) => Some(event.as_ref()),
+                _ => None,
+            })
+            .collect();
+        let (body, place) = match events.first() {
+            Some(first) => (self.seal.encode(&events)?, row_place(first)),
+            None => ("".into(), String::new()),
+        };
+        sent.push(body);
+        sent.push(place.into());
+        Ok(())
+    }
+
+    fn guard(&self, guard: &Guard) -> Vec<Value> {
+        let (kind, values) = match guard {
+            Guard::Idempotency { client, key } => {
+                let name = self.key_name(client, &key.key);
+                let names = format!("{}keys", self.link.global());
+                (
+                    "key",
+                    arguments([&name, &key.fingerprint, &key.until.0, &names]),
+                )
+            }
+            Guard::Quota { client, quota } => {
+                let name = format!("{}q:{client}:{}", self.link.global(), quota.month);
+                ("quota", arguments([&name, &quota.limit, &QUOTA_KEPT_MS]))
+            }
+            Guard::TaskHeldBy { id, worker } => ("held", arguments([id, worker])),
+            Guard::TaskDue { id, now } => ("due", arguments([id, &now.0])),
+            Guard::JobAt { id, revision } => ("job", arguments([id, revision])),
+        };
+        std::iter::once(kind.into()).chain(values).collect()
+    }
+
+    fn effect(
+        &self,
+        commit: &Commit,
+        index: usize,
+        effect: &Effect,
+        outbox: &mut Vec<uuid::Uuid>,
+    ) -> Result<Option<Vec<Value>>, StoreError> {
+        let mut message = |id: uuid::Uuid, kind: &str, message: &Message| {
+            outbox.push(id);
+            let mut sent = arguments([&"message", &id, &kind]);
+            sent.push(self.seal.encode(message)?);
+            Ok(Some(sent))
+        };
+        Ok(Some(match effect {
+            Effect::PutTask(task) => {
+                let fields = self.seal.encode_task(task)?;
+                let place = records::place(task);
+                let mut sent = arguments([&"put", &task.id, &place, &(fields.len() / 2)]);
+                sent.extend(fields);
+                sent
+            }
+            Effect::EndTask { id, answer, report } => {
+                // `Answer::None` is what nobody was answered, as when a deadline has ended the task.
+                let answer = match answer {
+                    crate::domain::task::Answer::None => String::new(),
+                    given => records::answer_text(*given),
+                };
+                let mut sent = arguments([&"end", id, &answer]);
+                sent.push(match report {
+                    Some(report) => self.seal.encode(report)?,
+                    None => "".into(),
+                });
+                sent
+            }
+            Effect::ReleaseBranches { visit, from, to } => {
+                let place = |branch: u32| branch_place(*visit, branch.saturating_add(1));
+                arguments([&"release", &place(*from), &place(*to)])
+            }
+            Effect::EndTasks { visit } => {
+                let from = ordered(*visit);
+                arguments([&"end_all", &from, &format!("{from}{VISIT_END}")])
+            }
+            Effect::Signal(signal) => {
+                let id = rules::signal_id(&commit.job, index);
+                let kind = rules::signal_kind(signal);
+                return message(id, kind, &Message::Signal(signal.clone()));
+            }
+            Effect::SendWebhook(webhook) => {
+                return message(webhook.id, WEBHOOK, &Message::Webhook(webhook.clone()));
+            }
+            // Written before, all in one row.
+            Effect::Record(_) => return Ok(None),
+            Effect::PutData { store, key, value } => {
+                let name = self.data_name(&commit.job.blueprint);
+                let field = format!("{store}\0{key}");
+                let mut sent = arguments([&"data", &name, &field]);
+                sent.push(self.seal.encode(value)?);
+                sent
+            }
+        }))
+    }
+
+    /// Returns the key of a blueprint's data stores.
+    pub(super) fn data_name(&self, blueprint: &str) -> String {
+        format!("{}d:{blueprint}", self.link.global())
+    }
+
+    /// Returns the key of a client's idempotency key.
+    pub(super) fn key_name(&self, client: &ClientId, key: &str) -> String {
+        format!("{}k:{client}:{key}", self.link.global())
+    }
+}
+
+/// Returns where an event's row lies among those of its job.
+pub(super) fn row_place(event: &Event) -> String {
+    format!("{}{}", ordered(event.revision), ordered(event.index.into()))
+}
+
+/// Returns a revision of a blueprint as one text.
+pub(super) fn pin(name: &str, revision: &str) -> String {
+    format!("{name}\0{revision}")
+}
+
+/// Tells whether a message lies in the job's partition, as those of its family do.
+fn is_beside(message: uuid::Uuid, job: JobId) -> bool {
+    message.as_bytes()[15] % PARTITIONS == job.partition() % PARTITIONS
+}
+
+/// Reads which guard was not met; its number comes first.
+fn refusal(guards: &[Guard], answer: &[Value]) -> CommitError {
+    let said = |index: usize| answer.get(index).cloned().and_then(text);
+    let number = said(0).and_then(|number| number.parse::<usize>().ok());
+    match number.and_then(|number| guards.get(number.checked_sub(1)?)) {
+        Some(Guard::Idempotency { .. }) => {
+            let known = said(1).and_then(|id| id.parse::<JobId>().ok());
+            match (known, said(2)) {
+                (Some(job_id), Some(fingerprint)) => CommitError::KeyTaken {
+                    job_id,
+                    fingerprint,
+                },
+                _ => unreadable().into(),
+            }
+        }
+        Some(Guard::Quota { quota, .. }) => CommitError::QuotaExceeded { limit: quota.limit },
+        Some(Guard::TaskHeldBy { id, .. } | Guard::TaskDue { id, .. }) => {
+            CommitError::TaskChanged(id.clone())
+        }
+        Some(Guard::JobAt { id, .. }) => CommitError::OtherJobChanged(*id),
+        None => unreadable().into(),
+    }
+}
+
+fn unreadable() -> StoreError {
+    StoreError::Corrupt("Redis: the answer to a commit is none".to_owned())
+}
+
+fn pairs(values: Vec<Value>) -> Vec<(WorkerId, TaskId)> {
+    let texts: Vec<String> = values.into_iter().filter_map(text).collect();
+    texts
+        .chunks_exact(2)
+        .map(|pair| (pair[0].as_str().into(), pair[1].as_str().into()))
+        .collect()
+}

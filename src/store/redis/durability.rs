@@ -1,0 +1,196 @@
+//! What the server says of itself: how it keeps what it is given, and whether it may drop it.
+
+use std::fmt;
+
+use super::RedisSettings;
+use super::link::{Link, Repeat};
+use super::records::{items, text};
+use crate::store::{Durability, StoreError};
+
+/// The oldest server whose scripts can do what ours do.
+const VERSION_MIN: (u32, u32) = (6, 0);
+
+/// A server's settings; what it does not tell is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Server {
+    version: String,
+    mode: String,
+    replicas: Option<u32>,
+    appendonly: Option<String>,
+    appendfsync: Option<String>,
+    maxmemory_policy: Option<String>,
+}
+
+impl Server {
+    /// Asks the server.
+    pub async fn look(link: &Link) -> Result<Self, StoreError> {
+        let info = link.call("INFO", vec![], Repeat::Safe).await?;
+        let mut server = Self::read(&text(info).unwrap_or_default());
+        for (name, slot) in [
+            ("appendonly", &mut server.appendonly),
+            ("appendfsync", &mut server.appendfsync),
+            ("maxmemory-policy", &mut server.maxmemory_policy),
+        ] {
+            let asked = vec!["GET".into(), name.into()];
+            // Hosted servers may not tell.
+            if let Ok(answer) = link.call("CONFIG", asked, Repeat::Safe).await {
+                *slot = items(answer).into_iter().nth(1).and_then(text);
+            }
+        }
+        Ok(server)
+    }
+
+    fn read(info: &str) -> Self {
+        let line = |name: &str| {
+            let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+            lines
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.trim().to_owned())
+        };
+        Self {
+            version: line("redis_version").unwrap_or_default(),
+            mode: line("redis_mode").unwrap_or_default(),
+            replicas: line("connected_slaves").and_then(|count| count.parse().ok()),
+            // What CONFIG may not tell, this does.
+            appendonly: line("aof_enabled")
+                .map(|on| if on == "1" { "yes" } else { "no" }.to_owned()),
+            appendfsync: None,
+            maxmemory_policy: line("maxmemory_policy"),
+        }
+    }
+
+    /// Refuses a server that is too old, or that may drop jobs when its memory is full.
+    pub fn accepted(self, settings: &RedisSettings) -> Result<Self, StoreError> {
+        let mut numbers = self
+            .version
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if version < VERSION_MIN {
+            let (major, minor) = VERSION_MIN;
+            let found = &self.version;
+            return Err(StoreError::Unavailable(format!(
+                "Redis {found} is too old, {major}.{minor} or newer is needed"
+            )));
+        }
+        match self.maxmemory_policy.as_deref() {
+            Some("noeviction") | None => {}
+            Some(policy) if settings.allow_eviction => {
+                tracing::warn!(
+                    policy,
+                    "Redis drops jobs when its memory is full: set maxmemory-policy to noeviction"
+                );
+            }
+            Some(policy) => {
+                return Err(StoreError::Unavailable(format!(
+                    "Redis drops jobs when its memory is full: its maxmemory-policy is {policy}, \
+                     set it to noeviction"
+                )));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Tells how much a crash may cost. What is not told counts as the worst that it may be.
+    pub fn durability(&self) -> Durability {
+        match (self.appendonly.as_deref(), self.appendfsync.as_deref()) {
+            (Some("yes"), Some("always")) => Durability::Fsync,
+            (Some("yes"), Some("everysec")) => Durability::Everysec,
+            (Some("yes"), _) => Durability::Os,
+            _ => Durability::None,
+        }
+    }
+
+    /// Says so on the log.
+    pub fn tell(&self) {
+        let durability = self.durability();
+        if durability == Durability::None {
+            tracing::warn!(
+                server = %self, ?durability,
+                "a restart of Redis loses every job: set appendonly to yes"
+            );
+        } else {
+            tracing::info!(server = %self, ?durability, "Redis keeps the jobs");
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_unknown =
+            |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+        write!(
+            f,
+            "Redis {} ({}), appendonly {}, appendfsync {}, maxmemory-policy {}",
+            self.version,
+            self.mode,
+            or_unknown(&self.appendonly),
+            or_unknown(&self.appendfsync),
+            or_unknown(&self.maxmemory_policy),
+        )?;
+        match self.replicas {
+            Some(count) => write!(f, ", {count} replicas"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(appendonly: &str, appendfsync: Option<&str>, policy: Option<&str>) -> Server {
+        Server {
+            appendonly: Some(appendonly.to_owned()),
+            appendfsync: appendfsync.map(str::to_owned),
+            maxmemory_policy: policy.map(str::to_owned),
+            ..Server::read("# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n")
+        }
+    }
+
+    #[test]
+    fn durability_is_what_the_server_says_or_the_worst_that_it_may_be() {
+        for (appendonly, appendfsync, expected) in [
+            ("yes", Some("always"), Durability::Fsync),
+            ("yes", Some("everysec"), Durability::Everysec),
+            ("yes", Some("no"), Durability::Os),
+            ("yes", None, Durability::Os),
+            ("no", Some("always"), Durability::None),
+        ] {
+            let seen = server(appendonly, appendfsync, None).durability();
+            assert_eq!(seen, expected, "{appendonly} {appendfsync:?}");
+        }
+        assert_eq!(
+            Server::read("aof_enabled:1\r\n").durability(),
+            Durability::Os
+        );
+        assert_eq!(Server::default().durability(), Durability::None);
+    }
+
+    #[test]
+    fn eviction_is_for_development_only() {
+        let mut settings = RedisSettings::new("redis://localhost".into());
+        let evicts = server("yes", None, Some("allkeys-lru"));
+        let error = evicts.clone().accepted(&settings).expect_err("refused");
+        assert!(error.to_string().contains("allkeys-lru"), "{error}");
+        for policy in [Some("noeviction"), None] {
+            assert!(server("yes", None, policy).accepted(&settings).is_ok());
+        }
+        settings.allow_eviction = true;
+        assert!(evicts.accepted(&settings).is_ok());
+    }
+
+    #[test]
+    fn old_servers_are_refused() {
+        let settings = RedisSettings::new("redis://localhost".into());
+        for (version, is_good) in [
+            ("5.0.14", false),
+            ("6.0.0", true),
+            ("7.2.4", true),
+            ("", false),
+        ] {
+            let server = Server::read(&format!("redis_version:{version}\r\n"));
+            assert_eq!(server.accepted(&settings).is_ok(), is_good, "{version}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `JobStore` in Redis.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use fred::types::Value;
+use uuid::Uuid;
+
+use super::commit::pin;
+use super::link::Repeat;
+use super::records::{bytes, corrupt, items, read_time, text};
+use super::{RedisStore, arguments, code};
+use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
+use crate::domain::{Job, JobStatus, Lease, Task};
+use crate::engine::DataStores;
+use crate::store::{
+    BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
+    JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+};
+
+code!(LOAD, "load");
+
+#[async_trait]
+impl JobStore for RedisStore {
+    async fn load(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let sent = arguments([&id, &""]);
+        let answer = self
+            .link
+            .run(&LOAD, id.partition(), sent, Repeat::Safe)
+            .await?;
+        let job = items(answer).into_iter().next().unwrap_or(Value::Null);
+        self.seal.decode_job(id, job)
+    }
+
+    async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError> {
+        Ok(self
+            .tasks(std::slice::from_ref(id))
+            .await?
+            .into_iter()
+            .next())
+    }
+
+    async fn load_with_task(
+        &self,
+        id: JobId,
+        task: &TaskId,
+    ) -> Result<(Option<Job>, Option<Task>), StoreError> {
+        if id.partition() != task.partition() {
+            return Ok((self.load(id).await?, self.load_task(task).await?));
+        }
+        let sent = arguments([&id, task]);
+        let answer = self
+            .link
+            .run(&LOAD, id.partition(), sent, Repeat::Safe)
+            .await?;
+        let mut answer = items(answer).into_iter();
+        let job = self
+            .seal
+            .decode_job(id, answer.next().unwrap_or(Value::Null))?;
+        let task = self
+            .seal
+            .decode_task(answer.next().unwrap_or(Value::Null))?;
+        Ok((job, task))
+    }
+
+    async fn branches(&self, job: JobId, visit: u64) -> Result<Vec<Task>, StoreError> {
+        self.latest(job, visit).await
+    }
+
+    async fn open_tasks(&self, job: JobId, limit: u32) -> Result<Vec<Task>, StoreError> {
+        self.unended(job, limit).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        self.put(commit).await
+    }
+
+    async fn lease_task(&self, id: &TaskId, lease: Lease) -> Result<Option<Task>, StoreError> {
+        self.lease(id, &lease).await
+    }
+
+    async fn extend_leases(
+        &self,
+        worker: &WorkerId,
+        tasks: &[TaskId],
+        until: Timestamp,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        self.extend(worker, tasks, until).await
+    }
+
+    async fn release_task(&self, id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError> {
+        self.release(id, lease).await
+    }
+
+    async fn queued_tasks(
+        &self,
+        after: Option<&TaskId>,
+        limit: u32,
+    ) -> Result<Vec<Task>, StoreError> {
+        self.queued(after, limit).await
+    }
+
+    async fn leased_tasks(&self, worker: &WorkerId) -> Result<Vec<Task>, StoreError> {
+        self.leased(worker).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError> {
+        self.look(now, limit).await
+    }
+
+    async fn take_outbox(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OutboxItem>, StoreError> {
+        self.claimed(now, until, limit).await
+    }
+
+    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.next_message().await
+    }
+
+    async fn settle_outbox(
+        &self,
+        id: Uuid,
+        delivery: Delivery,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.settled(id, &delivery, now).await
+    }
+
+    async fn deliveries(&self, job: JobId, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.log(job, limit).await
+    }
+
+    async fn data_stores(&self, blueprint: &str) -> Result<DataStores, StoreError> {
+        let name = self.data_name(blueprint);
+        let answer = self
+            .link
+            .call("HGETALL", arguments([&name]), Repeat::Safe)
+            .await?;
+        // In order of name, as every adapter has it.
+        let mut values = BTreeMap::new();
+        let mut answer = items(answer).into_iter();
+        while let (Some(field), Some(value)) = (answer.next(), answer.next()) {
+            let field = text(field).ok_or_else(|| corrupt("data store", "its name is no text"))?;
+            let value = bytes(value).ok_or_else(|| corrupt("data store", "its value is none"))?;
+            values.insert(field, self.seal.decode(&value, "data store")?);
+        }
+        let mut stores = DataStores::new();
+        for (field, value) in values {
+            if let Some((store, key)) = field.split_once('\0') {
+                let store = stores.entry(store.to_owned()).or_default();
+                store.insert(key.to_owned(), value);
+            }
+        }
+        Ok(stores)
+    }
+
+    async fn find_by_key(
+        &self,
+        client: &ClientId,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<KnownKey>, StoreError> {
+        let asked = arguments([&self.key_name(client, key), &"j", &"f", &"u"]);
+        let answer = self.link.call("HMGET", asked, Repeat::Safe).await?;
+        let mut answer = items(answer).into_iter();
+        let (job, fingerprint) = (answer.next().and_then(text), answer.next().and_then(text));
+        let until = answer
+            .next()
+            .and_then(bytes)
+            .and_then(|until| read_time(&until));
+        let (Some(job), Some(fingerprint), Some(until)) = (job, fingerprint, until) else {
+            return Ok(None);
+        };
+        let job_id = job.parse().map_err(|error| corrupt("key", error))?;
+        Ok((until > now).then_some(KnownKey {
+            job_id,
+            fingerprint,
+        }))
+    }
+
+    async fn list(&self, query: JobQuery) -> Result<Vec<Job>, StoreError> {
+        self.listed(&query).await
+    }
+
+    async fn counts(
+        &self,
+        client: Option<&ClientId>,
+    ) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        self.counted(client).await
+    }
+
+    async fn purge(&self, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError> {
+        self.purged(now, limit).await
+    }
+
+    async fn put_blueprint(
+        &self,
+        name: &str,
+        revision: &str,
+        source: &str,
+    ) -> Result<(), StoreError> {
+        let sources = format!("{}bp", self.link.global());
+        let sent = arguments([&sources, &pin(name, revision), &source]);
+        self.link.call("HSETNX", sent, Repeat::Safe).await?;
+        Ok(())
+    }
+
+    async fn blueprint_source(
+        &self,
+        name: &str,
+        revision: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let sources = format!("{}bp", self.link.global());
+        let asked = arguments([&sources, &pin(name, revision)]);
+        Ok(text(self.link.call("HGET", asked, Repeat::Safe).await?))
+    }
+
+    async fn purge_blueprints(
+        &self,
+        in_use: &[BlueprintRevision],
+    ) -> Result<Vec<BlueprintRevision>, StoreError> {
+        self.revisions_forgotten(in_use).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        let name = format!("{}health", self.link.global());
+        let sent = arguments([&name, &"ok", &"PX", &60_000]);
+        self.link.call("SET", sent, Repeat::Safe).await.map(drop)
+    }
+
+    fn durability(&self) -> Durability {
+        self.kept()
+    }
+
+    async fn close(&self) {
+        self.link.close().await;
+    }
+}

@@ -1,0 +1,379 @@
+//! The connection: a pool of pipelined connections that come back by themselves, and no call without
+//! an end. Everything is a script, sent by its hash and in full when the server does not know it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fred::clients::{Client, Pool};
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::{ClientLike as _, EventInterface as _};
+use fred::types::config::{Config, Options, ReconnectPolicy, TcpConfig, TlsConnector};
+use fred::types::scripts::Script;
+use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Value};
+use tokio::task::JoinSet;
+
+use super::{PARTITIONS, RedisSettings};
+use crate::net::client_config;
+use crate::store::StoreError;
+
+/// Commands that wait for their turn on one connection; beyond it callers are told at once.
+const WAITING_MAX: usize = 20_000;
+/// Longest wait for the server's answer to a goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// Between tries at connecting again; doubles up to the second.
+const RECONNECT_FIRST_MS: u32 = 50;
+const RECONNECT_LAST_MS: u32 = 2_000;
+
+/// A script, its hash known from the start.
+pub(super) struct Code(Script);
+
+impl Code {
+    /// Makes a script of a part that all have in common, and one's own.
+    pub fn new(common: &str, own: &str) -> Self {
+        Self(Script::from_lua(format!("{common}\n{own}")))
+    }
+}
+
+/// Whether doing a call twice is doing it once: then a lost connection is no reason to give up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It only reads, or writes the same again.
+    Safe,
+    /// It does not.
+    Never,
+}
+
+/// A script on its way.
+struct Sent<'a> {
+    code: &'a Code,
+    prefix: String,
+    arguments: Vec<Value>,
+}
+
+/// The connections.
+pub(super) struct Link {
+    pool: Pool,
+    prefix: String,
+    settings: RedisSettings,
+    closed: AtomicBool,
+    connections: Mutex<Vec<ConnectHandle>>,
+    /// Who tells of lost and found connections.
+    watchers: Mutex<JoinSet<()>>,
+}
+
+impl Link {
+    /// Connects, or fails within the settings' time.
+    pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
+        let pool = pool(settings).map_err(|error| unavailable(&error))?;
+        let connections = pool.connect_pool();
+        let waited = tokio::time::timeout(settings.connect_timeout, pool.wait_for_connect()).await;
+        let connected = waited.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Timeout,
+                "no connection came about in time",
+            ))
+        });
+        if let Err(error) = connected {
+            // Nothing of it is left to try again behind the caller's back.
+            end(connections).await;
+            return Err(unavailable(&error));
+        }
+        Ok(Self {
+            prefix: settings.prefix.clone(),
+            settings: settings.clone(),
+            closed: AtomicBool::new(false),
+            connections: Mutex::new(connections),
+            watchers: Mutex::new(watch(&pool)),
+            pool,
+        })
+    }
+
+    /// Returns the prefix of a partition's keys.
+    pub fn partition(&self, partition: u8) -> String {
+        format!("{}:{{p{:02}}}:", self.prefix, partition % PARTITIONS)
+    }
+
+    /// Returns the prefix of the keys that have no partition.
+    pub fn global(&self) -> String {
+        format!("{}:{{g}}:", self.prefix)
+    }
+
+    /// Returns the prefix of what is known of workers.
+    pub fn workers(&self) -> String {
+        format!("{}:{{w}}:", self.prefix)
+    }
+
+    /// Runs a script on the keys of one partition.
+    pub async fn run(
+        &self,
+        code: &Code,
+        partition: u8,
+        arguments: Vec<Value>,
+        repeat: Repeat,
+    ) -> Result<Value, StoreError> {
+        self.run_on(code, self.partition(partition), arguments, repeat)
+            .await
+    }
+
+    /// Runs a script that only reads, with the same arguments on every partition at once; returns
+    /// the answers by partition.
+    pub async fn run_on_all(
+        &self,
+        code: &Code,
+        arguments: &[Value],
+    ) -> Result<Vec<Value>, StoreError> {
+        let runs = (0..PARTITIONS)
+            .map(|partition| self.run(code, partition, arguments.to_vec(), Repeat::Safe));
+        futures::future::try_join_all(runs).await
+    }
+
+    /// Runs a script on the keys that begin with a prefix.
+    pub async fn run_on(
+        &self,
+        code: &Code,
+        prefix: String,
+        arguments: Vec<Value>,
+        repeat: Repeat,
+    ) -> Result<Value, StoreError> {
+        let script = Sent {
+            code,
+            prefix,
+            arguments,
+        };
+        let answer = self.send_script(self.pool.next(), script, repeat).await;
+        answer.map_err(|error| told(&error))
+    }
+
+    /// Runs a script that is not repeated, and waits until so many replicas have what it wrote.
+    pub async fn run_replicated(
+        &self,
+        code: &Code,
+        partition: u8,
+        arguments: Vec<Value>,
+        count: u32,
+    ) -> Result<Value, StoreError> {
+        let prefix = self.partition(partition);
+        let slot = fred::util::redis_keyslot(prefix.as_bytes());
+        // A server waits for what came over the same connection.
+        let client = self.pool.next();
+        let script = Sent {
+            code,
+            prefix,
+            arguments,
+        };
+        let answer = self.send_script(client, script, Repeat::Never).await;
+        let answer = answer.map_err(|error| told(&error))?;
+        let patience = (self.settings.command_timeout / 2).as_millis();
+        let asked = vec![count.to_string().into(), patience.to_string().into()];
+        let wait = CustomCommand::new_static("WAIT", ClusterHash::Custom(slot), true);
+        match self
+            .send(client, wait, asked, Repeat::Never)
+            .await
+            .map_err(|error| told(&error))?
+        {
+            Value::Integer(have) if have >= i64::from(count) => Ok(answer),
+            Value::Integer(have) => Err(StoreError::Unavailable(format!(
+                "Redis: {have} of the {count} replicas that must have it have the commit"
+            ))),
+            other => Err(StoreError::Corrupt(format!(
+                "Redis: WAIT is answered {other:?}"
+            ))),
+        }
+    }
+
+    /// Makes a call that is no script, on the key that comes first.
+    pub async fn call(
+        &self,
+        name: &'static str,
+        arguments: Vec<Value>,
+        repeat: Repeat,
+    ) -> Result<Value, StoreError> {
+        let command = CustomCommand::new_static(name, ClusterHash::Offset(0), false);
+        let sent = self.send(self.pool.next(), command, arguments, repeat);
+        sent.await.map_err(|error| told(&error))
+    }
+
+    async fn send_script(
+        &self,
+        client: &Client,
+        script: Sent<'_>,
+        repeat: Repeat,
+    ) -> Result<Value, Error> {
+        let sent = |code: Value| -> Vec<Value> {
+            let keys = [code, 1.into(), script.prefix.as_str().into()];
+            keys.into_iter()
+                .chain(script.arguments.iter().cloned())
+                .collect()
+        };
+        let hash = ClusterHash::Offset(2);
+        let code = &script.code.0;
+        let by_hash = CustomCommand::new_static("EVALSHA", hash.clone(), false);
+        match self
+            .send(client, by_hash, sent(code.sha1().clone().into()), repeat)
+            .await
+        {
+            Err(error) if error.details().starts_with("NOSCRIPT") => {
+                let whole = code.lua().expect("made from its text").clone();
+                let command = CustomCommand::new_static("EVAL", hash, false);
+                self.send(client, command, sent(whole.into()), repeat).await
+            }
+            other => other,
+        }
+    }
+
+    /// Sends a command; its hash says which server of a cluster gets it.
+    async fn send(
+        &self,
+        client: &Client,
+        command: CustomCommand,
+        arguments: Vec<Value>,
+        repeat: Repeat,
+    ) -> Result<Value, Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Canceled, "the store is closed"));
+        }
+        let attempts = if repeat == Repeat::Safe { 3 } else { 1 };
+        let options = Options {
+            max_attempts: Some(attempts),
+            timeout: Some(self.settings.command_timeout),
+            ..Options::default()
+        };
+        client
+            .with_options(&options)
+            .custom(command, arguments)
+            .await
+    }
+
+    /// Ends the connections; later calls fail.
+    pub async fn close(&self) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // What cannot say goodbye quickly ends without.
+        if tokio::time::timeout(GOODBYE, self.pool.quit())
+            .await
+            .is_err()
+        {
+            tracing::debug!("a connection to Redis did not end in good order");
+        }
+        let connections = std::mem::take(&mut *held(&self.connections));
+        end(connections).await;
+        let mut watchers = std::mem::take(&mut *held(&self.watchers));
+        watchers.shutdown().await;
+    }
+}
+
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the tasks of connections, wherever they are.
+async fn end(connections: Vec<ConnectHandle>) {
+    for connection in connections {
+        connection.abort();
+        // It says that it was aborted, or why it ended before; neither matters any more.
+        drop(connection.await);
+    }
+}
+
+fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
+    let mut config = Config::from_url(settings.url.expose())?;
+    if config.server.is_clustered() {
+        // Keys of what has no partition would have to be written with those of one.
+        return Err(Error::new(
+            ErrorKind::Config,
+            "a cluster cannot keep the jobs yet: give one server, or one behind Sentinel",
+        ));
+    }
+    if config.uses_tls() {
+        let tls = client_config(&settings.tls)
+            .map_err(|problem| Error::new(ErrorKind::Tls, problem.to_string()))?;
+        config.tls = Some(TlsConnector::Rustls(tls.into()).into());
+    }
+    // The first connection comes about or says why not; later ones are tried for again and again.
+    config.fail_fast = true;
+    Builder::from_config(config)
+        .with_performance_config(|config| {
+            config.default_command_timeout = settings.command_timeout;
+        })
+        .with_connection_config(|config| {
+            config.connection_timeout = settings.connect_timeout;
+            config.internal_command_timeout = settings.command_timeout;
+            config.max_command_attempts = 1;
+            config.max_command_buffer_len = WAITING_MAX;
+            config.unresponsive.max_timeout = Some(settings.command_timeout * 2);
+            config.unresponsive.interval = Duration::from_secs(1);
+            config.tcp = TcpConfig {
+                nodelay: Some(true),
+                ..TcpConfig::default()
+            };
+        })
+        .set_policy(ReconnectPolicy::new_exponential(
+            0,
+            RECONNECT_FIRST_MS,
+            RECONNECT_LAST_MS,
+            2,
+        ))
+        .build_pool(settings.connections)
+}
+
+/// Tells when the server is lost and found again: one line each, however many connections there are.
+fn watch(pool: &Pool) -> JoinSet<()> {
+    let mut watchers = JoinSet::new();
+    let is_lost = Arc::new(AtomicBool::new(false));
+    for client in pool.clients() {
+        let (mut errors, mut found) = (client.error_rx(), client.reconnect_rx());
+        let is_lost = Arc::clone(&is_lost);
+        watchers.spawn(async move {
+            loop {
+                let goes_on = tokio::select! {
+                    error = errors.recv() => match error {
+                        Ok((error, server)) => {
+                            if !is_lost.swap(true, Ordering::AcqRel) {
+                                let server = server.map(|server| server.to_string());
+                                tracing::warn!(%error, server, "Redis is lost");
+                            }
+                            true
+                        }
+                        Err(error) => !is_over(&error),
+                    },
+                    server = found.recv() => match server {
+                        Ok(server) => {
+                            if is_lost.swap(false, Ordering::AcqRel) {
+                                tracing::info!(%server, "Redis is found again");
+                            }
+                            true
+                        }
+                        Err(error) => !is_over(&error),
+                    },
+                };
+                if !goes_on {
+                    return;
+                }
+            }
+        });
+    }
+    watchers
+}
+
+fn is_over(error: &tokio::sync::broadcast::error::RecvError) -> bool {
+    matches!(error, tokio::sync::broadcast::error::RecvError::Closed)
+}
+
+fn unavailable(error: &Error) -> StoreError {
+    StoreError::Unavailable(format!("Redis: {error}"))
+}
+
+/// Tells a fault of a script, which no repetition mends, from trouble that may pass.
+fn told(error: &Error) -> StoreError {
+    let is_ours = error.details().contains("user_script")
+        && !error.details().starts_with("OOM")
+        && !error.details().contains("-OOM")
+        && !error.details().contains("READONLY")
+        && !error.details().contains("MISCONF");
+    if is_ours {
+        return StoreError::Corrupt(format!("Redis: {error}"));
+    }
+    unavailable(error)
+}

@@ -1,0 +1,10 @@
+-- Appends events of a job, each a row of its own; one whose place is known is left as it is.
+-- ARGV: job, then place and body of each.
+local key = P .. 'h:' .. ARGV[1]
+for index = 2, #ARGV, 2 do
+  local place = ARGV[index]
+  -- No body begins with this byte, so all rows of the place lie before it.
+  local known = call('ZRANGEBYLEX', key, '[' .. place, '(' .. place .. '\255', 'LIMIT', 0, 1)
+  if #known == 0 then call('ZADD', key, 0, place .. ARGV[index + 1]) end
+end
+return 0

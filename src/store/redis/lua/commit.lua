@@ -1,0 +1,196 @@
+-- Stores a step's fruit: revision, guards, effects, in that order. Nothing is written before all is
+-- checked. ARGV: the job, the count of guards and each, the count of effects and each; see commit.rs.
+local at = 0
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+-- Nothing is sent as an empty text.
+local function maybe()
+  local value = take()
+  if value ~= '' then return value end
+  return false
+end
+
+local id, expected, revision, now = take(), take(), take(), take()
+local outbox_due, doc, given = take(), take(), maybe()
+local status, wake, keep = take(), maybe(), maybe()
+local client, pin, history, place, settles = take(), take(), maybe(), maybe(), maybe()
+local job = P .. 'j:' .. id
+local old = call('HMGET', job, 'v', 's', 'w', 'k')
+if (old[1] or '0') ~= expected then return { 'conflict' } end
+
+local check = {
+  key = function(index)
+    local key = take()
+    at = at + 3
+    local known = call('HMGET', key, 'j', 'f', 'u')
+    if known[1] and tonumber(known[3]) > tonumber(now) then
+      return { 'refused', index, known[1], known[2] }
+    end
+  end,
+  quota = function(index)
+    local key, limit = take(), take()
+    if tonumber(call('GET', key) or '0') >= tonumber(limit) then return { 'refused', index } end
+    at = at + 1
+  end,
+  held = function(index)
+    local t, worker = take(), take()
+    local f = call('HMGET', P .. 't:' .. t, 's', 'lw')
+    if f[1] ~= 'l' or f[2] ~= worker then return { 'refused', index } end
+  end,
+  due = function(index)
+    local t, seen = take(), tonumber(take())
+    local f = call('HMGET', P .. 't:' .. t, 's', 'dd', 'rd', 'lu', 'ld')
+    local due = f[1] and due_at(f[1], f[2], f[3], f[4], f[5])
+    if not due or due > seen then return { 'refused', index } end
+  end,
+  job = function(index)
+    local other, revision = take(), take()
+    if call('HGET', P .. 'j:' .. other, 'v') ~= revision then return { 'refused', index } end
+  end,
+}
+local guards = tonumber(take())
+local first = at
+for index = 1, guards do
+  local refusal = check[take()](index)
+  if refusal then return refusal end
+end
+at = first
+-- Only the two of a new job take something.
+for _ = 1, guards do
+  local kind = take()
+  if kind == 'key' then
+    local key, fingerprint, until_, names = take(), take(), take(), take()
+    call('HSET', key, 'j', id, 'f', fingerprint, 'u', until_)
+    call('ZADD', names, until_, key)
+  elseif kind == 'quota' then
+    local key, _, ttl = take(), take(), take()
+    call('INCR', key)
+    -- Real time forgets it, long after its month.
+    call('PEXPIRE', key, ttl)
+  else
+    at = at + 2
+  end
+end
+
+local function close(t, s, worker)
+  leave(t, s, worker)
+  call('HDEL', P .. 't:' .. t, 'g')
+  call('HSET', P .. 't:' .. t, 's', 'e')
+end
+
+-- Calls `act` with each task of a visit from one place up to another, exclusive.
+local function each(from, to, act)
+  for _, member in ipairs(call('ZRANGEBYLEX', P .. 'y:' .. id, '[' .. from, '(' .. to)) do
+    act(string.match(member, ':(.*)$'))
+  end
+end
+
+local ended, released, messages = {}, {}, 0
+-- Orders messages across partitions: time of the server, then place in the commit.
+local clock = call('TIME')
+local stamp = string.format('%010d%06d', tonumber(clock[1]), tonumber(clock[2]))
+
+local perform = {
+  put = function()
+    local t, member, count = take(), take(), tonumber(take())
+    local key = P .. 't:' .. t
+    local known = call('HMGET', key, 's', 'lw', 'j', 'p')
+    if known[1] then
+      leave(t, known[1], known[2])
+      call('ZREM', P .. 'y:' .. known[3], known[4])
+      call('DEL', key)
+    end
+    local fields = {}
+    for i = 1, count * 2 do fields[i] = take() end
+    call('HSET', key, 'j', id, 'p', member, unpack(fields))
+    call('ZADD', P .. 'y:' .. id, 0, member)
+    enter(t)
+  end,
+  ['end'] = function()
+    local t, answer, report = take(), maybe(), maybe()
+    local key = P .. 't:' .. t
+    local known = call('HMGET', key, 's', 'lw')
+    if not known[1] then return end
+    close(t, known[1], known[2])
+    call('HDEL', key, 'a', 'r')
+    if answer then call('HSET', key, 'a', answer) end
+    if report then call('HSET', key, 'r', report) end
+  end,
+  release = function()
+    each(take(), take(), function(t)
+      local key = P .. 't:' .. t
+      local f = call('HMGET', key, 's', 'qa', 'dd', 'rd')
+      if f[1] ~= 'h' then return end
+      local held = math.max(0, tonumber(now) - tonumber(f[2]))
+      call('HSET', key, 's', 'q', 'qa', now, 'aa', now)
+      if f[3] then call('HSET', key, 'dd', string.format('%.0f', tonumber(f[3]) + held)) end
+      if f[4] then call('HSET', key, 'rd', string.format('%.0f', tonumber(f[4]) + held)) end
+      enter(t)
+      released[#released + 1] = task(t)
+    end)
+  end,
+  end_all = function()
+    each(take(), take(), function(t)
+      local f = call('HMGET', P .. 't:' .. t, 's', 'lw')
+      if not f[1] or f[1] == 'e' then return end
+      close(t, f[1], f[2])
+      if f[1] == 'l' and f[2] then
+        ended[#ended + 1] = f[2]
+        ended[#ended + 1] = t
+      end
+    end)
+  end,
+  message = function()
+    local m, kind, body = take(), take(), take()
+    messages = messages + 1
+    local key, member = P .. 'o:' .. m, stamp .. string.format('%06d', messages) .. ':' .. m
+    if call('EXISTS', key) == 1 then return end
+    call('HSET', key, 'j', id, 'k', kind, 'm', body, 'n', member, 's', 'pending', 'at', 0,
+      'du', outbox_due, 'c', now, 'u', now)
+    call('ZADD', P .. 'outbox', outbox_due, member)
+    call('ZADD', P .. 'x:' .. id, 0, member)
+    call('HINCRBY', job, 'o', 1)
+  end,
+  data = function()
+    local key, field, value = take(), take(), take()
+    call('HSET', key, field, value)
+  end,
+}
+if settles and call('HGET', P .. 'o:' .. settles, 'k') ~= 'webhook' then
+  settle(settles, 'delivered', now)
+end
+for _ = 1, tonumber(take()) do perform[take()]() end
+
+call('HSET', job, 'v', revision, 'd', doc, 's', status)
+if given then
+  call('HSET', job, 'f', given, 'c', client, 'b', pin)
+  call('ZADD', P .. 'all', 0, id)
+  call('ZADD', P .. 'c:' .. client, 0, id)
+  call('HINCRBY', P .. 'pins', pin, 1)
+end
+if old[2] ~= status then
+  if old[2] then
+    call('ZREM', P .. 's:' .. old[2], id)
+    call('HINCRBY', P .. 'n', old[2], -1)
+    call('HINCRBY', P .. 'nc:' .. client, old[2], -1)
+  end
+  call('ZADD', P .. 's:' .. status, 0, id)
+  call('HINCRBY', P .. 'n', status, 1)
+  call('HINCRBY', P .. 'nc:' .. client, status, 1)
+end
+local function at_time(field, index, time, known)
+  if time then
+    call('HSET', job, field, time)
+    call('ZADD', P .. index, time, id)
+  elseif known then
+    call('HDEL', job, field)
+    call('ZREM', P .. index, id)
+  end
+end
+at_time('w', 'wake', wake, old[3])
+at_time('k', 'keep', keep, old[4])
+if history then call('ZADD', P .. 'h:' .. id, 0, place .. history) end
+
+return { 'ok', ended, released }

@@ -1,0 +1,82 @@
+-- What the scripts of the job store have in common. Each script is sent with this in front of it.
+--
+-- KEYS[1] is the prefix of all keys of one partition, `NAME:{pNN}:`. The scripts make these keys of
+-- it; keys of what has no partition come as arguments, whole.
+--
+--   j:JOB        hash: v revision, d body, f what it was given, s status, w wake_at, k keep_until,
+--                c client, b blueprint and revision, o messages still to be delivered
+--   t:TASK       hash: j job, b body, g parameters, s status, p place, qa aa dd rd times,
+--                lw li ls lu ld lease, r report, a answer
+--   o:MESSAGE    hash: j job, k kind, m body, n member of `outbox`, s status, at tries, du due,
+--                c created, u updated, e error
+--   h:JOB        sorted set of history rows by place      x:JOB  sorted set of its messages
+--   y:JOB        sorted set of its tasks by place
+--   all, s:STATUS, c:CLIENT    sorted sets of jobs        n, nc:CLIENT  counts by status
+--   wake, keep   jobs by time      due  tasks by time     queued  tasks      l:WORKER  its tasks
+--   outbox       messages by time  pins  jobs by blueprint and revision
+local P = KEYS[1]
+local call = redis.call
+
+local function due_at(s, dd, rd, lu, ld)
+  local own
+  if s == 'q' then
+    own = tonumber(dd)
+  elseif s == 'l' and lu then
+    own = math.min(tonumber(lu), tonumber(ld))
+  else
+    return nil
+  end
+  local result = tonumber(rd)
+  if own and result then return math.min(own, result) end
+  return own or result
+end
+
+-- Puts the task where its status says that it is looked for.
+local function enter(id)
+  local f = call('HMGET', P .. 't:' .. id, 's', 'dd', 'rd', 'lu', 'ld', 'lw')
+  if f[1] == 'q' then
+    call('ZADD', P .. 'queued', 0, id)
+  elseif f[1] == 'l' and f[6] then
+    call('SADD', P .. 'l:' .. f[6], id)
+  end
+  local due = due_at(f[1], f[2], f[3], f[4], f[5])
+  if due then call('ZADD', P .. 'due', due, id) end
+end
+
+-- Takes the task from there again, before its status changes.
+local function leave(id, s, worker)
+  if s == 'q' then
+    call('ZREM', P .. 'queued', id)
+  elseif s == 'l' and worker then
+    call('SREM', P .. 'l:' .. worker, id)
+  end
+  if s == 'q' or s == 'l' then call('ZREM', P .. 'due', id) end
+end
+
+local function task(id)
+  return call('HGETALL', P .. 't:' .. id)
+end
+
+-- Records how a try at a message ended; nothing happens to one that is unknown or settled for good.
+local function settle(id, how, now, again, reason)
+  local key = P .. 'o:' .. id
+  local f = call('HMGET', key, 'du', 'n', 'j', 'k')
+  if not f[1] then return end
+  call('HINCRBY', key, 'at', 1)
+  call('HSET', key, 'u', now)
+  if how ~= 'delivered' then call('HSET', key, 'e', reason) end
+  if how == 'retry' then
+    call('HSET', key, 'du', again)
+    call('ZADD', P .. 'outbox', again, f[2])
+    return
+  end
+  call('ZREM', P .. 'outbox', f[2])
+  call('HDEL', key, 'du')
+  call('HINCRBY', P .. 'j:' .. f[3], 'o', -1)
+  if how == 'delivered' and f[4] ~= 'webhook' then
+    call('DEL', key)
+    call('ZREM', P .. 'x:' .. f[3], f[2])
+  else
+    call('HSET', key, 's', how)
+  end
+end

@@ -1,0 +1,148 @@
+//! The store in Redis: shared by any number of orchestrators, alone, behind Sentinel or in a cluster.
+//!
+//! One Lua script is one commit. A job with all its descendants lies in one partition, which is a
+//! part of its id and of the ids of its tasks and messages; all keys of a partition have one hash
+//! tag. Scripts see small fields only: bodies are JSON, written and read here, encrypted if a key is
+//! set. The layout is told in `lua/common.lua`.
+
+mod commit;
+mod durability;
+mod history;
+mod jobs;
+mod link;
+mod outbox;
+mod queries;
+mod records;
+mod seal;
+mod tasks;
+mod workers;
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use fred::types::Value;
+
+use self::durability::Server;
+use self::link::{Code, Link};
+use self::seal::Seal;
+use super::{Durability, StoreError};
+use crate::base::Secret;
+use crate::net::TlsFiles;
+
+/// Families are spread over so many partitions, which is the most servers of a cluster that share
+/// the work. Part of the layout: it never changes for keys that are there.
+const PARTITIONS: u8 = 16;
+
+/// Scripts that need nothing in common.
+static WORKERS: LazyLock<Code> = LazyLock::new(|| Code::new("", include_str!("lua/workers.lua")));
+
+/// Makes the static of a script.
+macro_rules! code {
+    ($name:ident, $file:literal) => {
+        static $name: std::sync::LazyLock<$crate::store::redis::link::Code> =
+            std::sync::LazyLock::new(|| {
+                $crate::store::redis::link::Code::new(
+                    include_str!("lua/common.lua"),
+                    include_str!(concat!("lua/", $file, ".lua")),
+                )
+            });
+    };
+}
+use code;
+
+/// How the store is reached and used. Units are in the names.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://`, `redis+unix://` and their
+    /// like, with user, password and database.
+    pub url: Secret,
+    /// Whose certificates a server shows, for the URLs with `rediss`; the public authorities' unless
+    /// told otherwise.
+    pub tls: TlsFiles,
+    /// What all keys begin with: deployments with different ones share a server.
+    pub prefix: String,
+    /// Connections, each of which carries any number of calls at once.
+    pub connections: usize,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest wait for an answer.
+    pub command_timeout: Duration,
+    /// Replicas that must have a commit before it counts; 0 asks none.
+    pub replicas: u32,
+    /// Whether a server that may drop keys when its memory is full is accepted, which is for
+    /// development only.
+    pub allow_eviction: bool,
+    /// What bodies are encrypted with, the present key first; none leaves them readable.
+    pub encryption_keys: Vec<Secret>,
+}
+
+impl RedisSettings {
+    /// Returns the settings for a server, all but its URL by default.
+    #[must_use]
+    pub fn new(url: Secret) -> Self {
+        Self {
+            url,
+            tls: TlsFiles::default(),
+            prefix: "avtomatika".to_owned(),
+            connections: 4,
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(5),
+            replicas: 0,
+            allow_eviction: false,
+            encryption_keys: Vec::new(),
+        }
+    }
+}
+
+/// Jobs, workers and history in Redis.
+pub struct RedisStore {
+    link: Link,
+    seal: Seal,
+    server: Server,
+    replicas: u32,
+}
+
+impl RedisStore {
+    /// Connects and looks at how the server keeps what it is given.
+    ///
+    /// Errors: it cannot be reached, or it would drop jobs when its memory is full.
+    pub async fn open(settings: &RedisSettings) -> Result<Self, StoreError> {
+        let link = Link::connect(settings).await?;
+        let server = match Server::look(&link)
+            .await
+            .and_then(|server| server.accepted(settings))
+        {
+            Ok(server) => server,
+            Err(error) => {
+                link.close().await;
+                return Err(error);
+            }
+        };
+        server.tell();
+        Ok(Self {
+            link,
+            seal: Seal::new(&settings.encryption_keys),
+            server,
+            replicas: settings.replicas,
+        })
+    }
+
+    /// Says in one line what keeps the jobs and how.
+    #[must_use]
+    pub fn description(&self) -> String {
+        self.server.to_string()
+    }
+
+    /// Tells how much a crash may cost, as the server is set.
+    fn kept(&self) -> Durability {
+        self.server.durability()
+    }
+}
+
+/// Makes arguments of texts and numbers.
+fn arguments<const N: usize>(values: [&dyn ToString; N]) -> Vec<Value> {
+    values
+        .iter()
+        .map(|value| value.to_string().into())
+        .collect()
+}

@@ -1,0 +1,354 @@
+//! What is looked for over all partitions: each is asked at once, and the answers are merged.
+
+use std::collections::{BTreeMap, HashSet};
+
+use fred::types::Value;
+
+use super::commit::pin;
+use super::link::Repeat;
+use super::records::{bytes, items, read_time, text};
+use super::{PARTITIONS, RedisStore, arguments, code};
+use crate::base::{ClientId, JobId, TaskId, Timestamp};
+use crate::domain::{Job, JobStatus};
+use crate::store::{BlueprintRevision, Due, JobQuery, StoreError, rules};
+
+code!(DUE, "due");
+code!(IDS, "ids");
+code!(JOBS, "jobs");
+code!(HASHES, "hashes");
+code!(FORGETTABLE, "forgettable");
+code!(FORGET, "forget");
+code!(FORGET_KEYS, "forget_keys");
+
+/// Keys that one call forgets.
+const KEYS_BATCH: u32 = 1_000;
+/// Jobs that one look for a listing brings.
+const PAGE: usize = 200;
+
+/// What is next of each partition's sorted sets: members with times, and the time after those.
+pub(super) struct Timed {
+    /// In order of time, then member.
+    pub(super) due: Vec<(Timestamp, String)>,
+    /// The first that is left.
+    pub(super) next: Option<Timestamp>,
+}
+
+impl RedisStore {
+    /// Returns what has come due in sorted sets, merged over the partitions, for each set.
+    pub(super) async fn timed<const N: usize>(
+        &self,
+        now: Timestamp,
+        limit: u32,
+        sets: [&str; N],
+    ) -> Result<[Timed; N], StoreError> {
+        let mut sent = arguments([&now.0, &limit]);
+        sent.extend(sets.map(Value::from));
+        let answers = self.link.run_on_all(&DUE, &sent).await?;
+        let mut answers: Vec<_> = answers
+            .into_iter()
+            .map(|answer| items(answer).into_iter())
+            .collect();
+        Ok(sets.map(|_| {
+            let (mut due, mut next) = (Vec::new(), None);
+            for answer in &mut answers {
+                due.extend(with_times(answer.next()));
+                let after = with_times(answer.next()).first().map(|(at, _)| *at);
+                next = next.into_iter().chain(after).min();
+            }
+            due.sort_unstable();
+            let left = due.get(limit as usize).map(|(at, _)| *at);
+            due.truncate(limit as usize);
+            Timed {
+                due,
+                next: left.into_iter().chain(next).min(),
+            }
+        }))
+    }
+
+    /// Returns what is due.
+    pub(super) async fn look(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError> {
+        let [jobs, tasks] = self.timed(now, limit, ["wake", "due"]).await?;
+        let ids: Vec<TaskId> = tasks.due.into_iter().map(|(_, id)| id.into()).collect();
+        let found = if ids.is_empty() {
+            Vec::new()
+        } else {
+            self.tasks(&ids).await?
+        };
+        // One may have changed between the two looks.
+        let is_due = |at: Timestamp| at <= now;
+        Ok(Due {
+            jobs: jobs
+                .due
+                .iter()
+                .filter_map(|(_, id)| id.parse().ok())
+                .collect(),
+            tasks: found
+                .into_iter()
+                .filter(|task| task.due_at().is_some_and(is_due))
+                .collect(),
+            next: jobs.next.into_iter().chain(tasks.next).min(),
+        })
+    }
+
+    /// Returns members of sorted sets: partition, set and where to begin for each; by source.
+    pub(super) async fn members(
+        &self,
+        order: &str,
+        limit: u32,
+        sources: &[(u8, String, String)],
+    ) -> Result<Vec<(usize, Vec<String>)>, StoreError> {
+        let mut by_partition: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
+        for (index, (partition, ..)) in sources.iter().enumerate() {
+            by_partition.entry(*partition).or_default().push(index);
+        }
+        let runs = by_partition
+            .into_iter()
+            .map(|(partition, indexes)| async move {
+                let mut sent = arguments([&order, &limit]);
+                for index in &indexes {
+                    let (_, name, from) = &sources[*index];
+                    sent.extend([name.as_str().into(), from.as_str().into()]);
+                }
+                let answer = self.link.run(&IDS, partition, sent, Repeat::Safe).await?;
+                let members = items(answer).into_iter();
+                let members =
+                    members.map(|found| items(found).into_iter().filter_map(text).collect());
+                Ok::<Vec<(usize, Vec<String>)>, StoreError>(
+                    indexes.into_iter().zip(members).collect(),
+                )
+            });
+        let found = futures::future::try_join_all(runs).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Reads jobs by their ids, in that order; those that are not there are left out, damaged ones
+    /// with a word on the log.
+    async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<Job>, StoreError> {
+        let mut by_partition: BTreeMap<u8, Vec<(usize, JobId)>> = BTreeMap::new();
+        for (index, id) in ids.iter().enumerate() {
+            let same = by_partition.entry(id.partition() % PARTITIONS).or_default();
+            same.push((index, *id));
+        }
+        let runs = by_partition.into_iter().map(|(partition, ids)| async move {
+            let sent = ids.iter().map(|(_, id)| id.to_string().into()).collect();
+            let answer = self.link.run(&JOBS, partition, sent, Repeat::Safe).await?;
+            Ok::<Vec<_>, StoreError>(ids.into_iter().zip(items(answer)).collect())
+        });
+        let found = futures::future::try_join_all(runs).await?;
+        let mut found: Vec<((usize, JobId), Value)> = found.into_iter().flatten().collect();
+        found.sort_by_key(|((index, _), _)| *index);
+        let readable = |((_, id), parts)| match self.seal.decode_job(id, parts) {
+            Ok(job) => job,
+            Err(error) => {
+                tracing::error!(%error, "a damaged record is left out");
+                None
+            }
+        };
+        Ok(found.into_iter().filter_map(readable).collect())
+    }
+
+    /// Lists jobs, newest first.
+    pub(super) async fn listed(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
+        let from = query
+            .after
+            .map_or_else(|| "+".to_owned(), |id| format!("({id}"));
+        let sets = sets_of(query);
+        let mut sources: Vec<(u8, String, String)> = (0..PARTITIONS)
+            .flat_map(|partition| sets.iter().map(move |set| (partition, set.clone())))
+            .map(|(partition, set)| (partition, set, from.clone()))
+            .collect();
+        let (mut listed, mut left_out) = (Vec::new(), 0_u32);
+        let wanted = query.limit as usize;
+        while listed.len() < wanted && !sources.is_empty() {
+            let page = u32::try_from(PAGE).expect("is small");
+            let (ids, bound) = self.newest(&sources, page).await?;
+            for job in self.jobs_by_id(&ids).await? {
+                if !rules::matches(query, &job) {
+                    continue;
+                }
+                if left_out < query.skip {
+                    left_out += 1;
+                } else if listed.len() < wanted {
+                    listed.push(job);
+                }
+            }
+            let Some(bound) = bound else { break };
+            for (_, _, from) in &mut sources {
+                *from = format!("({bound}");
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Returns the newest jobs of all sources, and the last of them when there are more.
+    async fn newest(
+        &self,
+        sources: &[(u8, String, String)],
+        page: u32,
+    ) -> Result<(Vec<JobId>, Option<JobId>), StoreError> {
+        let found = self.members("down", page, sources).await?;
+        let is_more = found
+            .iter()
+            .any(|(_, members)| members.len() >= page as usize);
+        let mut ids: Vec<JobId> = found
+            .iter()
+            .flat_map(|(_, members)| members)
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        // A job whose status changed between two sets was found in both.
+        ids.dedup();
+        let is_cut = ids.len() > page as usize;
+        ids.truncate(page as usize);
+        let bound = if is_more || is_cut {
+            ids.last().copied()
+        } else {
+            None
+        };
+        Ok((ids, bound))
+    }
+
+    /// Counts jobs by status.
+    pub(super) async fn counted(
+        &self,
+        client: Option<&ClientId>,
+    ) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        let name = client.map_or_else(|| "n".to_owned(), |client| format!("nc:{client}"));
+        let answers = self.link.run_on_all(&HASHES, &arguments([&name])).await?;
+        let mut counts = BTreeMap::new();
+        for hash in answers.into_iter().flat_map(items) {
+            for pair in items(hash).chunks_exact(2) {
+                let status = text(pair[0].clone()).and_then(|status| JobStatus::parse(&status));
+                let count = text(pair[1].clone()).and_then(|count| count.parse::<u64>().ok());
+                if let (Some(status), Some(count @ 1..)) = (status, count) {
+                    *counts.entry(status).or_default() += count;
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Deletes jobs whose time is over, oldest end first; returns which.
+    pub(super) async fn purged(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let answers = self
+            .link
+            .run_on_all(&FORGETTABLE, &arguments([&now.0, &limit]))
+            .await?;
+        let mut over: Vec<(Timestamp, String)> = answers
+            .into_iter()
+            .flat_map(|answer| with_times(Some(answer)))
+            .collect();
+        over.sort_unstable();
+        over.truncate(limit as usize);
+        let ids: Vec<JobId> = over.iter().filter_map(|(_, id)| id.parse().ok()).collect();
+        let runs = ids.iter().map(|id| {
+            self.link.run(
+                &FORGET,
+                id.partition(),
+                arguments([id, &now.0]),
+                Repeat::Safe,
+            )
+        });
+        let answers = futures::future::try_join_all(runs).await?;
+        self.forget_keys(now).await?;
+        let gone = answers
+            .into_iter()
+            .map(|answer| text(answer).as_deref() == Some("1"));
+        Ok(ids
+            .iter()
+            .copied()
+            .zip(gone)
+            .filter_map(|(id, gone)| gone.then_some(id))
+            .collect())
+    }
+
+    async fn forget_keys(&self, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let sent = arguments([&now.0, &KEYS_BATCH]);
+            let run = self
+                .link
+                .run_on(&FORGET_KEYS, self.link.global(), sent, Repeat::Safe);
+            let count = text(run.await?).and_then(|count| count.parse().ok());
+            if count.unwrap_or(0) < KEYS_BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets the revisions that no job has and no job may come to have; returns which, in order.
+    pub(super) async fn revisions_forgotten(
+        &self,
+        in_use: &[BlueprintRevision],
+    ) -> Result<Vec<BlueprintRevision>, StoreError> {
+        let sources = format!("{}bp", self.link.global());
+        let known = self
+            .link
+            .call("HKEYS", arguments([&sources]), Repeat::Safe)
+            .await?;
+        let mut pinned: HashSet<String> = in_use
+            .iter()
+            .map(|one| pin(&one.name, &one.revision))
+            .collect();
+        for answer in self.link.run_on_all(&HASHES, &arguments([&"pins"])).await? {
+            for hash in items(answer) {
+                pinned.extend(
+                    items(hash)
+                        .chunks_exact(2)
+                        .filter_map(|pair| text(pair[0].clone())),
+                );
+            }
+        }
+        let mut gone: Vec<BlueprintRevision> = items(known)
+            .into_iter()
+            .filter_map(text)
+            .filter(|one| !pinned.contains(one))
+            .filter_map(|one| {
+                let (name, revision) = one.split_once('\0')?;
+                Some(BlueprintRevision {
+                    name: name.to_owned(),
+                    revision: revision.to_owned(),
+                })
+            })
+            .collect();
+        gone.sort_unstable();
+        if !gone.is_empty() {
+            let mut sent = arguments([&sources]);
+            sent.extend(
+                gone.iter()
+                    .map(|one| Value::from(pin(&one.name, &one.revision))),
+            );
+            self.link.call("HDEL", sent, Repeat::Safe).await?;
+        }
+        Ok(gone)
+    }
+}
+
+/// Returns the narrowest sorted sets that have all jobs of a query.
+fn sets_of(query: &JobQuery) -> Vec<String> {
+    if let Some(client) = &query.client {
+        return vec![format!("c:{client}")];
+    }
+    if query.statuses.is_empty() {
+        return vec!["all".to_owned()];
+    }
+    let statuses = query.statuses.iter().copied();
+    let statuses: std::collections::BTreeSet<JobStatus> = statuses.collect();
+    statuses
+        .iter()
+        .map(|status| format!("s:{}", status.as_str()))
+        .collect()
+}
+
+/// Reads members and times, which alternate.
+fn with_times(value: Option<Value>) -> Vec<(Timestamp, String)> {
+    let values = items(value.unwrap_or(Value::Null));
+    let pairs = values.chunks_exact(2).filter_map(|pair| {
+        let at = bytes(pair[1].clone()).and_then(|at| read_time(&at))?;
+        Some((at, text(pair[0].clone())?))
+    });
+    pairs.collect()
+}

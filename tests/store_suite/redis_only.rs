@@ -1,0 +1,292 @@
+//! What only a store in Redis has: a server that goes away and comes back, its settings, its ways in.
+
+use std::time::Duration;
+
+use avtomatika::net::TlsFiles;
+use avtomatika::store::{
+    Durability, HistoryStore as _, JobStore as _, RedisSettings, RedisStore, StoreError,
+};
+
+use crate::fixtures::*;
+use crate::servers::redis::Redis;
+
+fn settings(redis: &Redis) -> RedisSettings {
+    RedisSettings::new(redis.url().as_str().into())
+}
+
+async fn open(redis: &Redis) -> RedisStore {
+    RedisStore::open(&settings(redis)).await.expect("opens")
+}
+
+fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Unavailable(_)))
+}
+
+async fn refusal(settings: &RedisSettings) -> String {
+    match RedisStore::open(settings).await {
+        Ok(_) => panic!("it opens"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Calls until it goes well: a connection is made again in the background.
+async fn comes_back(store: &RedisStore) {
+    let back = async { while store.health().await.is_err() {} };
+    tokio::time::timeout(Duration::from_mins(1), back)
+        .await
+        .expect("the connection comes back");
+}
+
+#[tokio::test]
+async fn server_redis_that_may_drop_jobs_is_refused() {
+    let redis = Redis::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let error = refusal(&settings(&redis)).await;
+    assert!(error.contains("maxmemory-policy is allkeys-lru"), "{error}");
+    let development = RedisSettings {
+        allow_eviction: true,
+        ..settings(&redis)
+    };
+    let store = RedisStore::open(&development).await.expect("opens");
+    assert!(store.description().contains("allkeys-lru"));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn server_redis_says_how_it_keeps_jobs() {
+    let redis = Redis::start();
+    for (appendonly, appendfsync, expected) in [
+        ("yes", "always", Durability::Fsync),
+        ("yes", "everysec", Durability::Everysec),
+        ("yes", "no", Durability::Os),
+        ("no", "always", Durability::None),
+    ] {
+        redis.command(&["config", "set", "appendonly", appendonly]);
+        redis.command(&["config", "set", "appendfsync", appendfsync]);
+        let store = open(&redis).await;
+        assert_eq!(store.durability(), expected, "{}", store.description());
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn server_redis_that_was_killed_has_what_was_committed() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]);
+    let store = open(&redis).await;
+    let first = job(1);
+    let effects = vec![put(&task(&first, None, 1))];
+    store
+        .commit(commit(first.clone(), effects, vec![]))
+        .await
+        .expect("commits");
+    redis.kill();
+    assert!(is_unavailable(&store.load(first.id).await));
+    redis.restart();
+    comes_back(&store).await;
+    assert_eq!(
+        store.load(first.id).await.expect("loads"),
+        Some(first.clone())
+    );
+    // The server has forgotten the scripts, too.
+    let given = store
+        .lease_task(&task(&first, None, 1).id, lease("w1", 9))
+        .await;
+    assert!(given.expect("leases").is_some());
+    store.close().await;
+    assert!(is_unavailable(&store.load(first.id).await), "closed");
+}
+
+#[tokio::test]
+async fn server_redis_that_does_not_answer_is_not_waited_for_for_ever() {
+    let redis = Redis::start();
+    let impatient = RedisSettings {
+        command_timeout: Duration::from_millis(300),
+        ..settings(&redis)
+    };
+    let store = RedisStore::open(&impatient).await.expect("opens");
+    redis.pause();
+    assert!(is_unavailable(&store.load(job_id(1)).await));
+    assert!(is_unavailable(&store.due(NOW, 9).await));
+    redis.resume();
+    comes_back(&store).await;
+    assert_eq!(store.load(job_id(1)).await.expect("loads"), None);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn server_redis_that_is_full_refuses_and_loses_nothing() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    let first = job(1);
+    store
+        .commit(commit(first.clone(), vec![], vec![]))
+        .await
+        .expect("commits");
+    redis.command(&["config", "set", "maxmemory", "1"]);
+    let refused = store.commit(commit(job(2), vec![], vec![])).await;
+    let refused = refused.expect_err("there is no room").to_string();
+    assert!(refused.contains("unavailable"), "{refused}");
+    assert!(is_unavailable(&store.health().await));
+    assert_eq!(
+        store.load(first.id).await.expect("reads go on"),
+        Some(first)
+    );
+    redis.command(&["config", "set", "maxmemory", "0"]);
+    assert_eq!(
+        store.load(job_id(2)).await.expect("loads"),
+        None,
+        "nothing of it is there"
+    );
+    store
+        .commit(commit(job(2), vec![], vec![]))
+        .await
+        .expect("commits");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn server_redis_keeps_nothing_that_can_be_read_with_a_key() {
+    let redis = Redis::start();
+    let with_keys = |keys: &[&str]| RedisSettings {
+        encryption_keys: keys.iter().map(|key| (*key).into()).collect(),
+        ..settings(&redis)
+    };
+    let store = RedisStore::open(&with_keys(&["one"])).await.expect("opens");
+    let first = job(1);
+    let effects = vec![put(&task(&first, None, 1))];
+    store
+        .commit(commit(first.clone(), effects, vec![]))
+        .await
+        .expect("commits");
+    let kept = redis.written();
+    for word in ["of the client", "s3://bucket", "naïve"] {
+        let word = word.as_bytes();
+        assert!(
+            !kept.windows(word.len()).any(|part| part == word),
+            "{word:?}"
+        );
+    }
+    store.close().await;
+
+    let error = RedisStore::open(&with_keys(&["two"])).await.expect("opens");
+    let error = error
+        .load(first.id)
+        .await
+        .expect_err("the key is missing")
+        .to_string();
+    assert!(error.contains("which is not set"), "{error}");
+    let changed = RedisStore::open(&with_keys(&["two", "one"]))
+        .await
+        .expect("opens");
+    assert_eq!(
+        changed.load(first.id).await.expect("loads"),
+        Some(first.clone())
+    );
+    changed
+        .commit(commit(next(&first), vec![], vec![]))
+        .await
+        .expect("commits");
+    changed.close().await;
+}
+
+#[tokio::test]
+async fn server_redis_lets_in_by_password_user_database_and_socket() {
+    let user = ["--user", "jobs", "on", ">quiet", "~*", "&*", "+@all"];
+    let redis = Redis::with(&[&["--requirepass", "hush"][..], &user].concat());
+    let address = redis.url().replace("redis://", "");
+    let socket = redis.socket();
+    let socket = socket.display();
+    for url in [
+        format!("redis://:hush@{address}"),
+        format!("redis://jobs:quiet@{address}/3"),
+        format!("redis+unix://default:hush@local{socket}"),
+    ] {
+        let store = RedisStore::open(&RedisSettings::new(url.as_str().into())).await;
+        let store = store.unwrap_or_else(|error| panic!("{url}: {error}"));
+        let first = job(1);
+        let put = store.commit(commit(first.clone(), vec![], vec![])).await;
+        // The socket leads to the database that the first one filled.
+        assert_eq!(put.is_err(), url.contains("unix"), "{url}");
+        store.close().await;
+    }
+    for url in [
+        format!("redis://:wrong@{address}"),
+        format!("redis://{address}"),
+    ] {
+        let error = refusal(&RedisSettings::new(url.as_str().into())).await;
+        assert!(!error.contains("wrong"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn server_redis_shows_its_certificate() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("is made");
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.path().join(name));
+    std::fs::write(&certificate, made.cert.pem()).expect("is written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("is written");
+    let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
+    let port = crate::servers::redis::free_port();
+    let redis = Redis::with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let url = format!("rediss://localhost:{port}");
+    let trusting = RedisSettings {
+        tls: TlsFiles {
+            ca: Some(certificate.into()),
+            identity: None,
+        },
+        ..RedisSettings::new(url.as_str().into())
+    };
+    let store = RedisStore::open(&trusting).await.expect("opens");
+    assert_eq!(store.by_job(job_id(1), None, 9).await.expect("reads"), []);
+    store.close().await;
+    let stranger = RedisSettings {
+        connect_timeout: Duration::from_secs(1),
+        ..RedisSettings::new(url.as_str().into())
+    };
+    refusal(&stranger).await;
+    drop(redis);
+}
+
+#[tokio::test]
+async fn server_redis_waits_for_replicas_when_told() {
+    let first = Redis::start();
+    let port = first.port().to_string();
+    let replicated = RedisSettings {
+        replicas: 1,
+        command_timeout: Duration::from_millis(500),
+        ..settings(&first)
+    };
+    let store = RedisStore::open(&replicated).await.expect("opens");
+    let alone = store.commit(commit(job(1), vec![], vec![])).await;
+    let alone = alone.expect_err("there is no replica").to_string();
+    assert!(alone.contains("0 of the 1 replicas"), "{alone}");
+
+    let second = Redis::with(&["--replicaof", "127.0.0.1", &port]);
+    while !second
+        .command(&["info", "replication"])
+        .contains("master_link_status:up")
+    {
+        std::thread::yield_now();
+    }
+    store
+        .commit(commit(job(2), vec![], vec![]))
+        .await
+        .expect("both have it");
+    let known = second.command(&["keys", "*:j:*"]);
+    assert!(known.contains(&job_id(2).to_string()), "{known}");
+    let described = open(&first).await;
+    assert!(
+        described.description().contains("1 replicas"),
+        "{}",
+        described.description()
+    );
+    store.close().await;
+}
