@@ -9,6 +9,7 @@ mod blob_keys;
 pub mod blob_port;
 pub mod blob_s3;
 mod durability;
+pub mod feed_port;
 pub mod memory;
 pub mod redis;
 pub mod rules;
@@ -30,6 +31,7 @@ pub use blob_dir::DirBlobStore;
 pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore, PRESIGN_MAX};
 pub use blob_s3::{S3Addressing, S3BlobStore, S3Settings};
 pub use durability::Durability;
+pub use feed_port::{FeedBatch, HistoryFeed};
 pub use memory::MemoryStore;
 pub use redis::{RedisSettings, RedisStore};
 pub use sqlite::{SqliteSettings, SqliteStore, Synchronous};
@@ -338,7 +340,8 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Deletes ended jobs whose time (`Job::keep_until`) has passed, with their tasks, history and
     /// deliveries, and forgotten keys; at most `limit` jobs; returns which. A job with messages
-    /// that are still to be delivered stays until they are settled.
+    /// that are still to be delivered stays until they are settled, and one of which entries wait
+    /// in the feed until they are acknowledged.
     async fn purge(&self, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError>;
 
     /// Keeps a revision's source, so that its jobs can go on after the file has changed.

@@ -8,6 +8,7 @@ mod branches;
 mod commits;
 mod crash;
 mod draws;
+mod feed;
 mod fixtures;
 mod leases;
 mod outbox;
@@ -30,8 +31,8 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use avtomatika::store::{
-    HistoryStore, JobStore, MemoryStore, RedisSettings, RedisStore, SqliteSettings, SqliteStore,
-    WorkerStore,
+    HistoryFeed, HistoryStore, JobStore, MemoryStore, RedisSettings, RedisStore, SqliteSettings,
+    SqliteStore, WorkerStore,
 };
 
 use servers::redis::Redis;
@@ -118,6 +119,60 @@ macro_rules! suite {
             )*
         }
     };
+}
+
+/// A store under test that hands out its history.
+pub trait AnyFeed: JobStore + HistoryStore + HistoryFeed {}
+
+impl<S: JobStore + HistoryStore + HistoryFeed> AnyFeed for S {}
+
+/// Likewise, shared.
+pub type FeedStore = Arc<dyn AnyFeed>;
+
+/// Makes one test of each function on the feed, each with an empty store that has one.
+macro_rules! feed_suite {
+    ($adapter:ident, $open:path) => {
+        feed_suite!(@each $adapter, $open:
+            feed::hands_out_what_commits_record_until_it_is_acknowledged,
+            feed::hands_out_what_is_appended_once,
+            feed::hands_out_in_bounded_portions,
+            feed::tells_each_job_as_it_is_now,
+            feed::acknowledges_late_without_loss,
+            feed::keeps_jobs_that_wait_from_being_purged,
+        );
+    };
+    (@each $adapter:ident, $open:path: $($module:ident::$test:ident),* $(,)?) => {
+        mod $adapter {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let (store, place) = $open().await;
+                    crate::$module::$test(store.clone()).await;
+                    store.close().await;
+                    drop(place);
+                }
+            )*
+        }
+    };
+}
+
+feed_suite!(memory_feed, crate::open_memory_feed);
+feed_suite!(sqlite_feed, crate::open_sqlite_feed);
+
+/// Opens an empty store in memory that hands out its history.
+pub fn open_memory_feed() -> Ready<(FeedStore, Place)> {
+    ready((Arc::new(MemoryStore::with_feed()), Box::new(())))
+}
+
+/// Opens an empty store in a file that hands out its history.
+pub fn open_sqlite_feed() -> Ready<(FeedStore, Place)> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = SqliteSettings {
+        feed: true,
+        ..SqliteSettings::default()
+    };
+    let store = SqliteStore::open(&folder.path().join("jobs.db"), &settings).expect("opens");
+    ready((Arc::new(store), Box::new(folder)))
 }
 
 suite!(memory, crate::open_memory);

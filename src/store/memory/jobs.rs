@@ -60,6 +60,7 @@ impl State {
             .filter(|job| rules::is_forgettable(job, now))
             .map(|job| (job.keep_until, job.id))
             .filter(|(_, id)| !self.outbox.is_pending_for(*id))
+            .filter(|(_, id)| self.feed.as_ref().is_none_or(|feed| !feed.has(*id)))
             .collect();
         over.sort_unstable();
         over.truncate(limit as usize);

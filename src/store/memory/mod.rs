@@ -3,17 +3,20 @@
 //! process.
 
 mod commit;
+mod feed;
 mod jobs;
 mod outbox;
 mod tasks;
 mod workers;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use serde_json::Value;
 
+use self::feed::Feed;
 use self::outbox::Outbox;
 use self::tasks::Tasks;
 use self::workers::Workers;
@@ -35,6 +38,17 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes an empty store whose history is handed out for an archive as well.
+    #[must_use]
+    pub fn with_feed() -> Self {
+        Self {
+            state: Mutex::new(State {
+                feed: Some(Feed::default()),
+                ..State::default()
+            }),
+        }
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
@@ -75,6 +89,8 @@ struct State {
     blueprints: BTreeMap<(String, String), String>,
     /// Events by their place, which their id derives from.
     history: BTreeMap<(JobId, u64, u32), Event>,
+    /// None while nothing is handed out.
+    feed: Option<Feed>,
     workers: Workers,
 }
 
@@ -95,7 +111,12 @@ impl State {
 
     fn record(&mut self, event: Event) {
         let place = (event.job_id, event.revision, event.index);
-        self.history.entry(place).or_insert(event);
+        if let Entry::Vacant(vacant) = self.history.entry(place) {
+            vacant.insert(event);
+            if let Some(feed) = &mut self.feed {
+                feed.add(place);
+            }
+        }
     }
 
     fn forget_job(&mut self, id: JobId) {

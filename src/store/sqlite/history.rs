@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::SqliteStore;
 use super::rows::{self, int};
+use super::{SqliteStore, feed};
 use crate::base::JobId;
 use crate::domain::Event;
 use crate::engine::Effect;
@@ -18,6 +18,10 @@ pub(super) struct Run {
     place: u32,
     body: String,
 }
+
+/// Whether what is written also goes into the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fed(pub bool);
 
 impl Run {
     /// Writes out the events among the effects; nothing when there are none.
@@ -40,8 +44,8 @@ impl Run {
     }
 
     /// Writes the row; one that is there is left as it is.
-    pub fn insert(&self, db: &Connection, job: JobId) -> Result<(), StoreError> {
-        insert(db, job, (self.revision, self.place), &self.body)
+    pub fn insert(&self, db: &Connection, job: JobId, fed: Fed) -> Result<(), StoreError> {
+        insert(db, job, (self.revision, self.place), (&self.body, fed))
     }
 }
 
@@ -49,17 +53,21 @@ fn insert(
     db: &Connection,
     job: JobId,
     (revision, place): (u64, u32),
-    body: &str,
+    (body, fed): (&str, Fed),
 ) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "INSERT OR IGNORE INTO history (job, revision, place, body) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute(params![job.0.as_bytes(), int(revision), place, body])?;
+    let written = db
+        .prepare_cached(
+            "INSERT OR IGNORE INTO history (job, revision, place, body) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![job.0.as_bytes(), int(revision), place, body])?;
+    if fed.0 && written > 0 {
+        feed::insert(db, job, (revision, place))?;
+    }
     Ok(())
 }
 
 /// Returns the events of a row: a list, or one event as files of earlier versions have it too.
-fn events(row: &Row<'_>) -> Result<Vec<Event>, StoreError> {
+pub(super) fn events(row: &Row<'_>) -> Result<Vec<Event>, StoreError> {
     let is_list = row
         .get_ref(0)?
         .as_str()
@@ -72,7 +80,7 @@ fn events(row: &Row<'_>) -> Result<Vec<Event>, StoreError> {
 }
 
 /// Appends an event, unless its place is taken.
-fn append(db: &Connection, event: &Event, body: &str) -> Result<(), StoreError> {
+fn append(db: &Connection, event: &Event, (body, fed): (&str, Fed)) -> Result<(), StoreError> {
     let (job, revision, place) = (event.job_id, event.revision, event.index);
     let mut statement = db.prepare_cached(
         "SELECT body FROM history WHERE job = ?1 AND revision = ?2 AND place <= ?3
@@ -84,7 +92,7 @@ fn append(db: &Connection, event: &Event, body: &str) -> Result<(), StoreError> 
     {
         return Ok(());
     }
-    insert(db, job, (revision, place), body)
+    insert(db, job, (revision, place), (body, fed))
 }
 
 /// Returns the job's events after a place, in order, at most `limit`.
@@ -122,9 +130,10 @@ impl HistoryStore for SqliteStore {
             .into_iter()
             .map(|event| Ok((rows::encode(&event)?, event)))
             .collect::<Result<Vec<_>, StoreError>>()?;
+        let fed = self.fed;
         self.write(move |db| {
             rows.iter()
-                .try_for_each(|(body, event)| append(db, event, body))
+                .try_for_each(|(body, event)| append(db, event, (body, fed)))
         })
         .await
     }

@@ -45,7 +45,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        let prepared = Prepared::new(commit)?;
+        let prepared = Prepared::new(commit, self.fed)?;
         self.write(move |db| prepared.apply(db)).await?
     }
 

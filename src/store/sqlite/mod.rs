@@ -8,6 +8,7 @@
 //! beside them are what is searched and ordered by. The file opens with the `sqlite3` tool.
 
 mod commit;
+mod feed;
 mod given;
 mod history;
 mod jobs;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use self::history::Fed;
 use self::lock::FileLock;
 use self::readers::Readers;
 use self::resident::{Resident, Transaction};
@@ -72,6 +74,8 @@ pub struct SqliteSettings {
     pub queue_max: usize,
     /// Writes in one transaction, at least 1.
     pub batch_max: usize,
+    /// Whether what goes into the history is to be handed out for an archive as well.
+    pub feed: bool,
 }
 
 impl Default for SqliteSettings {
@@ -82,6 +86,7 @@ impl Default for SqliteSettings {
             readers: 4,
             queue_max: 1024,
             batch_max: 256,
+            feed: false,
         }
     }
 }
@@ -94,6 +99,7 @@ pub struct SqliteStore {
     readers: Readers,
     resident: Arc<Resident>,
     synchronous: Synchronous,
+    fed: Fed,
     path: PathBuf,
     lock: Mutex<Option<FileLock>>,
 }
@@ -107,6 +113,7 @@ impl SqliteStore {
         let lock = FileLock::take(path)?;
         let mut db = schema::connect(path, settings.synchronous)?;
         schema::migrate(&mut db, path)?;
+        feed::switch(&mut db, settings.feed)?;
         let readers = Readers::open(path, settings)?;
         let resident = Arc::new(Resident::new());
         let writer = Writer::start(db, Arc::clone(&resident), settings)?;
@@ -115,6 +122,7 @@ impl SqliteStore {
             readers,
             resident,
             synchronous: settings.synchronous,
+            fed: Fed(settings.feed),
             path: path.to_owned(),
             lock: Mutex::new(Some(lock)),
         })
