@@ -20,7 +20,7 @@ use super::error::{ApiError, Code};
 use super::limits::too_many;
 use super::server::Peer;
 use super::{
-    ApiState, approval, blueprints, create, envelope, events, files, jobs, listing, workers,
+    ApiState, approval, blueprints, create, envelope, events, files, jobs, listing, search, workers,
 };
 use crate::blueprint::Blueprint;
 
@@ -29,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::default()
         .routes(routes!(listing::list))
         .routes(routes!(listing::quarantined))
+        .routes(routes!(search::search))
         .routes(routes!(jobs::get))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))

@@ -58,6 +58,7 @@ codes! {
     IdempotencyKeyReused "idempotency_key_reused" 409 "The idempotency key belongs to another request.";
     NotWaiting "not_waiting" 409 "The job does not wait for this now.";
     NotRetryable "not_retryable" 409 "Only a failed or quarantined job can be retried.";
+    HistoryOff "history_off" 409 "The orchestrator keeps no history to search in; `--history` gives it one.";
     JobEnded "job_ended" 409 "The job has ended; its files can no longer be changed.";
     BodyTooLarge "body_too_large" 413 "The body is larger than allowed.";
     UnsupportedEncoding "unsupported_encoding" 415 "The body's `Content-Encoding` is none of gzip, deflate and zstd.";

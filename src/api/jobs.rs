@@ -43,6 +43,36 @@ pub(super) async fn owned(state: &ApiState, caller: &Caller, id: &str) -> Result
     }
 }
 
+/// A job of the client's own, and where it was found.
+struct Found {
+    job: Job,
+    /// It has left the store: the archive has it and its history.
+    is_archived: bool,
+}
+
+/// Returns the client's own job, also when it has left the store.
+async fn found(state: &ApiState, caller: &Caller, id: &str) -> Result<Found, ApiError> {
+    let refusal = match owned(state, caller, id).await {
+        Ok(job) => {
+            return Ok(Found {
+                job,
+                is_archived: false,
+            });
+        }
+        Err(refusal) => refusal,
+    };
+    let (Code::JobNotFound, Ok(id)) = (refusal.code(), id.parse()) else {
+        return Err(refusal);
+    };
+    match state.runtime.archived_job(id).await? {
+        Some(job) if job.client.id == caller.0.id => Ok(Found {
+            job,
+            is_archived: true,
+        }),
+        _ => Err(refusal),
+    }
+}
+
 /// Which members of a job are wanted.
 #[derive(Debug, Deserialize)]
 pub struct FieldsQuery {
@@ -68,7 +98,7 @@ pub async fn get(
     Path(job_id): Path<String>,
     Parameters(query): Parameters<FieldsQuery>,
 ) -> Answer {
-    let job = owned(&state, &caller, &job_id).await?;
+    let job = found(&state, &caller, &job_id).await?.job;
     let view = View {
         detailed: state.settings.detailed,
         fields: query.fields.as_deref(),
@@ -211,8 +241,13 @@ pub async fn history(
             place_of(text).ok_or_else(|| ApiError::new(Code::InvalidQuery, "Invalid cursor"))?,
         ),
     };
-    let job = owned(&state, &caller, &job_id).await?;
-    let events = state.runtime.history(job.id, after, limit).await?;
+    let Found { job, is_archived } = found(&state, &caller, &job_id).await?;
+    let events = if is_archived {
+        let archived = state.runtime.archived_history(job.id, after, limit);
+        archived.await?
+    } else {
+        state.runtime.history(job.id, after, limit).await?
+    };
     let next = events
         .last()
         .filter(|_| events.len() == limit as usize)

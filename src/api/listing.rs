@@ -28,7 +28,7 @@ fn refused(message: &str) -> ApiError {
 }
 
 /// Reads the query's parameters; `status` and `label` may come several times.
-fn page_of(parameters: Vec<(String, String)>) -> Result<JobQuery, ApiError> {
+pub(super) fn page_of(parameters: Vec<(String, String)>) -> Result<JobQuery, ApiError> {
     let mut query = JobQuery {
         limit: PAGE,
         ..JobQuery::default()

@@ -29,6 +29,7 @@ pub mod listing;
 pub mod openapi;
 pub mod public;
 pub mod query;
+pub mod search;
 pub mod server;
 pub mod settings;
 pub mod socket;

@@ -20,8 +20,8 @@ pub const UNSUPPORTED: &[Unsupported] = &[
         instead: "one orchestrator owns the embedded store, so it needs no name of its own",
     },
     Unsupported {
-        names: &[("HISTORY_DATABASE_URI", ""), ("POSTGRES_DSN", "")],
-        instead: "history is kept in the embedded store, in DATA_DIR",
+        names: &[("POSTGRES_DSN", "")],
+        instead: "the history's address is HISTORY_DATABASE_URI; without one it is kept in the embedded store",
     },
     Unsupported {
         names: &[
@@ -62,10 +62,6 @@ pub const UNSUPPORTED: &[Unsupported] = &[
     Unsupported {
         names: &[("STRICT_EVENT_VALIDATION", "true")],
         instead: "events are always checked against the blueprint's and the skill's schemas",
-    },
-    Unsupported {
-        names: &[("AUDIT_SALT", "default_audit_salt")],
-        instead: "the history is not chained by hashes, in the original neither",
     },
 ];
 

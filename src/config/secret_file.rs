@@ -11,7 +11,7 @@ const BYTES_MAX: u64 = 64 << 10;
 
 /// Returns the name of the setting that names a secret's file.
 pub(super) fn name_of(key: &Key) -> Option<String> {
-    (key.kind == Kind::Secret).then(|| format!("{}_FILE", key.name))
+    matches!(key.kind, Kind::Secret | Kind::History).then(|| format!("{}_FILE", key.name))
 }
 
 /// Reads the secret whose file the environment names. One that is also there itself is a problem:

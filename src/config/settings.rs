@@ -13,6 +13,7 @@ use crate::domain::task::RetryPolicy;
 use crate::engine::Limits;
 use crate::net::ListenerFiles;
 use crate::observe::{LogFormat, LogSettings};
+use crate::store::archive::uri::Target;
 
 /// The HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,17 @@ pub struct Store {
     pub key_retention: Duration,
 }
 
+/// Where history is kept besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// None keeps it in the store alone.
+    pub target: Option<Target>,
+    /// How long it is kept there.
+    pub retention: Duration,
+    /// Goes into the hashes of its events; empty is none.
+    pub salt: Secret,
+}
+
 /// Workers and how tasks reach them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dispatch {
@@ -149,6 +161,8 @@ pub struct Settings {
     pub files: Files,
     /// The store.
     pub store: Store,
+    /// Where history is kept besides.
+    pub history: History,
     /// How workers prove who they are.
     pub worker_auth: WorkerAuthMode,
     /// Workers and how tasks reach them.
@@ -220,6 +234,12 @@ pub fn build(values: &Resolved, problems: &mut Problems) -> Settings {
                 _ => Synchronous::Full,
             },
             key_retention: values.duration("IDEMPOTENCY_KEY_RETENTION"),
+        },
+        history: History {
+            // What cannot be read has been told already.
+            target: Target::parse(values.text("HISTORY_DATABASE_URI")).ok(),
+            retention: values.duration("HISTORY_RETENTION"),
+            salt: Secret::new(values.text("AUDIT_SALT")),
         },
         dispatch: Dispatch {
             poll_timeout: seconds(values, "WORKER_POLL_TIMEOUT_SECONDS"),

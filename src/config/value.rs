@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::Uri;
 
 use super::keys::Key;
+use crate::store::archive::uri::{Target, without_password};
 
 /// What a setting's text must look like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,6 +18,8 @@ pub enum Kind {
     Optional,
     /// Any text that is never printed; empty means that there is none.
     Secret,
+    /// An archive's address, which is printed without its password; empty means that there is none.
+    History,
     /// A path; empty means that there is none. In a file it is relative to the file.
     Path,
     /// A whole number within bounds.
@@ -55,7 +58,7 @@ impl Kind {
     pub const fn empty_is_a_value(self) -> bool {
         matches!(
             self,
-            Self::Optional | Self::Secret | Self::Path | Self::Port | Self::Url
+            Self::Optional | Self::Secret | Self::History | Self::Path | Self::Port | Self::Url
         )
     }
 
@@ -63,6 +66,8 @@ impl Kind {
     pub fn check(self, text: &str) -> Result<(), String> {
         match self {
             Self::Text | Self::Optional | Self::Secret | Self::Path => Ok(()),
+            Self::History | Self::Port if text.trim().is_empty() => Ok(()),
+            Self::History => Target::parse(text).map(drop),
             Self::Integer { min, max } => match text.trim().parse::<u64>() {
                 Ok(number) if (min..=max).contains(&number) => Ok(()),
                 Ok(number) => Err(format!("{number} is out of range, expected {min} to {max}")),
@@ -70,7 +75,6 @@ impl Kind {
                     "`{text}` is not a whole number, expected {min} to {max}"
                 )),
             },
-            Self::Port if text.trim().is_empty() => Ok(()),
             Self::Port => text
                 .trim()
                 .parse::<u16>()
@@ -201,6 +205,7 @@ fn check_url(text: &str) -> Result<(), String> {
 pub fn shown(key: &Key, text: &str) -> String {
     match key.kind {
         Kind::Secret if !text.is_empty() => "***".to_owned(),
+        Kind::History => without_password(text),
         _ => text.to_owned(),
     }
 }

@@ -54,6 +54,33 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Returns the kind's text on the wire.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::JobCreated => "job_created",
+            Self::StateStarted => "state_started",
+            Self::StateFinished => "state_finished",
+            Self::StateFailed => "state_failed",
+            Self::TaskDispatched => "task_dispatched",
+            Self::TaskFinished => "task_finished",
+            Self::TaskRetried => "task_retried",
+            Self::TaskIgnored => "task_ignored",
+            Self::ChildStarted => "child_started",
+            Self::ChildFinished => "child_finished",
+            Self::ApprovalRequired => "approval_required",
+            Self::ApprovalReceived => "approval_received",
+            Self::Log => "log",
+            Self::Emitted => "emitted",
+            Self::WorkerEvent => "worker_event",
+            Self::JobFinished => "job_finished",
+            Self::JobFailed => "job_failed",
+            Self::JobQuarantined => "job_quarantined",
+            Self::JobCancelled => "job_cancelled",
+            Self::JobRetried => "job_retried",
+        }
+    }
+
     /// Tells whether this ends the job.
     #[must_use]
     pub const fn is_terminal(&self) -> bool {

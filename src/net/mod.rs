@@ -28,4 +28,4 @@ pub use listener_tls::{ListenerFiles, ListenerTls};
 pub use pem::TlsProblem;
 pub use pipe::{Pipe, PipeAnswer};
 pub use sse::{EventStream, ServerEvent};
-pub use tls::{TlsFiles, client_config, install_crypto};
+pub use tls::{TlsFiles, client_config, install_crypto, unchecked_client_config};

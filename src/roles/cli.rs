@@ -72,6 +72,9 @@ pub enum Command {
     /// See jobs and act on them
     #[command(subcommand)]
     Jobs(operator::jobs::Verb),
+    /// Check the history's audit trail
+    #[command(subcommand)]
+    Audit(operator::audit::Verb),
     /// See workers
     #[command(subcommand)]
     Workers(operator::workers::Verb),

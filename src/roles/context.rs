@@ -99,6 +99,9 @@ pub struct SettingsArgs {
     /// Directory of blueprint files [env: BLUEPRINTS_DIR]
     #[arg(long, value_name = "DIR")]
     pub blueprints: Option<String>,
+    /// Where history is kept besides: sqlite:PATH or postgresql://… [env: HISTORY_DATABASE_URI]
+    #[arg(long, value_name = "URI")]
+    pub history: Option<String>,
     /// Clients' file [env: CLIENTS_CONFIG_PATH]
     #[arg(long, value_name = "FILE")]
     pub clients: Option<String>,
@@ -125,6 +128,7 @@ impl SettingsArgs {
         flag("API_PORT", "--port", self.port.map(|port| port.to_string()));
         flag("DATA_DIR", "--data-dir", self.data_dir.clone());
         flag("BLUEPRINTS_DIR", "--blueprints", self.blueprints.clone());
+        flag("HISTORY_DATABASE_URI", "--history", self.history.clone());
         flag("CLIENTS_CONFIG_PATH", "--clients", self.clients.clone());
         flag("WORKERS_CONFIG_PATH", "--workers", self.workers.clone());
         flag(

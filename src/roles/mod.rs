@@ -119,6 +119,7 @@ async fn dispatch(command: Command, context: &Context) -> RoleResult {
             context.init_logging(level)?;
             Box::pin(conformance::run(verb, context)).await
         }
+        Command::Audit(verb) => Box::pin(operator::audit::run(verb, context)).await,
         Command::Jobs(verb) => Box::pin(operator::jobs::run(verb, context)).await,
         Command::Workers(verb) => Box::pin(operator::workers::run(verb, context)).await,
         Command::Blueprints(verb) => operator::blueprints::run(verb, context),

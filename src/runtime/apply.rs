@@ -255,6 +255,7 @@ impl Inner {
             _ => None,
         });
         self.watchers.publish(job.id, events);
+        self.exporting.wake(effects);
         if let Some(at) = job.wake_at {
             self.schedule.wake_at(at);
         }

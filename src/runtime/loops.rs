@@ -83,7 +83,7 @@ impl Schedule {
 }
 
 /// How many loops run.
-pub(super) const COUNT: usize = 5;
+pub(super) const COUNT: usize = 6;
 
 /// Starts every loop; they end when the shell stops.
 pub(super) fn start(inner: &Arc<Inner>) {
@@ -92,6 +92,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
     inner.tasks.spawn(Arc::clone(inner).run_reputation());
     inner.tasks.spawn(Arc::clone(inner).run_sweep());
     inner.tasks.spawn(Arc::clone(inner).run_refill());
+    inner.tasks.spawn(Arc::clone(inner).run_export());
 }
 
 impl Inner {

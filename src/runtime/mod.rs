@@ -7,6 +7,7 @@
 
 mod apply;
 mod blueprints;
+pub mod export;
 mod handout;
 mod heartbeat;
 mod holders;
@@ -36,6 +37,7 @@ use crate::domain::{ClientRef, Job, Object};
 use crate::engine::{Answer, Ignored, Limits, SubmitError};
 use crate::store::{BlobStore, Durability, HistoryStore, JobStore, StoreError, WorkerStore};
 
+pub use export::Export;
 pub use handout::Handout;
 pub use registry::{Beat, BeatAnswer, Notice};
 pub use tokens::{TokenCheck, TokenPair};
@@ -51,6 +53,8 @@ pub struct Ports {
     pub workers: Arc<dyn WorkerStore>,
     /// History.
     pub history: Arc<dyn HistoryStore>,
+    /// Where history goes besides; none keeps it in the job store alone.
+    pub export: Option<Export>,
     /// Job files and heavy payloads.
     pub blobs: Arc<dyn BlobStore>,
     /// The time.
@@ -249,7 +253,7 @@ pub enum RuntimeError {
 /// Whether work can be accepted, and what stands in the way.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Readiness {
-    /// All checks are `ok`, but for that of the files perhaps.
+    /// All checks are `ok`, but perhaps those of files and history, without which work goes on.
     pub ready: bool,
     /// What a crash may cost.
     pub durability: Durability,
@@ -278,6 +282,7 @@ pub(crate) struct Inner {
     outbox: outbox::Outbox,
     /// What the blob store said last, and until when that is good.
     files_checked: Mutex<Option<(Timestamp, String)>>,
+    exporting: export::Exporting,
     /// Owns every task that the shell starts; closed and awaited at shutdown.
     tasks: TaskTracker,
     /// Ends the loops and answers the open polls.
@@ -297,6 +302,7 @@ impl Runtime {
             schedule: loops::Schedule::default(),
             outbox: outbox::Outbox::new(settings.outbox_concurrency),
             files_checked: Mutex::default(),
+            exporting: export::Exporting::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             ports,
@@ -314,6 +320,9 @@ impl Runtime {
         self.begin_shutdown();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        if let Some(archive) = self.inner.archive() {
+            archive.close().await;
+        }
         self.inner.ports.jobs.close().await;
     }
 

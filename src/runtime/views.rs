@@ -128,6 +128,18 @@ impl Runtime {
         let ready = checks
             .iter()
             .all(|(part, check)| *part == FILES || check == "ok");
+        // Work goes on without the archive, which gets everything afterwards.
+        if self.inner.archive().is_some() {
+            let history = self.inner.exporting.outage_since().map_or_else(
+                || "ok".to_owned(),
+                |since| {
+                    format!(
+                        "degraded since {since}: it cannot be written, events wait in the store"
+                    )
+                },
+            );
+            checks.insert("history", history);
+        }
         Readiness {
             ready,
             durability: self.inner.ports.jobs.durability(),

@@ -4,6 +4,7 @@
 //! [`JobStore::commit`] is the only way a job changes. One conformance suite
 //! (`tests/store_suite.rs`) runs against every adapter.
 
+pub mod archive;
 pub mod blob_dir;
 mod blob_keys;
 pub mod blob_port;
@@ -27,6 +28,7 @@ use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, Job, JobStatus, Lease, Task, Webhook};
 use crate::engine::{DataStores, Effect, Guard, Signal};
 
+pub use archive::Archive;
 pub use blob_dir::DirBlobStore;
 pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore, PRESIGN_MAX};
 pub use blob_s3::{S3Addressing, S3BlobStore, S3Settings};
@@ -34,7 +36,7 @@ pub use durability::Durability;
 pub use feed_port::{FeedBatch, HistoryFeed};
 pub use memory::MemoryStore;
 pub use redis::{RedisSettings, RedisStore};
-pub use sqlite::{SqliteSettings, SqliteStore, Synchronous};
+pub use sqlite::{SqliteArchive, SqliteSettings, SqliteStore, Synchronous};
 pub use worker_port::{RefreshOutcome, TokenKind, TokenRecord, WorkerStore};
 
 /// What went wrong with a store. Ask of each: retry, tell the user, or bug?

@@ -49,7 +49,7 @@ fn collect(command: &clap::Command, path: &mut Vec<String>, paths: &mut Vec<Vec<
 async fn command_lines_that_cannot_be_read_end_with_2() {
     for (arguments, word) in [
         (&[][..], "Usage:"),
-        (&["sumbit"], "similar subcommand exists: 'submit'"),
+        (&["sumbit"], "'submit'"),
         (&["submit"], "<BLUEPRINT>"),
         (&["submit", "b"], "no client token"),
         (

@@ -166,6 +166,7 @@ async fn runtime(folder: &Path) -> Runtime {
         jobs: store.clone(),
         workers: store.clone(),
         history: store,
+        export: None,
         blobs: Arc::new(blobs),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

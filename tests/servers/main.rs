@@ -54,6 +54,10 @@ fn server_postgres_keeps_what_it_was_given_and_goes_with_its_test() {
     postgres.run("create table t (a int); insert into t values (1), (2)");
     postgres.restart();
     assert_eq!(postgres.run("select a, a + 1 from t"), "1|2\n2|3");
+    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let signed = signed.expect("a certificate");
+    postgres.serve_tls(&signed.cert.pem(), &signed.signing_key.serialize_pem());
+    assert_eq!(postgres.run("show ssl"), "on");
     let port = postgres.port();
     drop(postgres);
     assert!(!is_there(port));

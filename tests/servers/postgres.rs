@@ -87,6 +87,23 @@ impl Postgres {
         is_up
     }
 
+    /// Gives it a certificate and starts it again, so that it offers encryption.
+    pub(crate) fn serve_tls(&mut self, certificate: &str, key: &str) {
+        let data = self.folder.path().join("data");
+        for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
+            let file = data.join(name);
+            fs::write(&file, pem).expect("its folder can be written");
+            // It takes only a key that nobody else can read.
+            run(Command::new("chmod").arg("600").arg(&file));
+            if let Some(user) = self.user {
+                run(Command::new("chown").arg(user).arg(&file));
+            }
+        }
+        let settings = data.join("postgresql.auto.conf");
+        fs::write(settings, "ssl = on\n").expect("its folder can be written");
+        self.restart();
+    }
+
     /// Returns its port.
     pub(crate) fn port(&self) -> u16 {
         self.port

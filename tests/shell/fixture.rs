@@ -157,6 +157,7 @@ impl Fixture {
         let ports = Ports {
             jobs: store.clone(),
             workers: store.clone(),
+            export: None,
             history: store,
             blobs: Arc::new(NoBlobs),
             clock: Arc::new(TokioClock {

@@ -214,6 +214,7 @@ pub fn assemble(
         jobs: Arc::new(ports.clone()),
         workers: Arc::new(ports.clone()),
         history: Arc::new(ports.clone()),
+        export: None,
         blobs: Arc::new(NoBlobs),
         clock,
         entropy,

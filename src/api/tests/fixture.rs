@@ -15,7 +15,8 @@ use crate::api::{ApiSettings, ApiState, ClientBook, router};
 use crate::base::{ClientId, Clock as _, Secret};
 use crate::domain::{Client, Object};
 use crate::protocol;
-use crate::runtime::{Ports, Runtime, Settings};
+use crate::runtime::{Export, Ports, Runtime, Settings};
+use crate::store::Archive;
 use crate::store::memory::MemoryStore;
 
 /// A client.
@@ -73,12 +74,25 @@ impl Api {
 
     /// Starts with these settings.
     pub(super) async fn with(settings: ApiSettings) -> Self {
-        let store = Arc::new(MemoryStore::new());
+        Self::over(settings, Arc::new(MemoryStore::new()), None).await
+    }
+
+    /// Starts over a store, with an archive if there is to be one.
+    pub(super) async fn over(
+        settings: ApiSettings,
+        store: Arc<MemoryStore>,
+        archive: Option<Arc<dyn Archive>>,
+    ) -> Self {
         let clock = Arc::new(StillClock(AtomicI64::new(NOW)));
         let history = Arc::new(GatedHistory::new(Arc::clone(&store)));
         let ports = Ports {
             jobs: Arc::clone(&store) as _,
             workers: Arc::clone(&store) as _,
+            export: archive.map(|archive| Export {
+                archive,
+                feed: Arc::clone(&store) as _,
+                retention: None,
+            }),
             history: Arc::clone(&history) as _,
             blobs: Arc::new(Blobs::default()),
             clock: Arc::clone(&clock) as _,

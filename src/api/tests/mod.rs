@@ -2,6 +2,7 @@
 //!
 //! Time stands still and chance is counted, so whole conversations are snapshots.
 
+mod archive;
 mod doubles;
 mod events;
 mod fixture;

@@ -191,6 +191,24 @@ pub(super) const KEYS: &[Key] = &[
         "full loses nothing, normal the last moments before a power loss, off anything",
     ),
     key(
+        "HISTORY_DATABASE_URI",
+        Kind::History,
+        "",
+        "where history is kept besides and jobs are searched: sqlite:history.db, postgresql://user:password@host/name; empty is nowhere",
+    ),
+    key(
+        "HISTORY_RETENTION",
+        Kind::Duration { max: 36_500 * DAY },
+        "3650d",
+        "how long history is kept there; it goes by whole days in a file, by whole months on a server",
+    ),
+    key(
+        "AUDIT_SALT",
+        Kind::Secret,
+        "",
+        "goes into the hashes that link the history's events, so that who does not know it cannot make others that fit; empty is none (the original's default is default_audit_salt)",
+    ),
+    key(
         "JOB_RETENTION",
         Kind::Duration { max: 3650 * DAY },
         "30d",

@@ -187,13 +187,13 @@ fn what_has_no_effect_is_told_once() {
         ("WATCHER_INTERVAL_SECONDS", "20.0"),
         ("WATCHER_LIMIT", "10"),
         ("STRICT_EVENT_VALIDATION", "True"),
-        ("AUDIT_SALT", "pepper"),
+        ("POSTGRES_DSN", "postgresql://user@localhost/db"),
     ];
     let seen = problems_of(load_with(vec![], &env, None));
     insta::assert_snapshot!(seen.join("\n"), @r"
+    environment: warning: POSTGRES_DSN: has no effect: the history's address is HISTORY_DATABASE_URI; without one it is kept in the embedded store
     environment: warning: REDIS_HOST: has no effect: there is no Redis: jobs and tasks are kept in the embedded store, in DATA_DIR
     environment: warning: WATCHER_LIMIT: has no effect: timeouts are timers of their own, nothing is scanned
-    environment: warning: AUDIT_SALT: has no effect: the history is not chained by hashes, in the original neither
     ");
 }
 

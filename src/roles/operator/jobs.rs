@@ -3,15 +3,11 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::{cell, explanation, short};
-use crate::domain::JobStatus;
+use super::{audit, cell, explanation, listing, search, short};
 use crate::roles::context::Context;
 use crate::roles::exit::{Exit, Failure, RoleResult};
 use crate::roles::printer::{Printer, Table};
 use crate::roles::remote::{Remote, RemoteArgs, encoded};
-
-/// Entries of a page.
-const PAGE: u32 = 100;
 
 /// What to do with jobs.
 #[derive(Debug, Subcommand)]
@@ -20,7 +16,21 @@ pub enum Verb {
     #[command(after_help = "Examples:
   avtomatika jobs list
   avtomatika jobs list --status failed,quarantined --blueprint full_showcase -o json")]
-    List(ListArgs),
+    List(listing::Args),
+    /// Find jobs in the history by what they were and what went wrong, newest first
+    #[command(after_help = "Examples:
+  avtomatika jobs search disk full                 errors with both words
+  avtomatika jobs search --status failed --label team=video --since 2026-11-01 -o jsonl
+
+The orchestrator has to keep a history (--history); what has just happened is in it a moment later.")]
+    Search(search::Args),
+    /// Write the history of a job or of whole days, with the hashes that link it, one event a line
+    #[command(after_help = "Examples:
+  avtomatika jobs export --job JOB > job.jsonl
+  avtomatika jobs export --from 2026-11-01 --to 2026-11-30 > november.jsonl
+
+Reads the history itself (--history or HISTORY_DATABASE_URI); needs no orchestrator.")]
+    Export(audit::ExportArgs),
     /// Show one job
     #[command(after_help = "Example:\n  avtomatika jobs show JOB -o json")]
     Show(JobArgs),
@@ -54,29 +64,6 @@ pub struct JobArgs {
     pub remote: RemoteArgs,
 }
 
-/// Which jobs to list.
-#[derive(Debug, clap::Args)]
-pub struct ListArgs {
-    /// Also those that have ended
-    #[arg(short, long)]
-    pub all: bool,
-    /// Only in one of these, separated by commas
-    #[arg(short, long, value_name = "STATUS", value_delimiter = ',', value_parser = status)]
-    pub status: Vec<JobStatus>,
-    /// Only of this blueprint
-    #[arg(short, long, value_name = "NAME")]
-    pub blueprint: Option<String>,
-    /// Only with this label
-    #[arg(short, long = "label", value_name = "KEY=VALUE")]
-    pub labels: Vec<String>,
-    /// At most so many
-    #[arg(short = 'n', long, default_value_t = PAGE, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub limit: u32,
-    /// Where the orchestrator is.
-    #[command(flatten)]
-    pub remote: RemoteArgs,
-}
-
 /// What to cancel.
 #[derive(Debug, clap::Args)]
 pub struct CancelArgs {
@@ -102,19 +89,14 @@ pub struct ApproveArgs {
     pub metadata: Option<String>,
 }
 
-fn status(text: &str) -> Result<JobStatus, String> {
-    JobStatus::parse(text).ok_or_else(|| {
-        let known: Vec<&str> = JobStatus::ALL.into_iter().map(JobStatus::as_str).collect();
-        format!("known are {}", known.join(", "))
-    })
-}
-
 /// Runs the verb.
 pub async fn run(verb: Verb, context: &Context) -> RoleResult {
     context.init_logging("WARNING")?;
     let printer = &context.printer;
     match verb {
-        Verb::List(args) => list(args, printer).await,
+        Verb::List(args) => listing::run(args, printer).await,
+        Verb::Search(args) => search::run(args, printer).await,
+        Verb::Export(args) => audit::export(args, context).await,
         Verb::Show(args) => show(args, printer).await,
         Verb::History(args) => history(args, printer).await,
         Verb::Explain(args) => explain(args, printer).await,
@@ -154,91 +136,6 @@ fn decision(args: &ApproveArgs) -> Result<Value, Failure> {
         body.insert("metadata".to_owned(), Value::Object(metadata));
     }
     Ok(Value::Object(body))
-}
-
-async fn list(args: ListArgs, printer: &Printer) -> RoleResult {
-    let remote = Remote::new(&args.remote)?;
-    let wanted: Vec<JobStatus> = match (args.status.is_empty(), args.all) {
-        (false, _) => args.status.clone(),
-        (true, true) => Vec::new(),
-        (true, false) => JobStatus::ALL
-            .into_iter()
-            .filter(|s| !s.is_terminal())
-            .collect(),
-    };
-    let query = query(&args, &wanted)?;
-    let mut jobs: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    let limit = args.limit as usize;
-    while jobs.len() < limit {
-        let count = (limit - jobs.len()).min(PAGE as usize);
-        let next = cursor
-            .map(|cursor| format!("&cursor={}", encoded(&cursor)))
-            .unwrap_or_default();
-        let reply = remote
-            .get(&format!("/jobs?limit={count}{query}{next}"))
-            .await?;
-        let rows = reply.body.as_array().cloned().unwrap_or_default();
-        // The original knows no filter, so what it sends is filtered here.
-        jobs.extend(
-            rows.into_iter()
-                .map(job_of_row)
-                .filter(|job| is_wanted(job, &wanted)),
-        );
-        cursor = reply.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    if jobs.is_empty() && !args.all && args.status.is_empty() {
-        printer.note("no job is under way; --all shows those that have ended");
-    }
-    let mut table = Table::new(&["JOB", "BLUEPRINT", "STATUS", "STATE", "CREATED", "ERROR"]);
-    for job in &jobs {
-        table.row(&[
-            cell(&job["id"]),
-            cell(&job["blueprint_name"]),
-            cell(&job["status"]),
-            cell(&job["current_state"]),
-            cell(&job["created_at"]),
-            short(&cell(&job["error_message"]), 60),
-        ]);
-    }
-    printer.list(&jobs, &table);
-    Ok(Exit::Ok)
-}
-
-fn query(args: &ListArgs, wanted: &[JobStatus]) -> Result<String, Failure> {
-    let mut query = String::new();
-    if !wanted.is_empty() {
-        let names: Vec<&str> = wanted.iter().map(|status| status.as_str()).collect();
-        query.push_str(&format!("&status={}", encoded(&names.join(","))));
-    }
-    if let Some(name) = &args.blueprint {
-        query.push_str(&format!("&blueprint={}", encoded(name)));
-    }
-    for label in &args.labels {
-        let (key, value) = label
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("--label `{label}` is not KEY=VALUE")))?;
-        query.push_str(&format!("&label={}", encoded(&format!("{key}:{value}"))));
-    }
-    Ok(query)
-}
-
-/// A row holds the job as `context_snapshot`.
-fn job_of_row(row: Value) -> Value {
-    let mut job = match row.get("context_snapshot") {
-        Some(Value::Object(job)) => job.clone(),
-        _ => return row,
-    };
-    job.entry("id").or_insert_with(|| row["job_id"].clone());
-    Value::Object(job)
-}
-
-fn is_wanted(job: &Value, wanted: &[JobStatus]) -> bool {
-    let status = job["status"].as_str().and_then(JobStatus::parse);
-    wanted.is_empty() || status.is_none_or(|status| wanted.contains(&status))
 }
 
 async fn show(args: JobArgs, printer: &Printer) -> RoleResult {
@@ -310,22 +207,4 @@ async fn deliveries(args: JobArgs, printer: &Printer) -> RoleResult {
     }
     printer.list(&items, &table);
     Ok(Exit::Ok)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_of_both_orchestrators_become_jobs() {
-        let row = json!({"job_id": "j", "context_snapshot": {"status": "finished"}});
-        let job = job_of_row(row);
-        assert_eq!(job, json!({"status": "finished", "id": "j"}));
-        assert!(!is_wanted(&job, &[JobStatus::Failed]));
-        assert!(is_wanted(&job, &[]));
-        assert!(
-            is_wanted(&json!({"status": "error"}), &[JobStatus::Failed]),
-            "unknown ones are shown"
-        );
-    }
 }

@@ -1,11 +1,14 @@
 //! The operator's verbs: see, explain, act. Each file is one noun.
 
+pub mod audit;
 pub mod blueprints;
 pub mod config;
 mod explanation;
 pub mod health;
 pub mod jobs;
+mod listing;
 pub mod schedules;
+mod search;
 mod servers;
 pub mod shell;
 pub mod workers;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Settings;
+use crate::roles::orchestrator::{ArchiveAccess, open_archive};
+use crate::store::archive::uri::Target;
 use crate::store::{BlobStore as _, S3BlobStore};
 
 /// The longest wait for one server.
@@ -18,6 +20,15 @@ pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, String>
             Err(error) => Err(error.to_string()),
         };
         answers.insert("s3", answer.err().unwrap_or_else(|| "ok".to_owned()));
+    }
+    if let Some(target @ Target::Postgres { .. }) = &settings.history.target {
+        let answer = match open_archive(target, &settings.history.salt, ArchiveAccess::Read) {
+            Ok(archive) => {
+                within(async { archive.health().await.map_err(|e| e.to_string()) }).await
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        answers.insert("history", answer.err().unwrap_or_else(|| "ok".to_owned()));
     }
     answers
 }

@@ -26,6 +26,7 @@ use crate::runtime::{NewJob, Runtime, RuntimeError};
 
 use listen::Listeners;
 pub use reload::{BlueprintFiles, read_blueprints};
+pub(crate) use wiring::{Access as ArchiveAccess, open_archive};
 
 /// Everything the orchestrator is told on its command line.
 #[derive(Debug, clap::Args)]

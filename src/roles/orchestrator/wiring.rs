@@ -12,9 +12,15 @@ use crate::api::{self, ApiSettings, RateLimits};
 use crate::base::{Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
 use crate::config::{self, Settings, settings};
 use crate::net::{Call, GuardedClient, Method, NetError};
-use crate::runtime::{self, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender};
+use crate::runtime::{
+    self, Export, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender,
+};
+use crate::store::archive::chain::Hasher;
+use crate::store::archive::postgres::PostgresArchive;
+use crate::store::archive::uri::Target;
 use crate::store::{
-    BlobStore, DirBlobStore, S3BlobStore, SqliteSettings, SqliteStore, Synchronous,
+    Archive, BlobStore, DirBlobStore, HistoryFeed, S3BlobStore, SqliteArchive, SqliteSettings,
+    SqliteStore, StoreError, Synchronous,
 };
 
 /// The longest that one webhook attempt takes, as the original has it.
@@ -41,6 +47,7 @@ pub(super) async fn open(
         jobs: store.clone(),
         workers: store.clone(),
         history: store.clone(),
+        export: export(settings, store.clone())?,
         blobs: blobs(settings).await?,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
@@ -79,8 +86,53 @@ fn sqlite_settings(settings: &Settings) -> SqliteSettings {
             settings::Synchronous::Normal => Synchronous::Normal,
             settings::Synchronous::Off => Synchronous::Off,
         },
+        feed: settings.history.target.is_some(),
         ..SqliteSettings::default()
     }
+}
+
+/// Opens the archive and connects the store to it, when there is to be one.
+fn export(settings: &Settings, feed: Arc<dyn HistoryFeed>) -> anyhow::Result<Option<Export>> {
+    let history = &settings.history;
+    let Some(target) = &history.target else {
+        return Ok(None);
+    };
+    let archive = open_archive(target, &history.salt, Access::Write);
+    Ok(Some(Export {
+        archive: archive.context("cannot open the history of HISTORY_DATABASE_URI")?,
+        feed,
+        retention: Some(history.retention),
+    }))
+}
+
+/// Whether an archive is also written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// By an orchestrator.
+    Write,
+    /// By a command that only looks.
+    Read,
+}
+
+/// Opens an archive. A server need not be there yet; a file is made when it is to be written.
+pub(crate) fn open_archive(
+    target: &Target,
+    salt: &Secret,
+    access: Access,
+) -> Result<Arc<dyn Archive>, StoreError> {
+    let hasher = Hasher::new(salt.clone());
+    Ok(match (target, access) {
+        (Target::Sqlite(path), Access::Write) => Arc::new(SqliteArchive::open(path, hasher)?),
+        (Target::Sqlite(path), Access::Read) => {
+            Arc::new(SqliteArchive::open_to_read(path, hasher)?)
+        }
+        (Target::Postgres { uri, protection }, Access::Write) => {
+            Arc::new(PostgresArchive::new(uri, protection, hasher)?)
+        }
+        (Target::Postgres { uri, protection }, Access::Read) => {
+            Arc::new(PostgresArchive::to_read(uri, protection, hasher)?)
+        }
+    })
 }
 
 /// Returns the shell's settings.

@@ -7,6 +7,7 @@
 //! memory. Bodies are JSON text; the columns
 //! beside them are what is searched and ordered by. The file opens with the `sqlite3` tool.
 
+mod archive;
 mod commit;
 mod feed;
 mod given;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+pub use self::archive::SqliteArchive;
 use self::history::Fed;
 use self::lock::FileLock;
 use self::readers::Readers;

@@ -44,12 +44,18 @@ impl Readers {
         let idle = (0..count)
             .map(|_| schema::connect_reader(path))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
+        Ok(Self::of(idle, settings.call_timeout))
+    }
+
+    /// Takes connections that are open.
+    pub fn of(connections: Vec<Connection>, timeout: Duration) -> Self {
+        let count = connections.len();
+        Self {
             permits: Arc::new(Semaphore::new(count)),
-            idle: Arc::new(Mutex::new(idle)),
+            idle: Arc::new(Mutex::new(connections)),
             count,
-            timeout: settings.call_timeout,
-        })
+            timeout,
+        }
     }
 
     /// Has the work done on one of the connections.

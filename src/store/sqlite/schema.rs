@@ -79,7 +79,16 @@ fn refine(error: rusqlite::Error, path: &Path) -> StoreError {
 
 /// Brings the file to this version, each step in a transaction of its own.
 pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let known = MIGRATIONS.len();
+    migrate_with(db, path, (MIGRATIONS, APPLICATION_ID))
+}
+
+/// Likewise, by these migrations, for a file with this mark.
+pub(super) fn migrate_with(
+    db: &mut Connection,
+    path: &Path,
+    (migrations, application_id): (&[&str], i32),
+) -> Result<(), StoreError> {
+    let known = migrations.len();
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let done = usize::try_from(version).unwrap_or(usize::MAX);
     if done > known {
@@ -89,11 +98,11 @@ pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError
             path.display()
         )));
     }
-    for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+    for (index, migration) in migrations.iter().enumerate().skip(done) {
         let transaction = db.transaction()?;
         transaction.execute_batch(migration)?;
         transaction.pragma_update(None, "user_version", int(index as u64 + 1))?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "application_id", application_id)?;
         transaction.commit()?;
     }
     Ok(())

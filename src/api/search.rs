@@ -1,0 +1,138 @@
+//! Finding jobs in the archive: also those that have left the store, and by what went wrong.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::error::{ApiError, Code};
+use super::jobs::{Answer, with_cursor};
+use super::listing::page_of;
+use super::query::Parameters;
+use super::{ApiState, json as answers};
+use crate::store::archive::{JobSearch, JobSummary, words};
+
+/// Reads the query's parameters: those of a list, and words of an error.
+fn search_of(parameters: Vec<(String, String)>) -> Result<JobSearch, ApiError> {
+    let refused = |message: &str| Err(ApiError::new(Code::InvalidQuery, message));
+    let (mut list, mut words) = (Vec::new(), Vec::new());
+    for (name, value) in parameters {
+        match name.as_str() {
+            "error" => {
+                let found = words::of(&value);
+                if found.is_empty() {
+                    return refused("error must hold at least one word");
+                }
+                words.extend(found);
+            }
+            "offset" => return refused("a search goes on by cursor, not by offset"),
+            _ => list.push((name, value)),
+        }
+    }
+    Ok(JobSearch {
+        jobs: page_of(list)?,
+        words,
+    })
+}
+
+/// Returns a job as a list has it, with what a search knows.
+fn row(job: &JobSummary) -> Value {
+    json!({
+        "job_id": job.id,
+        "context_snapshot": {
+            "id": job.id,
+            "job_id": job.id,
+            "blueprint_name": job.blueprint,
+            "status": job.status,
+            "current_state": job.state,
+            "parent_job_id": job.parent,
+            "error": job.error,
+            "error_message": job.error.as_ref().map(|error| &error.message),
+            "labels": job.labels,
+            "created_at": job.created_at.to_rfc3339(),
+            "updated_at": job.updated_at.to_rfc3339(),
+            "ended_at": job.ended_at.map(crate::base::Timestamp::to_rfc3339),
+        },
+    })
+}
+
+/// Finds the client's jobs in the history, newest first: also those that have left the store. What
+/// has just happened is there a moment later.
+#[utoipa::path(
+    get, path = "/jobs/search", tag = "jobs",
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 500, by default 100"),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before; jobs that come meanwhile shift nothing"),
+        ("status" = Option<String>, Query, description = "one or more, separated by commas or repeated"),
+        ("blueprint" = Option<String>, Query, description = "name"),
+        ("created_from" = Option<String>, Query, description = "RFC 3339, or seconds since the epoch; inclusive"),
+        ("created_to" = Option<String>, Query, description = "exclusive"),
+        ("label" = Option<String>, Query, description = "name:value; may be repeated, all have to fit"),
+        ("error" = Option<String>, Query, description = "whole words, in any order and case, that all have to be in the error's code or message"),
+    ),
+    responses(
+        (status = 200, description = "`job_id` and what is known of the job as `context_snapshot`; `X-Next-Cursor` when there are more", body = Vec<Object>),
+        (status = 400, description = "invalid_query", body = Object),
+        (status = 401, description = "unauthorized", body = Object),
+        (status = 409, description = "history_off", body = Object),
+    ),
+)]
+pub async fn search(
+    State(state): State<Arc<ApiState>>,
+    caller: Caller,
+    Parameters(parameters): Parameters<Vec<(String, String)>>,
+) -> Answer {
+    let mut search = search_of(parameters)?;
+    let limit = search.jobs.limit;
+    search.jobs.client = Some(caller.0.id.clone());
+    let Some(jobs) = state.runtime.search(search).await? else {
+        return Err(ApiError::new(
+            Code::HistoryOff,
+            "no history is kept to search in: start the orchestrator with --history, or list jobs instead",
+        ));
+    };
+    let next = jobs
+        .last()
+        .filter(|_| jobs.len() == limit as usize)
+        .map(|job| job.id.to_string());
+    let rows = jobs.iter().map(row).collect();
+    Ok(with_cursor(answers::ok(&Value::Array(rows)), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(text: &[(&str, &str)]) -> Result<JobSearch, ApiError> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        search_of(text.iter().map(own).collect())
+    }
+
+    #[test]
+    fn filters_and_words_are_read() {
+        let search = search(&[
+            ("error", "Disk full"),
+            ("error", "/var"),
+            ("status", "failed"),
+            ("limit", "7"),
+        ])
+        .expect("good");
+        assert_eq!(search.words, ["disk", "full", "var"]);
+        assert_eq!(search.jobs.limit, 7);
+        assert_eq!(search.jobs.statuses.len(), 1);
+    }
+
+    #[test]
+    fn what_no_search_has_is_refused() {
+        for parameter in [
+            ("error", " … "),
+            ("error", ""),
+            ("offset", "1"),
+            ("limit", "0"),
+        ] {
+            let error = search(&[parameter]).expect_err(parameter.1);
+            assert_eq!(error.code(), Code::InvalidQuery, "{parameter:?}");
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The audit trail: `jobs export` writes it, `audit verify` checks it where it is kept or as it was
+//! written. Both read the history itself and need no orchestrator.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::base::JobId;
+use crate::config::settings::History;
+use crate::roles::context::{Context, SettingsArgs};
+use crate::roles::exit::{Exit, Failure, RoleResult};
+use crate::roles::orchestrator::{ArchiveAccess, open_archive};
+use crate::store::archive::chain::Hasher;
+use crate::store::archive::verify::{Broken, Scope, Verifier};
+use crate::store::archive::{Day, Hash, Head, Links, Record};
+use crate::store::{Archive, StoreError};
+
+/// Events that one look at the history brings.
+const PAGE: u32 = 1_000;
+/// What an export begins with, and its version.
+const FORMAT: &str = "avtomatika-history-1";
+
+/// What to do with the audit trail.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Check that nothing of the history was changed, left out or put in; name the first broken link
+    #[command(after_help = "Examples:
+  avtomatika audit verify                            all that is kept
+  avtomatika audit verify --from 2026-11-01 --to 2026-11-30
+  avtomatika audit verify --job JOB
+  avtomatika audit verify november.jsonl             what jobs export has written, offline
+
+The history is that of --history or HISTORY_DATABASE_URI, the salt that of AUDIT_SALT.
+Exit code 0 when every link holds, 1 when one is broken.")]
+    Verify(VerifyArgs),
+}
+
+/// Which part of the history.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Part {
+    /// Only this job's
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["from", "to"])]
+    pub job: Option<JobId>,
+    /// From this day, 2026-11-23; UTC
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub from: Option<Day>,
+    /// To this day, itself included
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub to: Option<Day>,
+}
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// What `jobs export` has written; else the history itself
+    #[arg(value_name = "FILE", conflicts_with_all = ["job", "from", "to"])]
+    pub file: Option<PathBuf>,
+    /// Which part of it.
+    #[command(flatten)]
+    pub part: Part,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// What to write.
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Which part of it.
+    #[command(flatten)]
+    pub part: Part,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    Day::try_from(text.to_owned())
+}
+
+/// The first line of an export.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Header {
+    format: String,
+    /// The one job whose history it is; none when it is that of days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job: Option<JobId>,
+    /// What was told before may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept_from: Option<Day>,
+}
+
+/// The last line of an export: without it the end is missing.
+#[derive(Debug, Serialize, Deserialize)]
+struct Trailer {
+    events: u64,
+    last_hash: Hash,
+}
+
+/// A chain that is gone through, and its last link as the history tells it.
+struct Chain {
+    links: Links,
+    head: Head,
+}
+
+/// Runs the verb.
+pub async fn run(verb: Verb, context: &Context) -> RoleResult {
+    context.init_logging("WARNING")?;
+    let Verb::Verify(args) = verb;
+    let history = args.settings.load(context)?.settings.history;
+    let checked = match &args.file {
+        Some(path) => {
+            let (path, hasher) = (path.clone(), Hasher::new(history.salt.clone()));
+            tokio::task::spawn_blocking(move || verify_file(&path, hasher))
+                .await
+                .map_err(|error| Failure::new(Exit::Internal, error.to_string()))??
+        }
+        None => verify_archive(&history, &args.part).await?,
+    };
+    let printer = &context.printer;
+    match checked {
+        Ok(report) => {
+            let count = &report["events"];
+            let mut text = format!("every link holds: {count} events");
+            for head in report["heads"].as_array().into_iter().flatten() {
+                let (of, number) = (&head["of"], &head["number"]);
+                let hash = head["hash"].as_str().unwrap_or_default();
+                text.push_str(&format!(
+                    "\n{}  {number} events  last hash {hash}",
+                    of.as_str().unwrap_or_default()
+                ));
+            }
+            printer.item(&report, &text);
+            Ok(Exit::Ok)
+        }
+        Err(broken) => {
+            let report = json!({
+                "ok": false,
+                "job": broken.job,
+                "job_number": broken.job_number,
+                "day": broken.day,
+                "day_number": broken.day_number,
+                "problem": broken.problem,
+            });
+            printer.item(&report, &format!("broken: {broken}"));
+            Ok(Exit::JobFailed)
+        }
+    }
+}
+
+/// Writes a part of the history to stdout.
+pub async fn export(args: ExportArgs, context: &Context) -> RoleResult {
+    let history = args.settings.load(context)?.settings.history;
+    let archive = open(&history)?;
+    let header = Header {
+        format: FORMAT.to_owned(),
+        job: args.part.job,
+        kept_from: archive
+            .kept_from()
+            .await
+            .map_err(|error| unreachable(&error))?,
+    };
+    let printer = &context.printer;
+    let line = |value: Result<Value, serde_json::Error>| {
+        // One document a line whatever the form: it is read by programs.
+        printer.text(&value.unwrap_or_default().to_string());
+    };
+    line(serde_json::to_value(&header));
+    let mut trailer = Trailer {
+        events: 0,
+        last_hash: Hash::default(),
+    };
+    for chain in chains(&archive, &args.part).await? {
+        let mut after = 0;
+        while let Some(page) = page(&archive, &chain, after).await? {
+            for record in &page.records {
+                line(serde_json::to_value(record));
+                trailer.events += 1;
+                trailer.last_hash = record.hash;
+            }
+            after = page.last;
+        }
+    }
+    line(serde_json::to_value(&trailer));
+    archive.close().await;
+    Ok(Exit::Ok)
+}
+
+fn open(history: &History) -> Result<Arc<dyn Archive>, Failure> {
+    let Some(target) = &history.target else {
+        return Err(Failure::usage(
+            "there is no history to read: name it by --history or HISTORY_DATABASE_URI",
+        ));
+    };
+    open_archive(target, &history.salt, ArchiveAccess::Read).map_err(|error| unreachable(&error))
+}
+
+fn unreachable(error: &StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Unavailable(_) => Exit::Unreachable,
+        StoreError::Corrupt(_) => Exit::Invalid,
+    };
+    Failure::new(exit, format!("the history cannot be read: {error}"))
+}
+
+/// Returns the chains of a part, in order.
+async fn chains(archive: &Arc<dyn Archive>, part: &Part) -> Result<Vec<Chain>, Failure> {
+    if let Some(id) = part.job {
+        let head = archive
+            .head(id)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        let head = head
+            .ok_or_else(|| Failure::new(Exit::Refused, format!("the history has no job {id}")))?;
+        return Ok(vec![Chain {
+            links: Links::Job(id),
+            head,
+        }]);
+    }
+    let days = archive.days().await.map_err(|error| unreachable(&error))?;
+    let wanted = days.into_iter().filter(|(day, _)| {
+        part.from.is_none_or(|from| *day >= from) && part.to.is_none_or(|to| *day <= to)
+    });
+    Ok(wanted
+        .map(|(day, head)| Chain {
+            links: Links::Day(day),
+            head,
+        })
+        .collect())
+}
+
+/// A part of a chain.
+struct Page {
+    records: Vec<Record>,
+    /// The last number on it.
+    last: u64,
+}
+
+/// Reads what follows in the chain, up to the head that was read at the beginning.
+async fn page(
+    archive: &Arc<dyn Archive>,
+    chain: &Chain,
+    after: u64,
+) -> Result<Option<Page>, Failure> {
+    let number = |record: &Record| match chain.links {
+        Links::Job(_) => record.job_number,
+        Links::Day(_) => record.day_number,
+    };
+    let read = archive.links(chain.links, after, PAGE).await;
+    let mut records = read.map_err(|error| unreachable(&error))?;
+    records.retain(|record| number(record) <= chain.head.number);
+    let last = records.last().map(number);
+    Ok(last.map(|last| Page { records, last }))
+}
+
+/// What a check has come to: a report, or the first broken link.
+type Checked = Result<Value, Broken>;
+
+async fn verify_archive(history: &History, part: &Part) -> Result<Checked, Failure> {
+    let archive = open(history)?;
+    let kept_from = archive
+        .kept_from()
+        .await
+        .map_err(|error| unreachable(&error))?;
+    let scope = part.job.map_or(Scope::Days, Scope::Job);
+    let mut verifier = Verifier::new(Hasher::new(history.salt.clone()), scope, kept_from);
+    let mut heads = Vec::new();
+    for chain in chains(&archive, part).await? {
+        let mut after = 0;
+        while let Some(page) = page(&archive, &chain, after).await? {
+            for record in &page.records {
+                if let Err(broken) = verifier.check(record) {
+                    return Ok(Err(broken));
+                }
+            }
+            after = page.last;
+        }
+        if let Err(broken) = ends_well(&verifier, &chain) {
+            return Ok(Err(broken));
+        }
+        heads.push(head(chain.links, chain.head));
+    }
+    archive.close().await;
+    Ok(Ok(
+        json!({"ok": true, "events": verifier.count(), "heads": heads}),
+    ))
+}
+
+fn head(links: Links, head: Head) -> Value {
+    let of = match links {
+        Links::Job(id) => id.to_string(),
+        Links::Day(day) => day.to_string(),
+    };
+    json!({"of": of, "number": head.number, "hash": head.hash})
+}
+
+/// Checks that a chain ends where the history says that it does.
+fn ends_well(verifier: &Verifier, chain: &Chain) -> Result<(), Broken> {
+    let (seen, job, day) = match chain.links {
+        Links::Job(id) => (verifier.job(id), id.to_string(), None),
+        Links::Day(day) => {
+            let of_day = verifier.day().filter(|(seen, _)| *seen == day);
+            (of_day.map(|(_, head)| head), String::new(), Some(day))
+        }
+    };
+    let seen = seen.unwrap_or_default();
+    if seen == chain.head {
+        return Ok(());
+    }
+    Err(Broken {
+        job,
+        job_number: if day.is_none() { seen.number } else { 0 },
+        day: day.unwrap_or(Day(0)),
+        day_number: if day.is_some() { seen.number } else { 0 },
+        problem: format!(
+            "is the last, but the history tells of {} events with the last hash {}",
+            chain.head.number, chain.head.hash
+        ),
+    })
+}
+
+/// Checks what an export has written.
+fn verify_file(path: &Path, hasher: Hasher) -> Result<Checked, Failure> {
+    let bad = |line: usize, problem: &dyn std::fmt::Display| {
+        let place = format!("{}:{line}", path.display());
+        Failure::new(Exit::Invalid, format!("{place}: {problem}"))
+    };
+    let file = std::fs::File::open(path).map_err(|error| bad(0, &error))?;
+    let mut lines = std::io::BufReader::new(file).lines().zip(1..);
+    let Some((first, _)) = lines.next() else {
+        return Err(bad(1, &"the file is empty"));
+    };
+    let first = first.map_err(|error| bad(1, &error))?;
+    let header: Header = serde_json::from_str(&first)
+        .ok()
+        .filter(|header: &Header| header.format == FORMAT)
+        .ok_or_else(|| {
+            bad(
+                1,
+                &format!("no export: expected {{\"format\":\"{FORMAT}\"}}"),
+            )
+        })?;
+    let scope = header.job.map_or(Scope::Days, Scope::Job);
+    let mut verifier = Verifier::new(hasher, scope, header.kept_from);
+    let mut last_hash = Hash::default();
+    let mut count = 1;
+    for (line, number) in lines {
+        count = number;
+        let line = line.map_err(|error| bad(number, &error))?;
+        if let Ok(trailer) = serde_json::from_str::<Trailer>(&line) {
+            if trailer.events != verifier.count() || trailer.last_hash != last_hash {
+                return Err(bad(
+                    number,
+                    &format!(
+                        "{} events were written, {} are here",
+                        trailer.events,
+                        verifier.count()
+                    ),
+                ));
+            }
+            let report = json!({"ok": true, "events": trailer.events, "last_hash": last_hash});
+            return Ok(Ok(report));
+        }
+        let record: Record = serde_json::from_str(&line).map_err(|error| bad(number, &error))?;
+        if let Err(broken) = verifier.check(&record) {
+            return Ok(Err(broken));
+        }
+        last_hash = record.hash;
+    }
+    Err(bad(
+        count,
+        &"the end is missing: the last line has to tell how many events there are",
+    ))
+}

@@ -1,0 +1,192 @@
+//! The way of history into the archive: batches of the store's feed, appended and then acknowledged.
+//!
+//! Jobs never wait for it. What it has not brought over yet lies in the store, so a server that is
+//! away costs neither memory nor an event, and it begins again where it was.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::{Inner, RuntimeError};
+use crate::base::{JobId, Timestamp};
+use crate::domain::Event;
+use crate::engine::Effect;
+use crate::store::archive::{JobSearch, JobSummary};
+use crate::store::{Archive, HistoryFeed, StoreError};
+
+/// Commits that one batch brings over.
+const BATCH: u32 = 500;
+/// After a batch that was not full: what many commits tell goes over together.
+const GATHER: Duration = Duration::from_millis(250);
+/// The longest sleep: another process may have left something in the feed.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// Between tries while the archive or the store does not answer; doubles up to 32 times this.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two upkeeps; the first is at the start.
+const UPKEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// An archive, and what it is fed from.
+#[derive(Clone)]
+pub struct Export {
+    /// Where history is kept besides the job store.
+    pub archive: Arc<dyn Archive>,
+    /// What the job store has for it.
+    pub feed: Arc<dyn HistoryFeed>,
+    /// How long history is kept there; none is for ever.
+    pub retention: Option<Duration>,
+}
+
+/// How the export stands.
+#[derive(Default)]
+pub(super) struct Exporting {
+    more: Notify,
+    /// Since when it does not get on, and why.
+    outage: Mutex<Option<(Timestamp, String)>>,
+}
+
+impl Exporting {
+    /// Tells that a commit has left something in the feed.
+    pub(super) fn wake(&self, effects: &[Effect]) {
+        let is_record = |effect: &Effect| matches!(effect, Effect::Record(_));
+        if effects.iter().any(is_record) {
+            self.more.notify_one();
+        }
+    }
+
+    /// Returns since when it does not get on, if so.
+    pub(super) fn outage_since(&self) -> Option<Timestamp> {
+        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        outage.as_ref().map(|(since, _)| *since)
+    }
+
+    fn begin_outage(&self, now: Timestamp, error: &StoreError) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if outage.is_none() {
+            tracing::warn!(%error, "the history cannot be written: events wait in the store");
+            *outage = Some((now, error.to_string()));
+        }
+    }
+
+    fn end_outage(&self, now: Timestamp) {
+        let outage = self
+            .outage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((since, reason)) = outage {
+            let duration_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(duration_ms, %reason, "the history can be written again");
+        }
+    }
+}
+
+impl Inner {
+    /// Brings over what the feed has, until the shell stops.
+    pub(super) async fn run_export(self: Arc<Self>) {
+        let Some(export) = self.ports.export.clone() else {
+            // Without an archive there is nothing to do but to be there: a loop that ends is missed.
+            self.stop.cancelled().await;
+            return;
+        };
+        let (mut failures, mut next_upkeep) = (0_u32, self.ports.clock.now());
+        while !self.stop.is_cancelled() {
+            let now = self.ports.clock.now();
+            if now >= next_upkeep {
+                match export.archive.upkeep(now, export.retention).await {
+                    Ok(()) => next_upkeep = now.after(UPKEEP_EVERY),
+                    // The next batch tells whether this is an outage.
+                    Err(error) => tracing::debug!(%error, "the upkeep of the history has to wait"),
+                }
+            }
+            match export_batch(&export).await {
+                Ok(is_full) => {
+                    self.exporting.end_outage(self.ports.clock.now());
+                    failures = 0;
+                    if !is_full {
+                        self.wait_for_more().await;
+                    }
+                }
+                Err(error) => {
+                    self.exporting.begin_outage(now, &error);
+                    self.pause(PAUSE * (1 << failures.min(5))).await;
+                    failures += 1;
+                }
+            }
+        }
+    }
+
+    async fn wait_for_more(&self) {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return,
+            () = self.exporting.more.notified() => {}
+            () = tokio::time::sleep(LOOK_AT_LEAST_EVERY) => {}
+        }
+        self.pause(GATHER).await;
+    }
+
+    /// Returns the archive, if there is one, to be asked something. While it is known to be away
+    /// nobody waits for it.
+    fn archive_now(&self) -> Result<Option<&Arc<dyn Archive>>, StoreError> {
+        match self.exporting.outage_since() {
+            Some(since) => Err(StoreError::Unavailable(format!(
+                "the history has been away since {since}"
+            ))),
+            None => Ok(self.archive()),
+        }
+    }
+
+    /// Returns the archive, if there is one.
+    pub(super) fn archive(&self) -> Option<&Arc<dyn Archive>> {
+        self.ports.export.as_ref().map(|export| &export.archive)
+    }
+}
+
+/// Brings one batch over; tells whether more may wait.
+async fn export_batch(export: &Export) -> Result<bool, StoreError> {
+    let batch = export.feed.read_feed(BATCH).await?;
+    if batch.is_empty() {
+        // An empty batch says nothing about the archive, and an outage has to be seen to end.
+        export.archive.health().await?;
+        return Ok(false);
+    }
+    let (through, is_full) = (batch.through.clone(), batch.is_full);
+    export.archive.append(Arc::new(batch)).await?;
+    export.feed.acknowledge_feed(&through).await?;
+    Ok(is_full)
+}
+
+impl super::Runtime {
+    /// Finds jobs in the archive, newest first; nothing when there is no archive.
+    pub async fn search(&self, search: JobSearch) -> Result<Option<Vec<JobSummary>>, RuntimeError> {
+        match self.inner.archive_now()? {
+            Some(archive) => Ok(Some(archive.search(search).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns a job that has left the store, as it ended.
+    pub async fn archived_job(
+        &self,
+        id: JobId,
+    ) -> Result<Option<crate::domain::Job>, RuntimeError> {
+        match self.inner.archive_now()? {
+            Some(archive) => Ok(archive.job(id).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the events of a job that has left the store, as [`history`](Self::history) does.
+    pub async fn archived_history(
+        &self,
+        id: JobId,
+        after: Option<(u64, u32)>,
+        limit: u32,
+    ) -> Result<Vec<Event>, RuntimeError> {
+        match self.inner.archive_now()? {
+            Some(archive) => Ok(archive.by_job(id, after, limit).await?),
+            None => Ok(Vec::new()),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The audit trail: each event carries the hashes of the one before it in its job and of the one
+//! before it on its day, so that nothing can be changed, left out or put in unseen.
+//!
+//! The hash of an event is HMAC-SHA256 under the salt, which may be empty, over: the hash before it
+//! in the job, the hash before it on the day (32 bytes each, zeros for the first), its number in the
+//! job and its number on the day (from 1, 8 bytes each, most significant first), then the event as
+//! canonical JSON: keys sorted, no member that is null, no spaces, UTF-8.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::base::{JobId, Secret, Timestamp, crypto};
+use crate::domain::Event;
+use crate::protocol::canonical::to_wire_bytes;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A day of the calendar, UTC. As text `2026-11-23`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Day(pub i32);
+
+impl Day {
+    /// Returns the day of a time.
+    #[must_use]
+    pub fn of(at: Timestamp) -> Self {
+        let days = at.0.div_euclid(DAY_MS);
+        Self(i32::try_from(days).unwrap_or(if days < 0 { i32::MIN } else { i32::MAX }))
+    }
+
+    /// Returns when the day begins.
+    #[must_use]
+    pub fn begin(self) -> Timestamp {
+        Timestamp(i64::from(self.0) * DAY_MS)
+    }
+
+    /// Returns the next day.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Reads `2026-11-23`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"))?;
+        (text.len() == 10).then(|| Self::of(at))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.begin().to_rfc3339();
+        f.write_str(text.split('T').next().unwrap_or(&text))
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Day> for String {
+    fn from(day: Day) -> Self {
+        day.to_string()
+    }
+}
+
+impl TryFrom<String> for Day {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("`{text}` is no day, expected YYYY-MM-DD"))
+    }
+}
+
+/// A hash. As text 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// Reads 32 bytes, as databases have them.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crypto::hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Hash> for String {
+    fn from(hash: Hash) -> Self {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for Hash {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no hash, expected 64 hexadecimal digits");
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            let digits = &text[2 * index..2 * index + 2];
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// The last link of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// Its number, from 1; 0 before the first.
+    pub number: u64,
+    /// Its hash; zeros before the first.
+    pub hash: Hash,
+}
+
+/// One event with its links: a line of an export.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The event, in canonical form once it is stored.
+    pub event: Value,
+    /// Its number in its job, from 1.
+    pub job_number: u64,
+    /// The day that it belongs to.
+    pub day: Day,
+    /// Its number on that day, from 1.
+    pub day_number: u64,
+    /// The hash of the event before it in the job.
+    pub previous_in_job: Hash,
+    /// The hash of the event before it on the day.
+    pub previous_in_day: Hash,
+    /// Its own.
+    pub hash: Hash,
+}
+
+/// An event that has got its links.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linked {
+    /// The event.
+    pub event: Event,
+    /// The same as canonical JSON, which is what is stored and hashed.
+    pub body: String,
+    /// Its day.
+    pub day: Day,
+    /// The chain of its job, this event being the last link.
+    pub job: Head,
+    /// The chain of its day, likewise.
+    pub on_day: Head,
+    /// The hash of the event before it in the job.
+    pub previous_in_job: Hash,
+    /// The hash of the event before it on the day.
+    pub previous_in_day: Hash,
+}
+
+/// What hashes are made with: the salt keeps those who do not have it from making others that fit.
+#[derive(Debug, Clone)]
+pub struct Hasher {
+    salt: Secret,
+}
+
+impl Hasher {
+    /// Takes the salt; an empty one is none.
+    #[must_use]
+    pub const fn new(salt: Secret) -> Self {
+        Self { salt }
+    }
+
+    fn hash(&self, (in_job, on_day): (Head, Head), numbers: (u64, u64), event: &[u8]) -> Hash {
+        let mut message = Vec::with_capacity(80 + event.len());
+        message.extend_from_slice(&in_job.hash.0);
+        message.extend_from_slice(&on_day.hash.0);
+        message.extend_from_slice(&numbers.0.to_be_bytes());
+        message.extend_from_slice(&numbers.1.to_be_bytes());
+        message.extend_from_slice(event);
+        Hash(crypto::hmac_sha256(self.salt.expose().as_bytes(), &message))
+    }
+
+    /// Returns the hash that a record has to have.
+    #[must_use]
+    pub fn expected(&self, record: &Record) -> Hash {
+        let head = |hash| Head { number: 0, hash };
+        self.hash(
+            (head(record.previous_in_job), head(record.previous_in_day)),
+            (record.job_number, record.day_number),
+            &to_wire_bytes(&record.event),
+        )
+    }
+}
+
+/// The chains' ends while events are linked to them.
+#[derive(Debug)]
+pub struct Linker {
+    hasher: Hasher,
+    jobs: BTreeMap<JobId, Head>,
+    days: BTreeMap<Day, Head>,
+}
+
+impl Linker {
+    /// Starts from where the chains stand; one that is not among them begins.
+    #[must_use]
+    pub const fn new(
+        hasher: Hasher,
+        jobs: BTreeMap<JobId, Head>,
+        days: BTreeMap<Day, Head>,
+    ) -> Self {
+        Self { hasher, jobs, days }
+    }
+
+    /// Links the event to both of its chains.
+    pub fn link(&mut self, event: Event) -> Linked {
+        let value = serde_json::to_value(&event).expect("an event's keys are texts");
+        let body = String::from_utf8(to_wire_bytes(&value)).expect("JSON is written as UTF-8");
+        let day = Day::of(event.at);
+        let in_job = self.jobs.entry(event.job_id).or_default();
+        let on_day = self.days.entry(day).or_default();
+        let before = (*in_job, *on_day);
+        let numbers = (in_job.number + 1, on_day.number + 1);
+        let hash = self.hasher.hash(before, numbers, body.as_bytes());
+        *in_job = Head {
+            number: numbers.0,
+            hash,
+        };
+        *on_day = Head {
+            number: numbers.1,
+            hash,
+        };
+        Linked {
+            event,
+            body,
+            day,
+            job: *in_job,
+            on_day: *on_day,
+            previous_in_job: before.0.hash,
+            previous_in_day: before.1.hash,
+        }
+    }
+
+    /// Returns where the jobs' chains stand now.
+    #[must_use]
+    pub const fn jobs(&self) -> &BTreeMap<JobId, Head> {
+        &self.jobs
+    }
+
+    /// Returns where the days' chains stand now.
+    #[must_use]
+    pub const fn days(&self) -> &BTreeMap<Day, Head> {
+        &self.days
+    }
+}

@@ -1,0 +1,178 @@
+//! What of a batch is new to an archive, and how its jobs stand then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::chain::{Day, Hasher, Head, Linked, Linker};
+use super::{JobSummary, words};
+use crate::base::{JobId, Timestamp};
+use crate::domain::{Event, Job};
+use crate::store::{FeedBatch, StoreError};
+
+/// How far an archive knows a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// The revision of its record.
+    pub revision: u64,
+    /// The last link of its chain.
+    pub head: Head,
+    /// The furthest place among its events; what lies behind it is new.
+    pub last: (u64, u32),
+    /// What was searched of it when it had ended; none of one that had not.
+    pub ended: Option<JobSummary>,
+}
+
+/// A job as it is to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobRow {
+    /// What is searched and shown.
+    pub summary: JobSummary,
+    /// The revision of its record.
+    pub revision: u64,
+    /// Whether what the archive has of it is older: else only its chain goes on.
+    pub is_newer: bool,
+    /// The last link of its chain.
+    pub head: Head,
+    /// The furthest place among its events.
+    pub last: (u64, u32),
+    /// The time of the latest of the new events.
+    pub last_at: Timestamp,
+    /// The record itself as JSON, once the job has ended.
+    pub body: Option<String>,
+    /// Whether it had ended when it was last stored.
+    pub had_ended: bool,
+    /// What it is found by beside its columns, as far as that is not stored yet.
+    pub new_terms: Vec<String>,
+    /// What it was found by and is no more: the words of an error from which it was set going again.
+    pub stale_terms: Vec<String>,
+}
+
+impl JobRow {
+    /// Returns the summary as JSON.
+    #[must_use]
+    pub fn summary_body(&self) -> String {
+        serde_json::to_string(&self.summary).expect("a summary's keys are texts")
+    }
+}
+
+/// What is to be written for a batch.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// New events, linked, in order.
+    pub events: Vec<Linked>,
+    /// Their jobs, and those of known events whose record has become newer.
+    pub jobs: Vec<JobRow>,
+    /// Where the chains of their days stand.
+    pub days: BTreeMap<Day, Head>,
+}
+
+/// Returns the jobs and the days that a batch touches: what has to be read before it is planned.
+#[must_use]
+pub fn touched(batch: &FeedBatch) -> (BTreeSet<JobId>, BTreeSet<Day>) {
+    let jobs = batch.events.iter().map(|event| event.job_id).collect();
+    let days = batch.events.iter().map(|event| Day::of(event.at)).collect();
+    (jobs, days)
+}
+
+/// Returns the events that the archive may know already: all others lie behind what it has of their
+/// jobs.
+#[must_use]
+pub fn doubtful<'a>(batch: &'a FeedBatch, known: &BTreeMap<JobId, Known>) -> Vec<&'a Event> {
+    let is_behind = |event: &&Event| {
+        known
+            .get(&event.job_id)
+            .is_none_or(|known| (event.revision, event.index) > known.last)
+    };
+    batch
+        .events
+        .iter()
+        .filter(|event| !is_behind(event))
+        .collect()
+}
+
+/// Plans the batch. `repeated` are those of the doubtful events that are there.
+pub fn plan(
+    batch: &FeedBatch,
+    hasher: Hasher,
+    (known, days): (&BTreeMap<JobId, Known>, BTreeMap<Day, Head>),
+    repeated: &BTreeSet<(JobId, u64, u32)>,
+) -> Result<Plan, StoreError> {
+    let heads = known.iter().map(|(id, known)| (*id, known.head)).collect();
+    let mut linker = Linker::new(hasher, heads, days);
+    let mut seen = BTreeSet::new();
+    let mut plan = Plan::default();
+    let mut newest: BTreeMap<JobId, (&Event, (u64, u32))> = BTreeMap::new();
+    for event in &batch.events {
+        let place = (event.job_id, event.revision, event.index);
+        let last = known.get(&event.job_id).map(|known| known.last);
+        let entry = newest
+            .entry(event.job_id)
+            .or_insert((event, last.unwrap_or_default()));
+        if repeated.contains(&place) || !seen.insert(place) {
+            continue;
+        }
+        entry.1 = entry.1.max((event.revision, event.index));
+        if event.at > entry.0.at {
+            entry.0 = event;
+        }
+        plan.events.push(linker.link(event.clone()));
+    }
+    let jobs: BTreeMap<JobId, &Job> = batch.jobs.iter().map(|job| (job.id, &**job)).collect();
+    for (id, (event, last)) in newest {
+        let job = jobs.get(&id).copied();
+        let head = linker.jobs().get(&id).copied().unwrap_or_default();
+        plan.jobs
+            .push(row(job, known.get(&id), (event, last), head)?);
+    }
+    plan.days.clone_from(linker.days());
+    Ok(plan)
+}
+
+fn row(
+    job: Option<&Job>,
+    known: Option<&Known>,
+    (event, last): (&Event, (u64, u32)),
+    head: Head,
+) -> Result<JobRow, StoreError> {
+    let before = known.map_or(0, |known| known.revision);
+    let revision = job.map_or(0, |job| job.revision).max(before);
+    let ended = job.filter(|job| job.status.is_terminal());
+    let summary = job.map_or_else(|| JobSummary::from_event(event), JobSummary::of);
+    let present = words::terms(&summary);
+    let is_newer = known.is_none() || revision > before;
+    let ended_before = known.and_then(|known| known.ended.as_ref());
+    let stored = match (known, ended_before) {
+        // Nothing changes.
+        _ if !is_newer => present.clone(),
+        (None, _) => Vec::new(),
+        (_, Some(summary)) => words::terms(summary),
+        // Its labels were stored with its first event, and it had no error then.
+        (Some(_), None) => words::of_labels(&summary),
+    };
+    let without = |all: &[String], gone: &[String]| -> Vec<String> {
+        let kept = all.iter().filter(|term| !gone.contains(term));
+        kept.cloned().collect()
+    };
+    let (new_terms, stale_terms) = (without(&present, &stored), without(&stored, &present));
+    Ok(JobRow {
+        summary,
+        revision,
+        is_newer,
+        head,
+        last,
+        last_at: event.at,
+        body: ended.map(body).transpose()?,
+        had_ended: ended_before.is_some(),
+        new_terms,
+        stale_terms,
+    })
+}
+
+/// Writes out an ended job, without what only its tasks needed to know.
+fn body(job: &Job) -> Result<String, StoreError> {
+    let job = Job {
+        security: None,
+        ..job.clone()
+    };
+    serde_json::to_string(&job)
+        .map_err(|error| StoreError::Corrupt(format!("a job cannot be written: {error}")))
+}

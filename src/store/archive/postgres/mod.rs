@@ -1,0 +1,322 @@
+//! An archive in PostgreSQL: partitions by the month, appends in batches, whole months let go.
+//!
+//! Nothing here waits for the server to be there: it is reached with the first call that needs it,
+//! and a call that fails is the caller's to repeat.
+
+mod append;
+mod connect;
+mod schema;
+mod search;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use self::append::{count, hash, int};
+use self::connect::{Connections, Work};
+use self::schema::Month;
+use super::chain::Hasher;
+use super::uri::Protection;
+use super::{Archive, Day, Head, JobSearch, JobSummary, Links, Record};
+use crate::base::{JobId, Timestamp};
+use crate::domain::{Event, Job};
+use crate::store::{FeedBatch, StoreError};
+
+/// Connections at once: one appends, the others answer.
+const CONNECTIONS: usize = 6;
+/// The longest that an answer takes.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that an append or a change of tables takes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Months that are made ahead, so that none begins without its partitions.
+const MONTHS_AHEAD: usize = 2;
+
+/// The partitions that are known to be there.
+#[derive(Debug, Default)]
+struct Partitions {
+    events: BTreeSet<Month>,
+    jobs: BTreeSet<Month>,
+}
+
+/// An archive on a server.
+#[derive(Debug)]
+pub struct PostgresArchive {
+    connections: Connections,
+    hasher: Hasher,
+    migrated: OnceCell<()>,
+    partitions: Mutex<Partitions>,
+}
+
+impl PostgresArchive {
+    /// Prepares the archive; no connection is made yet.
+    ///
+    /// Errors: `Corrupt` when the address, or a file that it names, cannot be read.
+    pub fn new(uri: &str, protection: &Protection, hasher: Hasher) -> Result<Self, StoreError> {
+        Ok(Self {
+            connections: Connections::new(uri, protection, CONNECTIONS)?,
+            hasher,
+            migrated: OnceCell::new(),
+            partitions: Mutex::default(),
+        })
+    }
+
+    /// Likewise, to be read only: its tables are as they are, and nothing makes them.
+    ///
+    /// Errors: as [`new`](Self::new).
+    pub fn to_read(uri: &str, protection: &Protection, hasher: Hasher) -> Result<Self, StoreError> {
+        Ok(Self {
+            migrated: OnceCell::new_with(Some(())),
+            ..Self::new(uri, protection, hasher)?
+        })
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let migrated = self.migrated.get_or_try_init(|| async {
+            let newer = self
+                .connections
+                .call(WRITE_TIMEOUT, |client| Box::pin(schema::migrate(client)))
+                .await?;
+            match newer {
+                None => Ok(()),
+                Some(version) => Err(StoreError::Corrupt(format!(
+                    "the history has schema version {version}, written by a newer release"
+                ))),
+            }
+        });
+        migrated.await.copied()
+    }
+
+    async fn read<T>(
+        &self,
+        work: impl for<'a> FnOnce(&'a mut deadpool_postgres::Client) -> Work<'a, T>,
+    ) -> Result<T, StoreError> {
+        self.migrate().await?;
+        self.connections.call(READ_TIMEOUT, work).await
+    }
+
+    async fn rows(
+        &self,
+        sql: &'static str,
+        params: Vec<Box<dyn ToSql + Sync + Send>>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.read(|client| {
+            Box::pin(async move {
+                let statement = client.prepare_cached(sql).await?;
+                let params: Vec<&(dyn ToSql + Sync)> = params
+                    .iter()
+                    .map(|value| &**value as &(dyn ToSql + Sync))
+                    .collect();
+                client.query(&statement, &params).await
+            })
+        })
+        .await
+    }
+
+    /// Makes the partitions that are not known to be there.
+    async fn make_room(
+        &self,
+        events: BTreeSet<Month>,
+        jobs: BTreeSet<Month>,
+    ) -> Result<(), StoreError> {
+        let missing = |wanted: &BTreeSet<Month>, known: &BTreeSet<Month>| {
+            wanted.difference(known).copied().collect::<BTreeSet<_>>()
+        };
+        let (new_events, new_jobs) = {
+            let known = self.known();
+            (missing(&events, &known.events), missing(&jobs, &known.jobs))
+        };
+        if new_events.is_empty() && new_jobs.is_empty() {
+            return Ok(());
+        }
+        self.migrate().await?;
+        self.connections
+            .call(WRITE_TIMEOUT, |client| {
+                Box::pin(
+                    async move { schema::make_partitions(client, &new_events, &new_jobs).await },
+                )
+            })
+            .await?;
+        let mut known = self.known();
+        known.events.extend(events);
+        known.jobs.extend(jobs);
+        Ok(())
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Partitions> {
+        self.partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn append_now(&self, batch: Arc<FeedBatch>) -> Result<(), StoreError> {
+        let events = batch.events.iter().map(|event| Month::of(event.at));
+        let jobs = batch.events.iter().map(|event| Month::of_job(event.job_id));
+        self.make_room(events.collect(), jobs.collect()).await?;
+        let hasher = self.hasher.clone();
+        self.connections
+            .call(WRITE_TIMEOUT, |client| {
+                Box::pin(async move { append::append(client, hasher, &batch).await })
+            })
+            .await?
+    }
+}
+
+fn corrupt(what: &str, error: &serde_json::Error) -> StoreError {
+    StoreError::Corrupt(format!("a stored {what}: {error}"))
+}
+
+fn record(row: &Row) -> Result<Record, StoreError> {
+    Ok(Record {
+        event: serde_json::from_str(row.get(0)).map_err(|error| corrupt("event", &error))?,
+        job_number: count(row, 1),
+        day: Day(row.get(2)),
+        day_number: count(row, 3),
+        previous_in_job: hash(row, 4),
+        previous_in_day: hash(row, 5),
+        hash: hash(row, 6),
+    })
+}
+
+fn head(row: &Row, column: usize) -> Head {
+    Head {
+        number: count(row, column),
+        hash: hash(row, column + 1),
+    }
+}
+
+#[async_trait]
+impl Archive for PostgresArchive {
+    async fn append(&self, batch: Arc<FeedBatch>) -> Result<(), StoreError> {
+        if batch.events.is_empty() {
+            return Ok(());
+        }
+        let appended = self.append_now(batch).await;
+        if appended.is_err() {
+            // Another process may have let go of a month: look again with the next try.
+            *self.known() = Partitions::default();
+        }
+        appended
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        const SQL: &str = "SELECT body FROM history_bodies WHERE job = $1";
+        let rows = self.rows(SQL, vec![Box::new(id.0)]).await?;
+        rows.first()
+            .map(|row| serde_json::from_str(row.get(0)).map_err(|error| corrupt("job", &error)))
+            .transpose()
+    }
+
+    async fn by_job(
+        &self,
+        job: JobId,
+        after: Option<(u64, u32)>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        const SQL: &str = "SELECT body FROM history_events
+            WHERE job = $1 AND (revision, place) > ($2, $3) ORDER BY revision, place LIMIT $4";
+        let (revision, place) = after.map_or((-1, 0), |(revision, place)| {
+            (int(revision), i64::from(place))
+        });
+        let rows = self
+            .rows(
+                SQL,
+                vec![
+                    Box::new(job.0),
+                    Box::new(revision),
+                    Box::new(place),
+                    Box::new(i64::from(limit)),
+                ],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| serde_json::from_str(row.get(0)).map_err(|error| corrupt("event", &error)))
+            .collect()
+    }
+
+    async fn search(&self, search: JobSearch) -> Result<Vec<JobSummary>, StoreError> {
+        self.read(|client| Box::pin(async move { search::search(client, &search).await }))
+            .await
+    }
+
+    async fn links(&self, of: Links, after: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
+        const OF_JOB: &str = "SELECT body, job_number, day, day_number, previous_in_job,
+                previous_in_day, hash FROM history_events
+            WHERE job = $1 AND job_number > $2 ORDER BY job_number LIMIT $3";
+        const OF_DAY: &str = "SELECT body, job_number, day, day_number, previous_in_job,
+                previous_in_day, hash FROM history_events
+            WHERE day = $1 AND day_number > $2 ORDER BY day_number LIMIT $3";
+        let (sql, key): (_, Box<dyn ToSql + Sync + Send>) = match of {
+            Links::Job(id) => (OF_JOB, Box::new(id.0)),
+            Links::Day(day) => (OF_DAY, Box::new(day.0)),
+        };
+        let params = vec![
+            key,
+            Box::new(int(after)) as Box<dyn ToSql + Sync + Send>,
+            Box::new(i64::from(limit)),
+        ];
+        self.rows(sql, params).await?.iter().map(record).collect()
+    }
+
+    async fn days(&self) -> Result<Vec<(Day, Head)>, StoreError> {
+        const SQL: &str = "SELECT day, number, hash FROM history_days ORDER BY day";
+        let rows = self.rows(SQL, Vec::new()).await?;
+        Ok(rows
+            .iter()
+            .map(|row| (Day(row.get(0)), head(row, 1)))
+            .collect())
+    }
+
+    async fn head(&self, job: JobId) -> Result<Option<Head>, StoreError> {
+        const SQL: &str = "SELECT number, hash FROM history_jobs WHERE id = $1";
+        let rows = self.rows(SQL, vec![Box::new(job.0)]).await?;
+        Ok(rows.first().map(|row| head(row, 0)))
+    }
+
+    async fn kept_from(&self) -> Result<Option<Day>, StoreError> {
+        const SQL: &str = "SELECT value::integer FROM history_facts WHERE name = 'kept_from'";
+        let rows = self.rows(SQL, Vec::new()).await?;
+        Ok(rows.first().map(|row| Day(row.get(0))))
+    }
+
+    async fn upkeep(&self, now: Timestamp, retention: Option<Duration>) -> Result<(), StoreError> {
+        self.migrate().await?;
+        let first = Month::of(now);
+        let ahead: BTreeSet<Month> = std::iter::successors(Some(first), |month| Some(month.next()))
+            .take(MONTHS_AHEAD + 1)
+            .collect();
+        self.make_room(ahead.clone(), ahead).await?;
+        let Some(retention) = retention else {
+            return Ok(());
+        };
+        let ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        // Whole months: what is told of a month is told of all of it.
+        let before = Month::of(Timestamp(now.0.saturating_sub(ms))).begin();
+        let dropped = self
+            .connections
+            .call(WRITE_TIMEOUT, |client| {
+                Box::pin(async move {
+                    schema::note_kept_from(client, Day::of(before)).await?;
+                    schema::drop_partitions(client, before).await
+                })
+            })
+            .await?;
+        if dropped > 0 {
+            *self.known() = Partitions::default();
+            tracing::info!(months = dropped, %before, "history older than its retention has gone");
+        }
+        Ok(())
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.rows("SELECT 1", Vec::new()).await.map(drop)
+    }
+
+    async fn close(&self) {
+        self.connections.close();
+    }
+}

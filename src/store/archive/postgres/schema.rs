@@ -1,0 +1,253 @@
+//! Tables and partitions: made by whoever comes first, under a lock that all know.
+
+use std::collections::BTreeSet;
+
+use deadpool_postgres::Client;
+use jiff::civil::{Date, date};
+use tokio_postgres::Error;
+
+use crate::base::{JobId, Timestamp};
+use crate::store::archive::{Day, id_from};
+
+/// What brings a database from one version to the next. A migration that has been released is never
+/// changed.
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// Held while tables change. The number stands for nothing but itself.
+const SCHEMA_LOCK: i64 = 0x6176_746f_6869_7301;
+
+/// Tables whose partitions are ranges of ids.
+const BY_ID: [&str; 3] = ["history_jobs", "history_bodies", "history_terms"];
+
+/// A month of the calendar, UTC: one partition of each table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Month {
+    year: i16,
+    month: i8,
+}
+
+impl Month {
+    /// Returns the month of a time.
+    pub(super) fn of(at: Timestamp) -> Self {
+        let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let day = jiff::tz::TimeZone::UTC.to_datetime(time).date();
+        Self {
+            year: day.year(),
+            month: day.month(),
+        }
+    }
+
+    /// Returns the month of a job's id.
+    pub(super) fn of_job(id: JobId) -> Self {
+        Self::of(id.made_at())
+    }
+
+    /// Returns the next one.
+    pub(super) fn next(self) -> Self {
+        if self.month == 12 {
+            Self {
+                year: self.year.saturating_add(1),
+                month: 1,
+            }
+        } else {
+            Self {
+                year: self.year,
+                month: self.month + 1,
+            }
+        }
+    }
+
+    fn first(self) -> Date {
+        date(self.year, self.month, 1)
+    }
+
+    /// Returns when it begins.
+    pub(super) fn begin(self) -> Timestamp {
+        let zoned = self.first().to_zoned(jiff::tz::TimeZone::UTC);
+        Timestamp(zoned.map_or(0, |at| at.timestamp().as_millisecond()))
+    }
+
+    /// Reads the end of a partition's name.
+    pub(super) fn of_table(name: &str) -> Option<Self> {
+        let (rest, month) = name.rsplit_once('_')?;
+        let (_, year) = rest.rsplit_once('_')?;
+        let (year, month) = (year.parse().ok()?, month.parse().ok()?);
+        (1..=12).contains(&month).then_some(Self { year, month })
+    }
+
+    /// Returns a table's partition.
+    pub(super) fn table(self, parent: &str) -> String {
+        format!("{parent}_{:04}_{:02}", self.year, self.month)
+    }
+}
+
+/// Makes and migrates the tables. Two processes that start at once wait for each other.
+///
+/// Returns the version when it is newer than what is known here, with which nothing is done.
+pub(super) async fn migrate(client: &mut Client) -> Result<Option<usize>, Error> {
+    let transaction = client.transaction().await?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])
+        .await?;
+    transaction
+        .batch_execute(
+            "CREATE TABLE IF NOT EXISTS history_migrations (
+                 version integer PRIMARY KEY,
+                 applied_at timestamptz NOT NULL DEFAULT now()
+             )",
+        )
+        .await?;
+    let row = transaction
+        .query_one(
+            "SELECT coalesce(max(version), 0) FROM history_migrations",
+            &[],
+        )
+        .await?;
+    let version: i32 = row.get(0);
+    let done = usize::try_from(version).unwrap_or(0);
+    if done > MIGRATIONS.len() {
+        return Ok(Some(done));
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+        transaction.batch_execute(migration).await?;
+        let version = i32::try_from(index + 1).expect("there are few migrations");
+        transaction
+            .execute(
+                "INSERT INTO history_migrations (version) VALUES ($1)",
+                &[&version],
+            )
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(None)
+}
+
+/// Makes the partitions of these months, those of events and those of jobs.
+pub(super) async fn make_partitions(
+    client: &mut Client,
+    events: &BTreeSet<Month>,
+    jobs: &BTreeSet<Month>,
+) -> Result<(), Error> {
+    let transaction = client.transaction().await?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])
+        .await?;
+    for month in events {
+        let (from, to) = (
+            month.begin().to_rfc3339(),
+            month.next().begin().to_rfc3339(),
+        );
+        let sql = partition("history_events", *month, &from, &to);
+        transaction.batch_execute(&sql).await?;
+    }
+    for month in jobs {
+        let id = |month: Month| id_from(month.begin()).to_string();
+        for table in BY_ID {
+            let sql = partition(table, *month, &id(*month), &id(month.next()));
+            transaction.batch_execute(&sql).await?;
+        }
+    }
+    transaction.commit().await
+}
+
+fn partition(parent: &str, month: Month, from: &str, to: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} PARTITION OF {parent} FOR VALUES FROM ('{from}') TO ('{to}')",
+        month.table(parent)
+    )
+}
+
+/// Notes that what is older than the day may go, before it does: who checks the chains has to know.
+pub(super) async fn note_kept_from(client: &Client, day: Day) -> Result<(), Error> {
+    let value = i64::from(day.0);
+    client
+        .execute(
+            "INSERT INTO history_facts AS f (name, value) VALUES ('kept_from', $1)
+             ON CONFLICT (name) DO UPDATE SET value = greatest(f.value, excluded.value)",
+            &[&value],
+        )
+        .await?;
+    let sql = "DELETE FROM history_days WHERE day < $1";
+    client.execute(sql, &[&day.0]).await.map(drop)
+}
+
+/// Lets go of the months that are over: of events all that begin and end before the time, of jobs
+/// those of which every job has ended and told its last before it.
+pub(super) async fn drop_partitions(client: &mut Client, before: Timestamp) -> Result<u64, Error> {
+    let mut dropped = 0;
+    for month in months(client, "history_events").await? {
+        if month.next().begin() <= before {
+            drop_table(client, &[month.table("history_events")]).await?;
+            dropped += 1;
+        }
+    }
+    for month in months(client, "history_jobs").await? {
+        let table = month.table("history_jobs");
+        if month.next().begin() <= before && is_over(client, &table, before).await? {
+            drop_table(client, &BY_ID.map(|parent| month.table(parent))).await?;
+            dropped += 1;
+        }
+    }
+    Ok(dropped)
+}
+
+async fn months(client: &Client, parent: &str) -> Result<Vec<Month>, Error> {
+    let rows = client
+        .query(
+            "SELECT c.relname::text FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+             WHERE i.inhparent = to_regclass($1::text) ORDER BY 1",
+            &[&parent],
+        )
+        .await?;
+    let names = rows.iter().map(|row| row.get::<_, String>(0));
+    Ok(names.filter_map(|name| Month::of_table(&name)).collect())
+}
+
+async fn is_over(client: &Client, table: &str, before: Timestamp) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT NOT EXISTS (SELECT 1 FROM {table}
+         WHERE ended_at IS NULL OR ended_at >= $1 OR last_at >= $1)"
+    );
+    let row = client.query_one(&sql, &[&time(before)]).await?;
+    Ok(row.get(0))
+}
+
+/// One transaction for all tables: a lock that somebody else holds for long ends the try, not them.
+async fn drop_table(client: &mut Client, names: &[String]) -> Result<(), Error> {
+    let transaction = client.transaction().await?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])
+        .await?;
+    for name in names {
+        let sql = format!("DROP TABLE IF EXISTS {name}");
+        transaction.batch_execute(&sql).await?;
+    }
+    transaction.commit().await
+}
+
+/// Returns a time as PostgreSQL has it.
+pub(super) fn time(at: Timestamp) -> jiff::Timestamp {
+    let bound = if at.0 < 0 {
+        jiff::Timestamp::MIN
+    } else {
+        jiff::Timestamp::MAX
+    };
+    jiff::Timestamp::from_millisecond(at.0).unwrap_or(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_follow_each_other() {
+        let december = Month::of(Timestamp(1_798_761_599_999));
+        assert_eq!(december.table("t"), "t_2026_12");
+        assert_eq!(december.begin().to_rfc3339(), "2026-12-01T00:00:00.000Z");
+        assert_eq!(december.next(), Month::of(Timestamp(1_798_761_600_000)));
+        assert_eq!(december.next().table("t"), "t_2027_01");
+        assert_eq!(Month::of_table("t_2026_12"), Some(december));
+        assert_eq!(Month::of_table("history_events_default"), None);
+        assert_eq!(Month::of_table("t_2026_13"), None);
+    }
+}
