@@ -17,24 +17,15 @@ pub struct Unsupported {
 pub const UNSUPPORTED: &[Unsupported] = &[
     Unsupported {
         names: &[("INSTANCE_ID", "")],
-        instead: "one orchestrator owns the embedded store, so it needs no name of its own",
+        instead: "what an orchestrator takes on is claimed by the claim's own id, so it needs no name",
     },
     Unsupported {
         names: &[("POSTGRES_DSN", "")],
         instead: "the history's address is HISTORY_DATABASE_URI; without one it is kept in the embedded store",
     },
     Unsupported {
-        names: &[
-            ("REDIS_HOST", ""),
-            ("REDIS_PORT", "6379"),
-            ("REDIS_DB", "0"),
-            ("REDIS_STREAM_BLOCK_MS", "5000"),
-        ],
-        instead: "there is no Redis: jobs and tasks are kept in the embedded store, in DATA_DIR",
-    },
-    Unsupported {
-        names: &[("REDIS_ENCRYPTION_KEY", "")],
-        instead: "there is no Redis store to encrypt: workers' tokens stay in WORKERS_CONFIG_PATH and in memory",
+        names: &[("REDIS_STREAM_BLOCK_MS", "5000")],
+        instead: "nothing waits in Redis: open polls are told of what is queued",
     },
     Unsupported {
         names: &[

@@ -5,6 +5,7 @@
 //! differs, its text says so.
 
 mod files;
+mod redis;
 mod server;
 mod work;
 
@@ -51,9 +52,11 @@ const fn count(max: u64) -> Kind {
 const DAY: u64 = 86_400;
 
 /// All settings, grouped as `config/avtomatika.toml` shows them.
-pub const KEYS: &[Key] = &joined::<{ SERVER.len() + work::KEYS.len() }>(&SERVER, work::KEYS);
+pub const KEYS: &[Key] = &joined::<{ PLACES.len() + work::KEYS.len() }>(&PLACES, work::KEYS);
 
-const SERVER: [Key; server::KEYS.len() + files::KEYS.len()] = joined(server::KEYS, files::KEYS);
+const PLACES: [Key; STORES.len() + files::KEYS.len()] = joined(&STORES, files::KEYS);
+
+const STORES: [Key; server::KEYS.len() + redis::KEYS.len()] = joined(server::KEYS, redis::KEYS);
 
 const fn joined<const COUNT: usize>(first: &[Key], second: &[Key]) -> [Key; COUNT] {
     let mut all = [first[0]; COUNT];

@@ -9,6 +9,7 @@ pub mod foreign;
 pub mod glob;
 pub mod keys;
 mod read;
+mod redis;
 pub mod schedules;
 mod secret_file;
 pub mod settings;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::files::{Files, files};
+use super::redis::redis;
 use super::value::parse_networks;
 use super::{Origin, Problem, Problems, Resolved, tls};
 use crate::api::WorkerAuthMode;
@@ -13,6 +14,7 @@ use crate::domain::task::RetryPolicy;
 use crate::engine::Limits;
 use crate::net::ListenerFiles;
 use crate::observe::{LogFormat, LogSettings};
+use crate::store::RedisSettings;
 use crate::store::archive::uri::Target;
 
 /// The HTTP server.
@@ -103,12 +105,14 @@ pub enum Synchronous {
 }
 
 /// The store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Store {
     /// SQLite's `synchronous`.
     pub synchronous: Synchronous,
     /// How long idempotency keys are known.
     pub key_retention: Duration,
+    /// The server that keeps the jobs; none is the embedded store.
+    pub redis: Option<RedisSettings>,
 }
 
 /// Where history is kept besides.
@@ -234,6 +238,7 @@ pub fn build(values: &Resolved, problems: &mut Problems) -> Settings {
                 _ => Synchronous::Full,
             },
             key_retention: values.duration("IDEMPOTENCY_KEY_RETENTION"),
+            redis: redis(values, production, problems),
         },
         history: History {
             // What cannot be read has been told already.

@@ -2,6 +2,7 @@
 
 mod files;
 mod original;
+mod redis;
 mod s3;
 mod secrets;
 mod tls;

@@ -96,6 +96,9 @@ pub struct SettingsArgs {
     /// Directory of the embedded store [env: DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
+    /// Redis server that keeps the jobs instead: redis://HOST:PORT [env: STORE]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
     /// Directory of blueprint files [env: BLUEPRINTS_DIR]
     #[arg(long, value_name = "DIR")]
     pub blueprints: Option<String>,
@@ -127,6 +130,7 @@ impl SettingsArgs {
         flag("API_HOST", "--host", self.host.clone());
         flag("API_PORT", "--port", self.port.map(|port| port.to_string()));
         flag("DATA_DIR", "--data-dir", self.data_dir.clone());
+        flag("STORE", "--store", self.store.clone());
         flag("BLUEPRINTS_DIR", "--blueprints", self.blueprints.clone());
         flag("HISTORY_DATABASE_URI", "--history", self.history.clone());
         flag("CLIENTS_CONFIG_PATH", "--clients", self.clients.clone());

@@ -27,6 +27,36 @@ enum Request {
     Expiry { task_id: TaskId },
 }
 
+impl Request {
+    /// Returns the task that it names, if any.
+    fn task_id(&self) -> Option<&TaskId> {
+        match self {
+            Self::Ready(_) => None,
+            Self::Result { task_id, .. } | Self::Expiry { task_id } => Some(task_id),
+            Self::Event(event) => event.task_id.as_ref(),
+        }
+    }
+
+    /// Adds the task's record; nothing when it is about a task that is not known.
+    fn complete(&self, task: Option<Task>) -> Option<Input> {
+        Some(match self {
+            Self::Ready(input) => input.clone(),
+            Self::Result { worker, report, .. } => Input::TaskReported {
+                task: Box::new(task?),
+                worker: worker.clone(),
+                report: report.clone(),
+            },
+            Self::Event(event) => Input::WorkerEvent {
+                task: task.map(Box::new),
+                event: event.clone(),
+            },
+            Self::Expiry { .. } => Input::TaskExpired {
+                task: Box::new(task?),
+            },
+        })
+    }
+}
+
 impl Runtime {
     /// Gives a job an input. What no longer counts is `Applied::Ignored`, not an error.
     pub async fn apply(&self, id: JobId, input: Input) -> Result<Applied, RuntimeError> {
@@ -149,13 +179,12 @@ impl Inner {
         let mut ends_fan_out = false;
         // Once more than for conflicts: to come back with a fan-out's branches.
         for _ in 0..=self.settings.conflict_retries {
-            let job = self
-                .ports
-                .jobs
-                .load(id)
-                .await?
-                .ok_or(RuntimeError::JobNotFound)?;
-            let Some(input) = self.complete(&request).await? else {
+            let (job, task) = match request.task_id() {
+                Some(task) => self.ports.jobs.load_with_task(id, task).await?,
+                None => (self.ports.jobs.load(id).await?, None),
+            };
+            let job = job.ok_or(RuntimeError::JobNotFound)?;
+            let Some(input) = request.complete(task) else {
                 return Ok(Applied::Ignored(Ignored::StaleTask));
             };
             let blueprint = self.pinned(&job).await?;
@@ -201,46 +230,6 @@ impl Inner {
             }
         }
         Err(RuntimeError::Busy)
-    }
-
-    /// Reads what the request still lacks; nothing when the task that it names is not known.
-    async fn complete(&self, request: &Request) -> Result<Option<Input>, RuntimeError> {
-        Ok(match request {
-            Request::Ready(input) => Some(input.clone()),
-            Request::Result {
-                task_id,
-                worker,
-                report,
-            } => self
-                .ports
-                .jobs
-                .load_task(task_id)
-                .await?
-                .map(|task| Input::TaskReported {
-                    task: Box::new(task),
-                    worker: worker.clone(),
-                    report: report.clone(),
-                }),
-            Request::Event(event) => {
-                let task = match &event.task_id {
-                    Some(id) => self.ports.jobs.load_task(id).await?.map(Box::new),
-                    None => None,
-                };
-                Some(Input::WorkerEvent {
-                    task,
-                    event: event.clone(),
-                })
-            }
-            Request::Expiry { task_id } => {
-                self.ports
-                    .jobs
-                    .load_task(task_id)
-                    .await?
-                    .map(|task| Input::TaskExpired {
-                        task: Box::new(task),
-                    })
-            }
-        })
     }
 
     /// Lets the hints of a commit go out. Whatever is lost here is found again by a scan.

@@ -5,9 +5,13 @@ mod authority;
 mod files;
 mod newcomer;
 mod process;
+mod redis;
 mod reload;
 #[path = "../servers/s3.rs"]
 mod s3;
+#[expect(dead_code, reason = "shared with other tests of real servers")]
+#[path = "../servers/mod.rs"]
+mod servers;
 mod site;
 mod skills;
 mod stopping;

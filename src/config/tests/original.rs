@@ -182,7 +182,7 @@ fn what_has_no_effect_is_told_once() {
         assert_eq!(distinct.len(), names(list).len(), "a name has one sentence");
     }
     let env = [
-        ("REDIS_HOST", "redis"),
+        ("REDIS_STREAM_BLOCK_MS", "10"),
         ("REDIS_PORT", "6379"),
         ("WATCHER_INTERVAL_SECONDS", "20.0"),
         ("WATCHER_LIMIT", "10"),
@@ -192,7 +192,7 @@ fn what_has_no_effect_is_told_once() {
     let seen = problems_of(load_with(vec![], &env, None));
     insta::assert_snapshot!(seen.join("\n"), @r"
     environment: warning: POSTGRES_DSN: has no effect: the history's address is HISTORY_DATABASE_URI; without one it is kept in the embedded store
-    environment: warning: REDIS_HOST: has no effect: there is no Redis: jobs and tasks are kept in the embedded store, in DATA_DIR
+    environment: warning: REDIS_STREAM_BLOCK_MS: has no effect: nothing waits in Redis: open polls are told of what is queued
     environment: warning: WATCHER_LIMIT: has no effect: timeouts are timers of their own, nothing is scanned
     ");
 }

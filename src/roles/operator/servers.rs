@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Settings;
 use crate::roles::orchestrator::{ArchiveAccess, open_archive};
 use crate::store::archive::uri::Target;
-use crate::store::{BlobStore as _, S3BlobStore};
+use crate::store::{BlobStore as _, JobStore as _, RedisStore, S3BlobStore};
 
 /// The longest wait for one server.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -29,6 +29,16 @@ pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, String>
             Err(error) => Err(error.to_string()),
         };
         answers.insert("history", answer.err().unwrap_or_else(|| "ok".to_owned()));
+    }
+    if let Some(redis) = &settings.store.redis {
+        let answer = within(async {
+            let store = RedisStore::open(redis).await.map_err(|e| e.to_string())?;
+            let answer = store.health().await.map_err(|e| e.to_string());
+            store.close().await;
+            answer
+        });
+        let answer = answer.await;
+        answers.insert("redis", answer.err().unwrap_or_else(|| "ok".to_owned()));
     }
     answers
 }

@@ -33,6 +33,7 @@ pub(crate) use wiring::{Access as ArchiveAccess, open_archive};
 #[command(after_help = "Examples:
   avtomatika orchestrator                          settings from config/avtomatika.toml
   avtomatika orchestrator --port 8080 --data-dir /var/lib/avtomatika
+  avtomatika orchestrator --store redis://redis:6379
   API_HOST=0.0.0.0 CLIENTS_CONFIG_PATH=clients.toml avtomatika orchestrator
   kill -HUP PID                                    read blueprints, clients, tokens, certificates")]
 pub struct Args {

@@ -19,17 +19,17 @@ use crate::store::archive::chain::Hasher;
 use crate::store::archive::postgres::PostgresArchive;
 use crate::store::archive::uri::Target;
 use crate::store::{
-    Archive, BlobStore, DirBlobStore, HistoryFeed, S3BlobStore, SqliteArchive, SqliteSettings,
-    SqliteStore, StoreError, Synchronous,
+    Archive, BlobStore, DirBlobStore, HistoryFeed, HistoryStore, JobStore, RedisStore, S3BlobStore,
+    SqliteArchive, SqliteSettings, SqliteStore, StoreError, Synchronous, WorkerStore,
 };
 
 /// The longest that one webhook attempt takes, as the original has it.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keeps the store open.
-pub(super) type StoreHandle = Arc<SqliteStore>;
+pub(super) type StoreHandle = Arc<dyn std::any::Any + Send + Sync>;
 
-/// Opens the embedded store and everything else that the shell uses.
+/// Opens the store, embedded or shared, and everything else that the shell uses.
 pub(super) async fn open(
     settings: &Settings,
     secrets: Arc<dyn WebhookSecrets>,
@@ -37,17 +37,32 @@ pub(super) async fn open(
     let data = &settings.paths.data;
     std::fs::create_dir_all(data)
         .with_context(|| format!("cannot create the data directory {}", data.display()))?;
+    if let Some(redis) = &settings.store.redis {
+        let store = RedisStore::open(redis).await?;
+        // Checked with the settings: a store in Redis hands out no history yet.
+        return ports(settings, secrets, Arc::new(store), None).await;
+    }
     let file = data.join("avtomatika.db");
     let store = SqliteStore::open(&file, &sqlite_settings(settings))
         .with_context(|| format!("cannot open the store {}", file.display()))?;
     let store = Arc::new(store);
+    let export = export(settings, store.clone())?;
+    ports(settings, secrets, store, export).await
+}
+
+async fn ports<S: JobStore + WorkerStore + HistoryStore>(
+    settings: &Settings,
+    secrets: Arc<dyn WebhookSecrets>,
+    store: Arc<S>,
+    export: Option<Export>,
+) -> anyhow::Result<(Ports, StoreHandle)> {
     let allowed = settings.webhooks.allowed_nets.iter().copied();
     let webhooks = GuardedClient::new(allowed, WEBHOOK_TIMEOUT)?;
     let ports = Ports {
         jobs: store.clone(),
         workers: store.clone(),
         history: store.clone(),
-        export: export(settings, store.clone())?,
+        export,
         blobs: blobs(settings).await?,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

@@ -2,17 +2,18 @@
 //! an end. Everything is a script, sent by its hash and in full when the server does not know it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fred::clients::{Client, Pool};
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike as _, EventInterface as _};
+use fred::interfaces::ClientLike as _;
 use fred::types::config::{Config, Options, ReconnectPolicy, TcpConfig, TlsConnector};
 use fred::types::scripts::Script;
 use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Value};
 use tokio::task::JoinSet;
 
+use super::watch::watch;
 use super::{PARTITIONS, RedisSettings};
 use crate::net::client_config;
 use crate::store::StoreError;
@@ -277,15 +278,40 @@ async fn end(connections: Vec<ConnectHandle>) {
     }
 }
 
-fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
-    let mut config = Config::from_url(settings.url.expose())?;
+/// Checks the address and the files that the settings name.
+pub(super) fn check(settings: &RedisSettings) -> Result<(), String> {
+    address(settings).map_err(|error| error.details().to_owned())?;
+    client_config(&settings.tls).map_err(|problem| problem.to_string())?;
+    Ok(())
+}
+
+fn address(settings: &RedisSettings) -> Result<Config, Error> {
+    // What the library says of an address could show its password.
+    let no_address = || {
+        Error::new(
+            ErrorKind::Config,
+            "this is no address of a Redis server: expected redis://USER:PASSWORD@HOST:PORT/DB, \
+             or rediss://, redis-sentinel://, redis+unix://",
+        )
+    };
+    let url = settings.url.expose();
+    if !url.starts_with("redis") && !url.starts_with("valkey") {
+        return Err(no_address());
+    }
+    let config = Config::from_url(url).map_err(|_| no_address())?;
     if config.server.is_clustered() {
-        // Keys of what has no partition would have to be written with those of one.
+        // What has no partition (idempotency keys, quotas, data stores) is written in one go with
+        // what has one, which a cluster does not do.
         return Err(Error::new(
             ErrorKind::Config,
-            "a cluster cannot keep the jobs yet: give one server, or one behind Sentinel",
+            "a Redis Cluster cannot keep the jobs: expected one server, or one behind Sentinel",
         ));
     }
+    Ok(config)
+}
+
+fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
+    let mut config = address(settings)?;
     if config.uses_tls() {
         let tls = client_config(&settings.tls)
             .map_err(|problem| Error::new(ErrorKind::Tls, problem.to_string()))?;
@@ -316,49 +342,6 @@ fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
             2,
         ))
         .build_pool(settings.connections)
-}
-
-/// Tells when the server is lost and found again: one line each, however many connections there are.
-fn watch(pool: &Pool) -> JoinSet<()> {
-    let mut watchers = JoinSet::new();
-    let is_lost = Arc::new(AtomicBool::new(false));
-    for client in pool.clients() {
-        let (mut errors, mut found) = (client.error_rx(), client.reconnect_rx());
-        let is_lost = Arc::clone(&is_lost);
-        watchers.spawn(async move {
-            loop {
-                let goes_on = tokio::select! {
-                    error = errors.recv() => match error {
-                        Ok((error, server)) => {
-                            if !is_lost.swap(true, Ordering::AcqRel) {
-                                let server = server.map(|server| server.to_string());
-                                tracing::warn!(%error, server, "Redis is lost");
-                            }
-                            true
-                        }
-                        Err(error) => !is_over(&error),
-                    },
-                    server = found.recv() => match server {
-                        Ok(server) => {
-                            if is_lost.swap(false, Ordering::AcqRel) {
-                                tracing::info!(%server, "Redis is found again");
-                            }
-                            true
-                        }
-                        Err(error) => !is_over(&error),
-                    },
-                };
-                if !goes_on {
-                    return;
-                }
-            }
-        });
-    }
-    watchers
-}
-
-fn is_over(error: &tokio::sync::broadcast::error::RecvError) -> bool {
-    matches!(error, tokio::sync::broadcast::error::RecvError::Closed)
 }
 
 fn unavailable(error: &Error) -> StoreError {

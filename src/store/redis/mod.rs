@@ -15,6 +15,7 @@ mod queries;
 mod records;
 mod seal;
 mod tasks;
+mod watch;
 mod workers;
 
 use std::sync::LazyLock;
@@ -94,6 +95,13 @@ impl RedisSettings {
     }
 }
 
+impl RedisSettings {
+    /// Checks what can be checked without a server. The message names no secret.
+    pub fn check(&self) -> Result<(), String> {
+        link::check(self)
+    }
+}
+
 /// Jobs, workers and history in Redis.
 pub struct RedisStore {
     link: Link,
@@ -107,6 +115,11 @@ impl RedisStore {
     ///
     /// Errors: it cannot be reached, or it would drop jobs when its memory is full.
     pub async fn open(settings: &RedisSettings) -> Result<Self, StoreError> {
+        // Whoever opens a store once need not have room for all of that for ever.
+        Box::pin(Self::connect(settings)).await
+    }
+
+    async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
         let link = Link::connect(settings).await?;
         let server = match Server::look(&link)
             .await
