@@ -20,6 +20,11 @@ pub use worker::Worker;
 /// A JSON object whose members keep their order.
 pub type Object = serde_json::Map<String, serde_json::Value>;
 
+/// Tells whether a member may be left out of a record, because reading puts the same back.
+fn is_default<T: Default + PartialEq>(member: &T) -> bool {
+    *member == T::default()
+}
+
 /// Reads a member that is there: null is a value of its own, and only what is absent is none. So a
 /// record that has been stored reads back as what it was.
 fn present<'de, D: serde::Deserializer<'de>>(

@@ -82,20 +82,25 @@ pub struct TaskSpec {
     /// The parameters, rendered.
     pub params: Object,
     /// How the worker is chosen.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub strategy: Strategy,
     /// Larger goes first.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub priority: f64,
     /// The highest price per second that is acceptable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost: Option<f64>,
     /// What the worker must have, besides the skill.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub requires: Requirements,
     /// Statuses besides the standard ones that the blueprint has a way out for; a worker whose
     /// skill declares its statuses must declare these.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custom_statuses: Vec<String>,
     /// Longest run on a worker, in ms.
     pub execution_timeout_ms: u64,
     /// How often it is tried.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub retry: RetryPolicy,
     /// Deliveries that may end with the worker's death before the task is quarantined.
     pub max_deliveries: u32,
@@ -116,7 +121,7 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params_metadata: Option<Object>,
     /// The job's trace context.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub tracing_context: std::collections::BTreeMap<String, String>,
     /// The job's step at dispatch.
     pub step: u32,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use avtomatika::domain::{Job, JobStatus};
+use avtomatika::domain::{EventKind, Job, JobStatus};
 use avtomatika::engine::Effect;
 use avtomatika::store::{HistoryStore, JobQuery, JobStore, StoreError, WorkerStore};
 use rusqlite::Connection;
@@ -162,4 +162,29 @@ async fn a_commit_writes_the_same_however_large_the_initial_data() {
         .query_row("SELECT count(*) FROM given", [], |row| row.get(0))
         .expect("reads");
     assert_eq!(left, 1, "what it was given goes with the job");
+}
+
+#[tokio::test]
+async fn a_history_of_version_4_stays_readable() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let store = open(&path);
+    let job = job(1);
+    let records: Vec<Effect> = [(0, EventKind::JobCreated), (1, EventKind::StateStarted)]
+        .into_iter()
+        .map(|(index, kind)| Effect::Record(Box::new(event(&job, index, kind))))
+        .collect();
+    let step = commit(job.clone(), records, vec![]);
+    store.commit(step).await.expect("commits");
+    let events = store.by_job(job.id, None, 9).await.expect("reads");
+    assert_eq!(events.len(), 2);
+    store.close().await;
+    drop(store);
+    let db = Connection::open(&path).expect("opens");
+    let list = serde_json::to_string(&events).expect("is JSON");
+    let changed = db.execute("UPDATE history SET body = ?1", [list]);
+    assert_eq!(changed.expect("writes"), 1);
+    drop(db);
+    let again = open(&path).by_job(job.id, None, 9).await.expect("reads");
+    assert_eq!(again, events);
 }

@@ -1,13 +1,16 @@
 //! History as rows. A row holds the events of one commit, in their order, so that a step costs one
 //! row however much it tells; an event that was appended by itself has a row of its own.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::rows::{self, int};
 use super::{SqliteStore, feed};
-use crate::base::JobId;
-use crate::domain::Event;
+use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
+use crate::domain::{Event, EventKind, Object};
 use crate::engine::Effect;
 use crate::store::{HistoryStore, StoreError};
 
@@ -26,20 +29,29 @@ pub(super) struct Fed(pub bool);
 impl Run {
     /// Writes out the events among the effects; nothing when there are none.
     pub fn of(effects: &[Effect]) -> Result<Option<Self>, StoreError> {
-        let events: Vec<&Event> = effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Record(event) => Some(event.as_ref()),
-                _ => None,
-            })
-            .collect();
-        let Some(first) = events.first() else {
+        let mut events = effects.iter().filter_map(|effect| match effect {
+            Effect::Record(event) => Some(event.as_ref()),
+            _ => None,
+        });
+        let Some(first) = events.next() else {
             return Ok(None);
+        };
+        let lines = std::iter::once(first)
+            .chain(events)
+            .inspect(|event| assert_fits(event, first))
+            .map(Line::of)
+            .collect();
+        let body = RunBody {
+            job_id: first.job_id,
+            client: Cow::Borrowed(&first.client),
+            revision: first.revision,
+            at: first.at,
+            events: lines,
         };
         Ok(Some(Self {
             revision: first.revision,
             place: first.index,
-            body: rows::encode(&events)?,
+            body: rows::encode(&body)?,
         }))
     }
 
@@ -66,17 +78,112 @@ fn insert(
     Ok(())
 }
 
-/// Returns the events of a row: a list, or one event as files of earlier versions have it too.
-pub(super) fn events(row: &Row<'_>) -> Result<Vec<Event>, StoreError> {
-    let is_list = row
-        .get_ref(0)?
-        .as_str()
-        .is_ok_and(|text| text.starts_with('['));
-    if is_list {
-        rows::decode(row, 0, "run of events")
-    } else {
-        rows::decode(row, 0, "event").map(|event| vec![event])
+/// Checks that a row can tell the event. A violation is a bug of whoever commits.
+fn assert_fits(event: &Event, first: &Event) {
+    let run = |of: &Event| (of.job_id, of.client.clone(), of.revision, of.at);
+    debug_assert_eq!(run(event), run(first), "one commit, one time and place");
+    debug_assert_eq!(
+        event.event_id,
+        Event::derive_id(event.job_id, event.revision, event.index),
+        "an event's id derives from its place"
+    );
+}
+
+/// A row's body: what the events of one commit have in common, and they themselves.
+#[derive(Serialize, Deserialize)]
+struct RunBody<'a> {
+    job_id: JobId,
+    client: Cow<'a, ClientId>,
+    revision: u64,
+    at: Timestamp,
+    events: Vec<Line<'a>>,
+}
+
+/// An event without what its run tells, and without its id, which derives from its place.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    index: u32,
+    event_type: Cow<'a, EventKind>,
+    state: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous_state: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_state: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    worker_id: Option<Cow<'a, WorkerId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task_id: Option<Cow<'a, TaskId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    details: Cow<'a, Object>,
+}
+
+#[expect(clippy::ptr_arg, reason = "serde hands over the field as it is")]
+fn is_empty(details: &Cow<'_, Object>) -> bool {
+    details.is_empty()
+}
+
+impl<'a> Line<'a> {
+    fn of(event: &'a Event) -> Self {
+        Self {
+            index: event.index,
+            event_type: Cow::Borrowed(&event.kind),
+            state: Cow::Borrowed(&event.state),
+            previous_state: event.previous_state.as_deref().map(Cow::Borrowed),
+            next_state: event.next_state.as_deref().map(Cow::Borrowed),
+            worker_id: event.worker_id.as_ref().map(Cow::Borrowed),
+            task_id: event.task_id.as_ref().map(Cow::Borrowed),
+            attempt: event.attempt,
+            duration_ms: event.duration_ms,
+            details: Cow::Borrowed(&event.details),
+        }
     }
+}
+
+impl RunBody<'_> {
+    fn into_events(self) -> Vec<Event> {
+        let Self {
+            job_id,
+            client,
+            revision,
+            at,
+            events,
+        } = self;
+        let event = |line: Line<'_>| Event {
+            event_id: Event::derive_id(job_id, revision, line.index),
+            job_id,
+            client: client.as_ref().clone(),
+            revision,
+            index: line.index,
+            at,
+            kind: line.event_type.into_owned(),
+            state: line.state.into_owned(),
+            previous_state: line.previous_state.map(Cow::into_owned),
+            next_state: line.next_state.map(Cow::into_owned),
+            worker_id: line.worker_id.map(Cow::into_owned),
+            task_id: line.task_id.map(Cow::into_owned),
+            attempt: line.attempt,
+            duration_ms: line.duration_ms,
+            details: line.details.into_owned(),
+        };
+        events.into_iter().map(event).collect()
+    }
+}
+
+/// Returns the events of a row: a commit's run; a list, as files before version 5 have it; or one
+/// event, which was appended by itself and begins with its id.
+pub(super) fn events(row: &Row<'_>) -> Result<Vec<Event>, StoreError> {
+    let text = row.get_ref(0)?.as_str().unwrap_or_default();
+    if text.starts_with('[') {
+        return rows::decode(row, 0, "list of events");
+    }
+    if text.starts_with(r#"{"event_id""#) {
+        return rows::decode(row, 0, "event").map(|event| vec![event]);
+    }
+    rows::decode(row, 0, "run of events").map(RunBody::into_events)
 }
 
 /// Appends an event, unless its place is taken.

@@ -158,7 +158,10 @@ pub(super) fn counts(
     client: Option<&ClientId>,
 ) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
     let sql = match client {
-        Some(_) => "SELECT status, count(*) FROM jobs WHERE client = ?1 GROUP BY status",
+        Some(_) => {
+            "SELECT status, count(*) FROM jobs INDEXED BY jobs_status WHERE client = ?1
+             GROUP BY status"
+        }
         None => "SELECT status, count(*) FROM jobs GROUP BY status",
     };
     let mut statement = db.prepare_cached(sql)?;
