@@ -19,6 +19,7 @@ use super::query::Parameters;
 use super::{ApiState, json as answers};
 use crate::base::JobId;
 use crate::domain::Job;
+use crate::store::offload;
 use crate::store::{BlobBody, BlobError, BlobInfo, BlobRight, PRESIGN_MAX};
 
 /// Longest file name, in bytes.
@@ -136,7 +137,11 @@ pub async fn list(
     let job = owned(&state, &caller, &job_id).await?;
     let prefix = format!("jobs/{}/", job.id);
     let blobs = state.runtime.blobs();
-    let infos = futures::stream::iter(blobs.list(&prefix).await?).enumerate();
+    let mut infos = blobs.list(&prefix).await?;
+    // Parts of the job's own record.
+    let payloads = format!("{prefix}{}/", offload::FOLDER);
+    infos.retain(|info| !info.key.starts_with(&payloads));
+    let infos = futures::stream::iter(infos).enumerate();
     let described = infos.map(|(place, info)| async move {
         if info.sha256.is_some() || place >= DIGESTS_MAX {
             return Ok(Some(info));

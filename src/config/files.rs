@@ -1,5 +1,6 @@
 //! Where job files are kept.
 
+use super::settings::size;
 use super::{Origin, Problem, Problems, Resolved};
 use crate::api::FileLinks;
 use crate::base::Secret;
@@ -17,6 +18,9 @@ pub struct Files {
     pub bucket: String,
     /// Where links lead.
     pub links: FileLinks,
+    /// Size of a value from which on it is kept there instead of in the store, in bytes; none is
+    /// never.
+    pub offload_bytes: Option<usize>,
     /// Whether they go with their jobs.
     pub deletes: bool,
 }
@@ -30,6 +34,7 @@ pub(super) fn files(values: &Resolved, production: bool, problems: &mut Problems
             "orchestrator" => FileLinks::Here,
             _ => FileLinks::Store,
         },
+        offload_bytes: Some(size(values, "S3_OFFLOAD_BYTES")).filter(|bytes| *bytes > 0),
         deletes: values.flag("S3_AUTO_CLEANUP"),
     }
 }

@@ -272,7 +272,8 @@ fn small(values: &Resolved, name: &str) -> u32 {
     u32::try_from(values.integer(name)).unwrap_or(u32::MAX)
 }
 
-fn size(values: &Resolved, name: &str) -> usize {
+/// Returns a checked number of bytes or things.
+pub(super) fn size(values: &Resolved, name: &str) -> usize {
     usize::try_from(values.integer(name)).unwrap_or(usize::MAX)
 }
 

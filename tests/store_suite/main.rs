@@ -11,6 +11,8 @@ mod draws;
 mod feed;
 mod fixtures;
 mod leases;
+mod offload;
+mod offload_rest;
 mod outbox;
 mod queries;
 mod random;
@@ -178,6 +180,7 @@ pub fn open_sqlite_feed() -> Ready<(FeedStore, Place)> {
 suite!(memory, crate::open_memory);
 suite!(sqlite, crate::open_sqlite);
 suite!(server_redis, crate::open_redis);
+suite!(offloading, crate::offload::open);
 
 /// Opens an empty store in memory.
 pub fn open_memory() -> Ready<(Store, Place)> {

@@ -3,6 +3,7 @@
 use avtomatika::base::crypto;
 use avtomatika::net::Method;
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::process::{Process, command, run};
 use crate::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
@@ -233,4 +234,62 @@ async fn a_worker_moves_files_from_job_to_job() {
 
     worker.stop().await.with(0);
     server.process.stop().await.with(0);
+}
+
+/// A job whose one task is given a long text.
+const HEAVY: &str = "blueprint: heavy
+endpoint: /jobs/heavy
+input: { type: object, properties: { text: { type: string } } }
+start: work
+states:
+  work:
+    dispatch:
+      skill: echo
+      params: { text: \"{{ initial_data.text }}\", length: \"{{ initial_data.text | length }}\" }
+    on: { success: done, failure: broken }
+  done: { end: finished, result: \"{{ state_history }}\" }
+  broken: { end: failed, error: \"no echo\" }
+";
+
+/// Worker and client see the text, the store does not have it.
+#[tokio::test]
+async fn heavy_values_lie_on_the_server() {
+    let (site, s3) = (Site::new(&[("heavy.yaml", HEAVY)]), S3Server::start());
+    let server = start(&site, &s3, "s3").await;
+    let arguments = ["worker", "--id", "echo", "--skill", "echo=cat"];
+    let mut worker = command(site.folder(), &arguments);
+    worker
+        .env("PATH", "/usr/bin:/bin")
+        .env("ORCHESTRATOR_URL", &server.url)
+        .env("WORKER_TOKEN", WORKER);
+    let worker = Process::start(worker);
+    let text = "a needle in a haystack ".repeat(20_000);
+    let job = server.submit_with("heavy", &json!({"text": text})).await;
+    assert_eq!(server.outcome(&job).await["status"], "finished");
+    let shown = server
+        .send(Method::Get, &format!("/jobs/{job}"), None)
+        .await;
+    let shown = shown.json().expect("JSON");
+    assert_eq!(shown["result"]["text"], text.as_str());
+    assert_eq!(shown["result"]["length"], json!(text.len()));
+    let listed = server
+        .send(Method::Get, &format!("/jobs/{job}/files"), None)
+        .await;
+    assert_eq!(listed.json().expect("JSON"), json!([]), "they are no files");
+
+    worker.stop().await.with(0);
+    server.process.stop().await.with(0);
+    let folder = s3
+        .folder
+        .path()
+        .join(format!("{BUCKET}/jobs/{job}/payloads"));
+    let blobs = std::fs::read_dir(folder).expect("is there");
+    assert_eq!(blobs.count(), 1, "one text, however often it is named");
+    for file in std::fs::read_dir(site.path("data")).expect("is there") {
+        let path = file.expect("reads").path();
+        let content = std::fs::read(&path).unwrap_or_default();
+        let needle = b"needle in a haystack a needle";
+        let is_there = content.windows(needle.len()).any(|part| part == needle);
+        assert!(!is_there, "{}", path.display());
+    }
 }

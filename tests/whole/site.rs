@@ -142,9 +142,14 @@ impl Server {
 
     /// Creates a job of a blueprint without a version and returns its id.
     pub(crate) async fn submit(&self, blueprint: &str) -> String {
+        self.submit_with(blueprint, &json!({})).await
+    }
+
+    /// Creates a job with data and returns its id.
+    pub(crate) async fn submit_with(&self, blueprint: &str, initial_data: &Value) -> String {
         let call = Call::new(Method::Post, format!("{}/api/jobs/{blueprint}", self.url))
             .header("X-Client-Token", CLIENT)
-            .json(json!({"initial_data": {}}).to_string());
+            .json(json!({"initial_data": initial_data}).to_string());
         let created = self.http.json(call).await.expect("an answer");
         created["job_id"].as_str().expect("an id").to_owned()
     }

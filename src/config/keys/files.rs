@@ -54,6 +54,15 @@ pub(super) const KEYS: &[Key] = &[
         "where links to files lead: to the S3 server itself by presigned addresses, or to this server, which bounds uploads by FILE_BYTES_MAX",
     ),
     key(
+        "S3_OFFLOAD_BYTES",
+        Kind::Integer {
+            min: 0,
+            max: 64 << 20,
+        },
+        "262144",
+        "values of initial data, results and parameters whose JSON is larger are kept on the S3 server, with a reference in the store, in bytes; 0 is never",
+    ),
+    key(
         "S3_AUTO_CLEANUP",
         Kind::Bool,
         "true",

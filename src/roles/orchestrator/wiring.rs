@@ -19,8 +19,8 @@ use crate::store::archive::chain::Hasher;
 use crate::store::archive::postgres::PostgresArchive;
 use crate::store::archive::uri::Target;
 use crate::store::{
-    Archive, BlobStore, DirBlobStore, HistoryFeed, HistoryStore, JobStore, RedisStore, S3BlobStore,
-    SqliteArchive, SqliteSettings, SqliteStore, StoreError, Synchronous, WorkerStore,
+    Archive, BlobStore, DirBlobStore, HistoryFeed, HistoryStore, JobStore, Offloading, RedisStore,
+    S3BlobStore, SqliteArchive, SqliteSettings, SqliteStore, StoreError, Synchronous, WorkerStore,
 };
 
 /// The longest that one webhook attempt takes, as the original has it.
@@ -58,12 +58,13 @@ async fn ports<S: JobStore + WorkerStore + HistoryStore>(
 ) -> anyhow::Result<(Ports, StoreHandle)> {
     let allowed = settings.webhooks.allowed_nets.iter().copied();
     let webhooks = GuardedClient::new(allowed, WEBHOOK_TIMEOUT)?;
+    let blobs = blobs(settings).await?;
     let ports = Ports {
-        jobs: store.clone(),
+        jobs: offloading(store.clone(), &blobs, settings),
         workers: store.clone(),
         history: store.clone(),
         export,
-        blobs: blobs(settings).await?,
+        blobs,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         webhooks: Arc::new(HttpWebhooks(webhooks)),
@@ -92,6 +93,23 @@ async fn blobs(settings: &Settings) -> anyhow::Result<Arc<dyn BlobStore>> {
         .await
         .with_context(|| format!("cannot open the job files in {}", folder.display()))?;
     Ok(Arc::new(store))
+}
+
+/// Puts what keeps heavy values elsewhere before the store of jobs, when there is an elsewhere.
+fn offloading(
+    jobs: Arc<dyn JobStore>,
+    blobs: &Arc<dyn BlobStore>,
+    settings: &Settings,
+) -> Arc<dyn JobStore> {
+    match (&settings.files.s3, settings.files.offload_bytes) {
+        (None, _) => jobs,
+        // What was offloaded before is still read.
+        (Some(_), bytes) => Arc::new(Offloading::new(
+            jobs,
+            Arc::clone(blobs),
+            bytes.unwrap_or(usize::MAX),
+        )),
+    }
 }
 
 fn sqlite_settings(settings: &Settings) -> SqliteSettings {
