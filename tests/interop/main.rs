@@ -14,6 +14,7 @@ mod site;
 mod original;
 mod python;
 mod python_client;
+mod python_conformance;
 mod python_orchestrator;
 mod python_showcase;
 mod python_worker;

@@ -1,7 +1,9 @@
 """The original's orchestrator with its store in memory and blueprints of our own, on a port that it
-says on standard error, where its log is not. Tokens and keys are its usual variables."""
+says on standard error, where its log is not. Tokens, keys and limits are its usual variables, but
+for rate limits, which are off unless they are asked for."""
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -10,6 +12,7 @@ from avtomatika.config import Config
 from avtomatika.storage import MemoryStorage
 
 errand = Blueprint(name="errand", api_endpoint="/jobs/errand", api_version="v1")
+conformance = Blueprint(name="conformance", api_endpoint="/jobs/conformance", api_version="v1")
 ticks = Blueprint(name="ticks", api_endpoint="/jobs/ticks", api_version="v1")
 
 
@@ -59,6 +62,26 @@ async def refused(job_id):
     say(f"refused {job_id}")
 
 
+@conformance.handler(is_start=True)
+async def ask(initial_data, actions):
+    actions.dispatch_task(
+        task_type="conformance_probe",
+        params={"probe": initial_data.get("probe")},
+        transitions={"success": "finished", "failure": "failed"},
+    )
+
+
+# The state that a job ends in is its status.
+@conformance.handler("finished", is_end=True)
+async def conformance_finished(job_id):
+    pass
+
+
+@conformance.handler("failed", is_end=True)
+async def conformance_failed(job_id):
+    pass
+
+
 count = 0
 
 
@@ -78,10 +101,11 @@ async def ticked(job_id):
 async def main():
     config = Config()
     config.API_HOST, config.API_PORT = "127.0.0.1", 0
-    config.RATE_LIMITING_ENABLED = False
+    config.RATE_LIMITING_ENABLED = os.environ.get("RATE_LIMITING_ENABLED") == "true"
     config.DETAILED_API_RESPONSES = True
     engine = OrchestratorEngine(MemoryStorage(), config)
     engine.register_blueprint(errand)
+    engine.register_blueprint(conformance)
     engine.register_blueprint(ticks)
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -19,6 +19,11 @@ pub(crate) struct Original {
 impl Original {
     /// Starts one on a free port; it signs its tasks.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one with more, or other, of its variables.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = Environment::Orchestrator.script("orchestrator.py", folder.path());
         command
@@ -28,7 +33,8 @@ impl Original {
             .env("TASK_FILES_DIR", folder.path().join("payloads"))
             // A poll that nobody waits for any more would hold up its end.
             .env("WORKER_POLL_TIMEOUT_SECONDS", "1")
-            .env("LOG_LEVEL", "INFO");
+            .env("LOG_LEVEL", "INFO")
+            .envs(settings.iter().copied());
         let process = Process::start(command);
         let said = process.says("listening at ").await;
         let (_, url) = said.split_once("listening at ").expect("the address");

@@ -31,6 +31,7 @@ from avtomatika_worker import SkillBlueprint, TaskFiles, Worker  # noqa: E402
 worker = Worker(worker_type={"gpu": "gpu_worker", "probe": "probe_worker"}.get(PROFILE, "cpu_worker"))
 TRANSCODED = ["success", "failure", "needs_review"]
 transient_failures: dict[str, int] = {}
+runs: list[str] = []
 
 
 def failure(code: str, message: str) -> dict:
@@ -105,6 +106,9 @@ async def probe(params: dict, task_id: str, job_id: str, send_progress, add_to_h
         raise ValueError("the checksum differs")
     if act == "crash":
         raise RuntimeError("something broke")
+    if act == "count":
+        runs.append(task_id)
+        return {"status": "success", "data": {"runs": len(runs)}}
     if act == "heat":
         add_to_hot_skills("probe")
     if act == "learn":
