@@ -155,7 +155,8 @@ pub fn full_store(settings: &Settings) -> Result<(), String> {
 /// What waiting workers cost.
 pub fn idle_polls(settings: &Settings) -> Result<(), String> {
     let server = Server::ours()?;
-    let seconds = format!("{}s", settings.seconds.max(30));
+    // Two rounds of polls, and of what is written now and then.
+    let seconds = format!("{}s", settings.seconds.max(60));
     let base = ["idle", "--workers", "1", "--duration", &seconds];
     head(&["Idle polls", "cores", "memory MiB"]);
     for polls in ["0", IDLE_POLLS] {

@@ -12,7 +12,7 @@ use super::world::{StatusSeen, Unreadable, World};
 use crate::net::Pipe;
 
 /// A poll is answered within what it asks for; so much more is for the way.
-const POLL_TIMEOUT: Duration = Duration::from_secs(POLL_S + 10);
+const POLL_TIMEOUT: Duration = Duration::from_secs(POLL_S as u64 + 10);
 
 /// How long a worker may be silent: the lease of an orchestrator with its usual settings is longer.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
@@ -32,7 +32,7 @@ const REGISTER_AT_ONCE: usize = 64;
 /// The workers of a run.
 pub struct Fleet {
     players: JoinSet<()>,
-    ids: Vec<String>,
+    ids: Vec<(String, Rc<str>)>,
 }
 
 impl Fleet {
@@ -42,12 +42,18 @@ impl Fleet {
         let gate = Rc::new(Semaphore::new(REGISTER_AT_ONCE));
         let mut ids = Vec::new();
         let mut arrivals = JoinSet::new();
-        let kinds = [("w", world.plan.workers), ("idle", world.plan.idle_polls)];
-        for (kind, count) in kinds {
+        let kinds = [
+            ("w", SKILL.to_owned(), world.plan.workers),
+            ("idle", format!("{SKILL}_idle"), world.plan.idle_polls),
+        ];
+        for (kind, skill, count) in kinds {
+            let skill: Rc<str> = skill.into();
             for index in 0..count {
                 let id = worker_id(world.wire.run, kind, index);
-                ids.push(id.clone());
-                let mut worker = Worker::new(Rc::clone(world), id, kind == "idle");
+                ids.push((id.clone(), Rc::clone(&skill)));
+                let mut worker = Worker::new(Rc::clone(world), id, Rc::clone(&skill));
+                // A fleet that has been there for a while does not ask all at once.
+                worker.first_poll_s = f64::from(POLL_S) * f64::from(index + 1) / f64::from(count);
                 let gate = Rc::clone(&gate);
                 arrivals.spawn_local(async move {
                     let _place = gate.acquire().await;
@@ -72,7 +78,7 @@ impl Fleet {
         while self.players.join_next().await.is_some() {}
         let mut pipe = Pipe::new(world.wire.address);
         let mut request = Vec::new();
-        for id in &self.ids {
+        for (id, _) in &self.ids {
             let now = world.clock.now();
             let said = match world.wire.goodbye(&mut request, id, now) {
                 Ok(()) => world.call("goodbye", &mut pipe, &request).await,
@@ -89,23 +95,21 @@ impl Fleet {
 struct Worker {
     world: Rc<World>,
     id: String,
-    skill: String,
+    skill: Rc<str>,
+    /// How long its first poll is held; later ones are for as long as can be.
+    first_poll_s: f64,
     pipe: Pipe,
     request: Vec<u8>,
 }
 
 impl Worker {
-    fn new(world: Rc<World>, id: String, idle: bool) -> Self {
+    fn new(world: Rc<World>, id: String, skill: Rc<str>) -> Self {
         let pipe = Pipe::new(world.wire.address);
-        let skill = if idle {
-            format!("{SKILL}_idle")
-        } else {
-            SKILL.to_owned()
-        };
         Self {
             world,
             id,
             skill,
+            first_poll_s: f64::from(POLL_S),
             pipe,
             request: Vec::new(),
         }
@@ -139,7 +143,7 @@ impl Worker {
     async fn play(mut self) {
         let world = Rc::clone(&self.world);
         let mut poll = Vec::new();
-        world.wire.poll(&mut poll, &self.id);
+        world.wire.poll(&mut poll, &self.id, self.first_poll_s);
         loop {
             let asked = tokio::select! {
                 biased;
@@ -162,7 +166,7 @@ impl Worker {
                     }
                     Err(_) => world.error("poll", Unreadable),
                 },
-                204 => {}
+                204 => world.wire.poll(&mut poll, &self.id, f64::from(POLL_S)),
                 404 => self.register().await,
                 other => {
                     world.error("poll", StatusSeen(other));
@@ -211,7 +215,7 @@ fn judge_result(world: &World, number: u64, body: &[u8]) {
 }
 
 /// Sends the signs of life of all workers over one connection, as their own are held by polls.
-async fn beat(world: Rc<World>, ids: Vec<String>) {
+async fn beat(world: Rc<World>, ids: Vec<(String, Rc<str>)>) {
     let mut pipe = Pipe::new(world.wire.address);
     let mut request = Vec::new();
     let burst = ids.len().div_ceil(BURSTS as usize).max(1);
@@ -227,8 +231,12 @@ async fn beat(world: Rc<World>, ids: Vec<String>) {
         if turn % (BURSTS as usize) >= bursts {
             continue;
         }
-        for id in round.next().unwrap_or_default() {
-            world.wire.beat(&mut request, id);
+        for (id, skill) in round.next().unwrap_or_default() {
+            let now = world.clock.now();
+            if let Err(error) = world.wire.beat(&mut request, (id, skill), now) {
+                world.error("heartbeat", error);
+                return;
+            }
             let called = tokio::select! {
                 called = world.call("heartbeat", &mut pipe, &request) => called,
                 () = world.over.cancelled() => return,

@@ -16,7 +16,7 @@ use crate::protocol::{WireError, headers, seal, to_wire_bytes};
 const INTO_MEMORY: &str = "writing into memory does not fail";
 
 /// Seconds that a poll asks to be held.
-pub const POLL_S: u64 = 30;
+pub const POLL_S: u32 = 30;
 
 /// Where the orchestrator is, and who the players are.
 pub struct Wire {
@@ -191,16 +191,30 @@ impl Wire {
         Ok(())
     }
 
-    /// Writes a worker's question for work.
-    pub fn poll(&self, out: &mut Vec<u8>, worker: &str) {
-        let path = format!("{}?timeout={POLL_S}", headers::next_task_path(worker));
+    /// Writes a worker's question for work, to be held open for so many seconds.
+    pub fn poll(&self, out: &mut Vec<u8>, worker: &str, seconds: f64) {
+        let path = format!("{}?timeout={seconds}", headers::next_task_path(worker));
         self.worker(out, ("GET", &path), worker, None);
     }
 
-    /// Writes a worker's sign of life.
-    pub fn beat(&self, out: &mut Vec<u8>, worker: &str) {
+    /// Writes a worker's sign of life, signed, with what the original's worker says when nothing has
+    /// changed.
+    pub fn beat(
+        &self,
+        out: &mut Vec<u8>,
+        (worker, skill): (&str, &str),
+        now: Timestamp,
+    ) -> Result<(), WireError> {
+        let message = json!({
+            "worker_id": worker,
+            "status": "idle",
+            "current_tasks": [],
+            "available_skills": [skill],
+            "skills_hash": skill,
+            "timestamp": now.as_secs(),
+        });
         let path = headers::heartbeat_path(worker);
-        self.worker(out, ("PATCH", &path), worker, Some(b""));
+        self.signed(out, ("PATCH", &path), worker, message)
     }
 
     /// Writes a task's result, signed. `again` counts the tries after the first.
@@ -346,10 +360,11 @@ mod tests {
     #[test]
     fn coming_and_going_are_signed() {
         let (wire, now) = (wire(), Timestamp(9_000));
-        let (mut first, mut last) = (Vec::new(), Vec::new());
+        let [mut first, mut beat, mut last] = [const { Vec::new() }; 3];
         wire.register(&mut first, "w1", SKILL, now).unwrap();
+        wire.beat(&mut beat, ("w1", SKILL), now).unwrap();
         wire.goodbye(&mut last, "w1", now).unwrap();
-        for request in [first, last] {
+        for request in [first, beat, last] {
             let (_, body) = parts(&request);
             let signature = body["security"]["signature"].as_str().unwrap();
             assert!(sign::verify(&body, "w", &[], signature), "{body}");
