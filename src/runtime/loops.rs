@@ -17,8 +17,6 @@ use crate::store::{BlobError, Due, StoreError};
 const DUE_BATCH: u32 = 500;
 /// Due jobs and tasks that are dealt with at once.
 const DUE_CONCURRENCY: usize = 64;
-/// The longest sleep: another process may have written something that is due earlier.
-const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// Between tries while the store does not answer; doubles up to thirty times this.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at the store's queue, while workers wait: another process may have queued
@@ -156,12 +154,13 @@ impl Inner {
     }
 
     async fn sleep_until_due(&self) {
+        let at_most = Duration::from_millis(self.settings.look_every_ms);
         loop {
             let now = self.ports.clock.now();
             let pause = match self.schedule.peek() {
                 Some(next) if next <= now => return,
-                Some(next) => next.since(now).min(LOOK_AT_LEAST_EVERY),
-                None => LOOK_AT_LEAST_EVERY,
+                Some(next) => next.since(now).min(at_most),
+                None => at_most,
             };
             tokio::select! {
                 biased;

@@ -10,6 +10,7 @@ mod blueprints;
 pub mod export;
 mod handout;
 mod heartbeat;
+mod hints;
 mod holders;
 mod intake;
 mod loops;
@@ -95,6 +96,9 @@ pub struct Settings {
     pub webhook_retry_ms: u64,
     /// Times that a step is tried again when another process was faster.
     pub conflict_retries: u32,
+    /// The longest sleep between two looks at what is due: another process on the store may have died
+    /// with it.
+    pub look_every_ms: u64,
     /// Outgoing messages of one kind, to jobs or to clients, under way at once.
     pub outbox_concurrency: usize,
     /// Whether a job's files go when the job goes.
@@ -116,6 +120,7 @@ impl Default for Settings {
             nonce_ms: 150_000,
             webhook_retry_ms: 24 * 3_600_000,
             conflict_retries: 20,
+            look_every_ms: 30_000,
             outbox_concurrency: 64,
             deletes_files: true,
         }
@@ -308,10 +313,15 @@ impl Runtime {
             ports,
             settings,
         });
+        // Before anything is read, so that nothing is missed between.
+        let hints = inner.ports.jobs.hints();
         inner.load_workers().await?;
         inner.renew_leases().await?;
         inner.refill_queue().await?;
         loops::start(&inner);
+        if let Some(hints) = hints {
+            inner.tasks.spawn(Arc::clone(&inner).run_hints(hints));
+        }
         Ok(Self { inner })
     }
 

@@ -23,8 +23,6 @@ const CLAIM_MS: u64 = 60_000;
 const SIGNALS_WAITING_MAX: usize = 4_096;
 /// Rows that one scan claims.
 const SCAN_BATCH: u32 = 100;
-/// The longest sleep between scans: another process may have died with rows of its own.
-const SCAN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// Between tries at a message that the store could not take, in ms; doubles.
 const SIGNAL_RETRY_MS: u64 = 500;
 
@@ -261,9 +259,8 @@ impl Inner {
         if full {
             return Ok(Duration::ZERO);
         }
+        let at_most = Duration::from_millis(self.settings.look_every_ms);
         let next = self.ports.jobs.next_outbox().await?;
-        Ok(next.map_or(SCAN_AT_LEAST_EVERY, |at: Timestamp| {
-            at.since(now).min(SCAN_AT_LEAST_EVERY)
-        }))
+        Ok(next.map_or(at_most, |at: Timestamp| at.since(now).min(at_most)))
     }
 }

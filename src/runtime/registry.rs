@@ -338,6 +338,7 @@ impl Inner {
             .filter(|w| w.expires_at <= now)
             .map(|w| w.id.clone())
             .collect();
+        let expired = self.silent_everywhere(expired, now).await?;
         self.registry.remove(&expired);
         for id in &expired {
             tracing::info!(worker.id = %id, "worker not heard of any more");

@@ -38,6 +38,18 @@ impl Watchers {
         }
     }
 
+    /// Has the job's watchers read its history again: another process has changed it.
+    pub(super) fn look_again(&self, job: JobId) {
+        let mut by_job = self.by_job.lock().unwrap_or_else(PoisonError::into_inner);
+        by_job.remove(&job);
+    }
+
+    /// Has every watcher read its job's history again.
+    pub(super) fn all_look_again(&self) {
+        let mut by_job = self.by_job.lock().unwrap_or_else(PoisonError::into_inner);
+        by_job.clear();
+    }
+
     fn subscribe(&self, job: JobId) -> broadcast::Receiver<Arc<Event>> {
         let mut by_job = self.by_job.lock().unwrap_or_else(PoisonError::into_inner);
         by_job.retain(|known, sender| *known == job || sender.receiver_count() > 0);

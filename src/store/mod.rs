@@ -11,6 +11,8 @@ pub mod blob_port;
 pub mod blob_s3;
 mod durability;
 pub mod feed_port;
+mod hint;
+mod known;
 pub mod memory;
 pub mod offload;
 pub mod redis;
@@ -35,6 +37,8 @@ pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore, PRESIGN
 pub use blob_s3::{S3Addressing, S3BlobStore, S3Settings};
 pub use durability::Durability;
 pub use feed_port::{FeedBatch, HistoryFeed};
+pub use hint::{HINTS_MAX, Hint, Hints};
+pub use known::{BlueprintRevision, KnownKey};
 pub use memory::MemoryStore;
 pub use offload::Offloading;
 pub use redis::{RedisSettings, RedisStore};
@@ -221,24 +225,6 @@ pub struct JobQuery {
     pub limit: u32,
 }
 
-/// What an idempotency key stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownKey {
-    /// The job that it made.
-    pub job_id: JobId,
-    /// The request that made it.
-    pub fingerprint: String,
-}
-
-/// One revision of a blueprint.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlueprintRevision {
-    /// The blueprint's name.
-    pub name: String,
-    /// The digest of its source.
-    pub revision: String,
-}
-
 /// Jobs, their tasks, the outbox and what guards them.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
@@ -375,6 +361,11 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Tells how much a crash may cost.
     fn durability(&self) -> Durability;
+
+    /// Returns what other processes on the store do from now on.
+    fn hints(&self) -> Hints {
+        None
+    }
 
     /// Writes what is under way, answers it and stops; later calls are `Unavailable`.
     async fn close(&self);

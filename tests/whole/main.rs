@@ -12,6 +12,7 @@ mod s3;
 #[expect(dead_code, reason = "shared with other tests of real servers")]
 #[path = "../servers/mod.rs"]
 mod servers;
+mod several;
 mod site;
 mod skills;
 mod stopping;

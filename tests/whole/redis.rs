@@ -40,7 +40,7 @@ states:
 
 const ECHO: &str = "#!/bin/sh\ncat\n";
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     let site = Site::new(&[("steps.yaml", STEPS), ("small.yaml", SMALL)]);
     site.write("echo.sh", ECHO);
     let script = site.path("echo.sh");
@@ -49,13 +49,13 @@ fn site() -> Site {
     site
 }
 
-fn on(site: &Site, redis: &Redis, port: u16) -> Command {
+pub(crate) fn on(site: &Site, redis: &Redis, port: u16) -> Command {
     let mut orchestrator = site.orchestrator(port);
     orchestrator.env("STORE", redis.url());
     orchestrator
 }
 
-fn worker(site: &Site, server: &Server, id: &str) -> Process {
+pub(crate) fn worker(site: &Site, server: &Server, id: &str) -> Process {
     let skill = format!("echo={}", site.path("echo.sh").display());
     let arguments = ["worker", "--id", id, "--skill", &skill];
     let mut worker = command(site.folder(), &arguments);

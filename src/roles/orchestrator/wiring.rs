@@ -181,6 +181,11 @@ pub(super) fn runtime_settings(settings: &Settings) -> runtime::Settings {
         idempotency_ms: millis(settings.store.key_retention),
         webhook_retry_ms: millis(settings.webhooks.retry_window),
         deletes_files: settings.files.deletes,
+        look_every_ms: match &settings.store.redis {
+            // What a dead orchestrator leaves behind is taken over within seconds.
+            Some(_) => 2_000,
+            None => runtime::Settings::default().look_every_ms,
+        },
         ..runtime::Settings::default()
     }
 }

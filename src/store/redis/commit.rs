@@ -83,6 +83,7 @@ impl RedisStore {
         self.write_history(&commit.effects, &mut sent)?;
         let settles = commit.settles.filter(|id| is_beside(*id, job.id));
         sent.push(settles.map_or_else(String::new, |id| id.to_string()).into());
+        sent.extend(self.channel());
         sent.push(commit.guards.len().to_string().into());
         for guard in &commit.guards {
             sent.extend(self.guard(guard));

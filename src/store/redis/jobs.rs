@@ -15,7 +15,7 @@ use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
 };
 
 code!(LOAD, "load");
@@ -236,7 +236,12 @@ impl JobStore for RedisStore {
         self.kept()
     }
 
+    fn hints(&self) -> Hints {
+        Some(self.hints.subscribe())
+    }
+
     async fn close(&self) {
+        self.hints.close().await;
         self.link.close().await;
     }
 }

@@ -265,7 +265,7 @@ impl Link {
     }
 }
 
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -311,6 +311,11 @@ fn address(settings: &RedisSettings) -> Result<Config, Error> {
 }
 
 fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
+    builder(settings)?.build_pool(settings.connections)
+}
+
+/// Returns how every connection is made.
+pub(super) fn builder(settings: &RedisSettings) -> Result<Builder, Error> {
     let mut config = address(settings)?;
     if config.uses_tls() {
         let tls = client_config(&settings.tls)
@@ -319,9 +324,11 @@ fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
     }
     // The first connection comes about or says why not; later ones are tried for again and again.
     config.fail_fast = true;
-    Builder::from_config(config)
+    let mut builder = Builder::from_config(config);
+    builder
         .with_performance_config(|config| {
             config.default_command_timeout = settings.command_timeout;
+            config.broadcast_channel_capacity = crate::store::HINTS_MAX;
         })
         .with_connection_config(|config| {
             config.connection_timeout = settings.connect_timeout;
@@ -340,11 +347,11 @@ fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
             RECONNECT_FIRST_MS,
             RECONNECT_LAST_MS,
             2,
-        ))
-        .build_pool(settings.connections)
+        ));
+    Ok(builder)
 }
 
-fn unavailable(error: &Error) -> StoreError {
+pub(super) fn unavailable(error: &Error) -> StoreError {
     StoreError::Unavailable(format!("Redis: {error}"))
 }
 

@@ -7,6 +7,7 @@
 
 mod commit;
 mod durability;
+mod hints;
 mod history;
 mod jobs;
 mod link;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use fred::types::Value;
 
 use self::durability::Server;
+use self::hints::Listener;
 use self::link::{Code, Link};
 use self::seal::Seal;
 use super::{Durability, StoreError};
@@ -105,6 +107,7 @@ impl RedisSettings {
 /// Jobs, workers and history in Redis.
 pub struct RedisStore {
     link: Link,
+    hints: Listener,
     seal: Seal,
     server: Server,
     replicas: u32,
@@ -132,8 +135,16 @@ impl RedisStore {
             }
         };
         server.tell();
+        let hints = match Listener::start(settings).await {
+            Ok(hints) => hints,
+            Err(error) => {
+                link.close().await;
+                return Err(error);
+            }
+        };
         Ok(Self {
             link,
+            hints,
             seal: Seal::new(&settings.encryption_keys),
             server,
             replicas: settings.replicas,
@@ -144,6 +155,11 @@ impl RedisStore {
     #[must_use]
     pub fn description(&self) -> String {
         self.server.to_string()
+    }
+
+    /// Returns where others are told what this process does, and its name there.
+    fn channel(&self) -> [Value; 2] {
+        [self.hints.channel().into(), self.hints.origin().into()]
     }
 
     /// Tells how much a crash may cost, as the server is set.

@@ -44,8 +44,9 @@ impl RedisStore {
         id: &TaskId,
         lease: Uuid,
     ) -> Result<Option<Task>, StoreError> {
-        self.one(&RELEASE, id, arguments([id, &lease]), Repeat::Never)
-            .await
+        let mut sent = arguments([id, &lease]);
+        sent.extend(self.channel());
+        self.one(&RELEASE, id, sent, Repeat::Never).await
     }
 
     async fn one(

@@ -62,6 +62,14 @@ impl WorkerStore for RedisStore {
         ]));
         let earned = self.on_workers(sent, Repeat::Safe).await?;
         worker.reputation = reputation(bytes(earned))?;
+        let [channel, origin] = self.channel();
+        let said = format!("{}\n\nw {}", text(origin).unwrap_or_default(), worker.id);
+        // A hint only: the worker is registered whether others are told or not.
+        drop(
+            self.link
+                .call("PUBLISH", vec![channel, said.into()], Repeat::Safe)
+                .await,
+        );
         Ok(worker)
     }
 

@@ -16,6 +16,7 @@ local id, expected, revision, now = take(), take(), take(), take()
 local outbox_due, doc, given = take(), take(), maybe()
 local status, wake, keep = take(), maybe(), maybe()
 local client, pin, history, place, settles = take(), take(), maybe(), maybe(), maybe()
+local channel, origin = take(), take()
 local job = P .. 'j:' .. id
 local old = call('HMGET', job, 'v', 's', 'w', 'k')
 if (old[1] or '0') ~= expected then return { 'conflict' } end
@@ -88,6 +89,15 @@ local function each(from, to, act)
 end
 
 local ended, released, messages = {}, {}, 0
+-- What other processes are told, a line each: who says it, of which job, what becomes of tasks.
+local told = { origin, id }
+local function tell(what, t, worker)
+  told[#told + 1] = what .. ' ' .. t .. (worker and ' ' .. worker or '')
+end
+-- Nobody needs to hear of a task that its own worker has ended.
+local function tell_end(s, t, worker)
+  if s == 'q' then tell('e', t) elseif s == 'l' and worker then tell('x', t, worker) end
+end
 -- Orders messages across partitions: time of the server, then place in the commit.
 local clock = call('TIME')
 local stamp = string.format('%010d%06d', tonumber(clock[1]), tonumber(clock[2]))
@@ -106,7 +116,7 @@ local perform = {
     for i = 1, count * 2 do fields[i] = take() end
     call('HSET', key, 'j', id, 'p', member, unpack(fields))
     call('ZADD', P .. 'y:' .. id, 0, member)
-    enter(t)
+    if enter(t) == 'q' then tell('q', t) end
   end,
   ['end'] = function()
     local t, answer, report = take(), maybe(), maybe()
@@ -114,6 +124,7 @@ local perform = {
     local known = call('HMGET', key, 's', 'lw')
     if not known[1] then return end
     close(t, known[1], known[2])
+    if known[1] == 'q' or not answer then tell_end(known[1], t, known[2]) end
     call('HDEL', key, 'a', 'r')
     if answer then call('HSET', key, 'a', answer) end
     if report then call('HSET', key, 'r', report) end
@@ -128,6 +139,7 @@ local perform = {
       if f[3] then call('HSET', key, 'dd', string.format('%.0f', tonumber(f[3]) + held)) end
       if f[4] then call('HSET', key, 'rd', string.format('%.0f', tonumber(f[4]) + held)) end
       enter(t)
+      tell('q', t)
       released[#released + 1] = task(t)
     end)
   end,
@@ -136,6 +148,7 @@ local perform = {
       local f = call('HMGET', P .. 't:' .. t, 's', 'lw')
       if not f[1] or f[1] == 'e' then return end
       close(t, f[1], f[2])
+      tell_end(f[1], t, f[2])
       if f[1] == 'l' and f[2] then
         ended[#ended + 1] = f[2]
         ended[#ended + 1] = t
@@ -193,4 +206,7 @@ at_time('w', 'wake', wake, old[3])
 at_time('k', 'keep', keep, old[4])
 if history then call('ZADD', P .. 'h:' .. id, 0, place .. history) end
 
+-- So much that looking at everything is less.
+if #told > 500 then told = { origin, id, 'm' } end
+call('PUBLISH', channel, table.concat(told, '\n'))
 return { 'ok', ended, released }

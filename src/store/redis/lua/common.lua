@@ -31,7 +31,7 @@ local function due_at(s, dd, rd, lu, ld)
   return own or result
 end
 
--- Puts the task where its status says that it is looked for.
+-- Puts the task where its status says that it is looked for; returns the status.
 local function enter(id)
   local f = call('HMGET', P .. 't:' .. id, 's', 'dd', 'rd', 'lu', 'ld', 'lw')
   if f[1] == 'q' then
@@ -41,6 +41,7 @@ local function enter(id)
   end
   local due = due_at(f[1], f[2], f[3], f[4], f[5])
   if due then call('ZADD', P .. 'due', due, id) end
+  return f[1]
 end
 
 -- Takes the task from there again, before its status changes.

@@ -1,0 +1,21 @@
+//! Small records that calls of the store take and return.
+
+use crate::base::JobId;
+
+/// What an idempotency key stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// The job that it made.
+    pub job_id: JobId,
+    /// The request that made it.
+    pub fingerprint: String,
+}
+
+/// One revision of a blueprint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlueprintRevision {
+    /// The blueprint's name.
+    pub name: String,
+    /// The digest of its source.
+    pub revision: String,
+}

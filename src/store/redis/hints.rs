@@ -1,0 +1,163 @@
+//! What other processes on the same server do: a subscription, read into hints.
+
+use std::sync::Mutex;
+
+use fred::clients::SubscriberClient;
+use fred::interfaces::{ClientLike as _, EventInterface as _, PubsubInterface as _};
+use fred::types::ConnectHandle;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+
+use super::RedisSettings;
+use super::link::{builder, held, unavailable};
+use crate::base::{Entropy as _, JobId, SystemEntropy, TaskId};
+use crate::store::{HINTS_MAX, Hint, StoreError};
+
+/// The subscription.
+pub(super) struct Listener {
+    channel: String,
+    /// This process's name among those that tell each other.
+    origin: String,
+    sender: broadcast::Sender<Hint>,
+    connection: Mutex<Option<ConnectHandle>>,
+    reader: Mutex<JoinSet<()>>,
+}
+
+impl Listener {
+    /// Subscribes, on a connection of its own.
+    pub async fn start(settings: &RedisSettings) -> Result<Self, StoreError> {
+        let subscribed = async {
+            let client = builder(settings)?.build_subscriber_client()?;
+            let connection = client.init().await?;
+            let channel = format!("{}:hints", settings.prefix);
+            client.subscribe(channel.as_str()).await?;
+            Ok((client, connection, channel))
+        };
+        let (client, connection, channel) =
+            subscribed.await.map_err(|error| unavailable(&error))?;
+        let (sender, _) = broadcast::channel(HINTS_MAX);
+        let origin = SystemEntropy.uuid().to_string();
+        let mut reader = JoinSet::new();
+        reader.spawn(read(client, origin.clone(), sender.clone()));
+        Ok(Self {
+            channel,
+            origin,
+            sender,
+            connection: Mutex::new(Some(connection)),
+            reader: Mutex::new(reader),
+        })
+    }
+
+    /// Returns where others listen.
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// Returns this process's name.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Returns the hints from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Hint> {
+        self.sender.subscribe()
+    }
+
+    /// Ends the subscription.
+    pub async fn close(&self) {
+        let mut reader = std::mem::take(&mut *held(&self.reader));
+        reader.shutdown().await;
+        let connection = held(&self.connection).take();
+        if let Some(connection) = connection {
+            connection.abort();
+            // It says that it was aborted, or why it ended before; neither matters any more.
+            drop(connection.await);
+        }
+    }
+}
+
+/// Reads what comes until the client is gone. Nobody may be listening, which is no error.
+async fn read(client: SubscriberClient, origin: String, sender: broadcast::Sender<Hint>) {
+    use broadcast::error::RecvError;
+    let (mut messages, mut found) = (client.message_rx(), client.reconnect_rx());
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Ok(message) => {
+                    let text = message.value.as_string().unwrap_or_default();
+                    for hint in hints(&text, &origin) {
+                        drop(sender.send(hint));
+                    }
+                }
+                Err(RecvError::Lagged(_)) => drop(sender.send(Hint::Missed)),
+                Err(RecvError::Closed) => return,
+            },
+            server = found.recv() => {
+                if matches!(server, Err(RecvError::Closed)) {
+                    return;
+                }
+                if let Err(error) = client.resubscribe_all().await {
+                    tracing::warn!(%error, "hints of other orchestrators are not heard");
+                }
+                drop(sender.send(Hint::Missed));
+            }
+        }
+    }
+}
+
+/// Reads a message: who says it, of which job if any, then a line for each thing. What this process
+/// says itself it knows; what it cannot read, a newer one says, and it can do without.
+fn hints(text: &str, own: &str) -> Vec<Hint> {
+    let mut lines = text.lines();
+    if lines.next() == Some(own) {
+        return Vec::new();
+    }
+    let job = lines.next().and_then(|id| id.parse::<JobId>().ok());
+    let of_task = lines.filter_map(|line| {
+        let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match (what, rest.split_once(' ')) {
+            ("q", None) => Some(Hint::Queued(TaskId::new(rest))),
+            ("e", None) => Some(Hint::Ended(TaskId::new(rest))),
+            ("x", Some((task, worker))) => Some(Hint::Stop {
+                worker: worker.into(),
+                task_id: task.into(),
+                job_id: job?,
+            }),
+            ("w", None) => Some(Hint::Registered(rest.into())),
+            ("m", None) => Some(Hint::Missed),
+            _ => None,
+        }
+    });
+    job.map(Hint::Changed).into_iter().chain(of_task).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_unless_they_are_ones_own() {
+        let id = "01a2077d-9381-7001-8707-070707070707";
+        let job: JobId = id.parse().expect("an id");
+        let text = format!("other\n{id}\nq task-1\ne task-2\nx task-3 w 1\nnews of tomorrow\nm");
+        let stop = Hint::Stop {
+            worker: "w 1".into(),
+            task_id: "task-3".into(),
+            job_id: job,
+        };
+        let expected = [
+            Hint::Changed(job),
+            Hint::Queued("task-1".into()),
+            Hint::Ended("task-2".into()),
+            stop,
+            Hint::Missed,
+        ];
+        assert_eq!(hints(&text, "me"), expected);
+        assert_eq!(hints(&text, "other"), []);
+        assert_eq!(
+            hints("other\n\nw w1", "me"),
+            [Hint::Registered("w1".into())]
+        );
+        assert_eq!(hints("", "me"), []);
+    }
+}
