@@ -6,35 +6,38 @@
 //! always comes back.
 
 mod bodies;
+mod metered;
 mod parting;
 mod pulse;
+mod reception;
+mod spoken;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::FromRequestParts;
+use axum::http::Response;
 use axum::http::request::Parts;
-use axum::http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use crate::net::{ClientCertificate, ListenerTls};
-use bodies::{Answered, Asked};
-use pulse::{Held, InFlight, Metered, Pulse, Wire};
+use bodies::Answered;
+use metered::{Held, Metered, Wire};
+use pulse::{Pulse, Turn};
+use reception::{AGAIN, AGAIN_AND_CLOSE, Desk, Handling, Reception};
+use spoken::{Protocols, Spoken};
 
 /// The server's bounds.
 #[derive(Debug, Clone)]
@@ -98,6 +101,36 @@ impl<S: Sync> FromRequestParts<S> for Draining {
     }
 }
 
+/// Lets a request that waits for long say so, among a request's extensions: its connection gives its
+/// buffers back until there is an answer. Where that is not possible, saying so has no effect.
+#[derive(Debug, Clone, Default)]
+pub struct Patience(Option<Arc<Pulse>>);
+
+impl Patience {
+    /// Never ends. Tells that the request is going to wait: once it has waited for a second or, when
+    /// the connection's last request did, at once. To put a connection aside for less does not pay.
+    pub async fn wait(&self) -> Infallible {
+        if let Some(pulse) = &self.0 {
+            if !pulse.has_waited() {
+                tokio::time::sleep(LONG).await;
+            }
+            pulse.wait_long();
+        }
+        std::future::pending().await
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Patience {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// What counts as a long wait.
+const LONG: Duration = Duration::from_secs(1);
+
 /// How long a connection that has been told to end may still take before it is dropped.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -108,7 +141,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 struct Shared {
     app: axum::Router,
     settings: ServerSettings,
-    builder: auto::Builder<TokioExecutor>,
+    protocols: Protocols,
     /// Drain: finish what is under way, take nothing new.
     drain: CancellationToken,
     /// The drain has lasted long enough.
@@ -128,7 +161,7 @@ pub async fn serve(
     let slots = Arc::new(Semaphore::new(settings.connections_max));
     let connections = TaskTracker::new();
     let shared = Arc::new(Shared {
-        builder: protocol(&settings),
+        protocols: Protocols::new(&settings),
         app,
         drain: shutdown.clone(),
         abort: CancellationToken::new(),
@@ -157,28 +190,6 @@ pub async fn serve(
             tracing::warn!(connections = connections.len(), "connections left behind");
         }
     }
-}
-
-/// Sets up the protocols' own limits.
-fn protocol(settings: &ServerSettings) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        // The pulse tells idle from slow; the protocol's own timeout cannot.
-        .header_read_timeout(None)
-        .max_headers(settings.headers_max)
-        // `pipeline_flush` stays off: it holds an answer back while unread bytes are there, and drops
-        // it when these turn out to be no request.
-        .max_buf_size(settings.header_bytes_max.max(8 * 1024));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(settings.streams_max)
-        .max_header_list_size(u32::try_from(settings.header_bytes_max).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
 }
 
 /// Waits for a free slot, then for a connection; nothing once the server shuts down.
@@ -244,83 +255,120 @@ async fn open(
         return Some((Either::Left(stream), None));
     };
     let limit = shared.settings.handshake_timeout;
+    // On the heap, which has it back afterwards: a connection without TLS does not carry its size.
+    let handshake = Box::pin(tls::handshake(stream, tls.config(), limit, peer));
     let opened = tokio::select! {
         biased;
         () = shared.drain.cancelled() => None,
-        opened = tls::handshake(stream, tls.config(), limit, peer) => opened,
+        opened = handshake => opened,
     };
     opened.map(|(stream, certificate)| (Either::Right(Box::new(stream)), certificate))
 }
 
 /// Speaks HTTP on an open connection until its end.
 async fn talk(shared: Arc<Shared>, io: Metered, pulse: Arc<Pulse>, other: Other) {
-    let service = {
-        let shared = Arc::clone(&shared);
-        let pulse = Arc::clone(&pulse);
-        service_fn(move |request: Request<Incoming>| {
-            let in_flight = InFlight::begin(&pulse);
-            let app = shared.app.clone();
-            let request = marked(request, &other, &shared.drain, &pulse);
-            async move { answer(app, request, in_flight).await }
-        })
+    let desk = Arc::new(Desk::default());
+    let reception = Reception {
+        shared: Arc::clone(&shared),
+        pulse: Arc::clone(&pulse),
+        other,
+        desk: Some(Arc::clone(&desk)),
     };
-    let connection = shared.builder.serve_connection_with_upgrades(io, service);
-    tokio::pin!(connection);
+    let begun = tokio::select! {
+        biased;
+        spoken = shared.protocols.speak(io, reception.clone()) => spoken,
+        () = shared.drain.cancelled() => return,
+        _ = pulse.turn(&shared.settings) => return,
+    };
+    let Ok(mut spoken) = begun else {
+        return;
+    };
+    while let Left::Waiting = converse(&shared, &pulse, &mut spoken).await {
+        let Some(handling) = desk.take() else {
+            // It has just been answered.
+            continue;
+        };
+        let Some(mut io) = spoken.leave() else {
+            return;
+        };
+        let since = tokio::time::Instant::now();
+        let Some(answer) = aside(&shared, &mut io, handling).await else {
+            return;
+        };
+        pulse.waited(since.elapsed());
+        desk.answer(answer);
+        let is_last = shared.drain.is_cancelled();
+        io.unread(if is_last { AGAIN_AND_CLOSE } else { AGAIN });
+        spoken = shared.protocols.speak_http1(io, reception.clone());
+        // It reads the request and has the answer before anything can end it.
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut spoken).poll(cx)));
+        if first.await.is_ready() {
+            return;
+        }
+    }
+}
+
+/// How a conversation was left.
+enum Left {
+    /// The connection is over.
+    Over,
+    /// A request waits, and its connection may be put aside meanwhile.
+    Waiting,
+}
+
+/// Speaks until the connection's end, or until a request waits for long.
+async fn converse(shared: &Shared, pulse: &Pulse, spoken: &mut Spoken) -> Left {
     let mut ending: Option<tokio::time::Instant> = None;
     loop {
-        let stalled = async {
+        let turn = async {
             match ending {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => pulse.overdue(&shared.settings).await,
+                Some(at) => {
+                    tokio::time::sleep_until(at).await;
+                    Turn::Overdue
+                }
+                None => pulse.turn(&shared.settings).await,
             }
         };
+        // The drain is first, so that what it has answered says that no more will come. The turn is
+        // last: it looks at what the others have changed.
         tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
-            }
-            () = shared.abort.cancelled() => return,
+            biased;
             () = shared.drain.cancelled(), if ending.is_none() && !pulse.is_ending() => {
                 // What is under way is answered; the bound is the drain's own.
                 pulse.end();
-                connection.as_mut().graceful_shutdown();
+                spoken.end();
             }
-            () = stalled => {
-                if ending.is_some() {
-                    return;
+            ended = &mut *spoken => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
                 }
-                ending = Some(tokio::time::Instant::now() + LINGER);
-                connection.as_mut().graceful_shutdown();
+                return Left::Over;
+            }
+            () = shared.abort.cancelled() => return Left::Over,
+            turn = turn => match turn {
+                Turn::Waits if pulse.is_sent() && !pulse.is_ending() => return Left::Waiting,
+                Turn::Waits => {}
+                Turn::Overdue if ending.is_some() => return Left::Over,
+                Turn::Overdue => {
+                    ending = Some(tokio::time::Instant::now() + LINGER);
+                    spoken.end();
+                }
             }
         }
     }
 }
 
-/// Adds to a request what handlers may want to know of its connection.
-fn marked(
-    request: Request<Incoming>,
-    other: &Other,
-    drain: &CancellationToken,
-    pulse: &Arc<Pulse>,
-) -> Request<Body> {
-    let mut request = request.map(|body| Body::new(Asked::new(body, pulse)));
-    let extensions = request.extensions_mut();
-    extensions.insert(Peer(other.peer));
-    extensions.insert(Draining(drain.clone()));
-    if let Some(certificate) = &other.certificate {
-        extensions.insert(certificate.clone());
+/// Waits for a request's answer beside the protocol, whose buffers are larger than everything else
+/// that a waiting request takes; nothing when nobody waits for the answer any more.
+async fn aside(
+    shared: &Shared,
+    io: &mut Metered,
+    handling: Handling,
+) -> Option<Response<Answered>> {
+    tokio::select! {
+        biased;
+        answer = handling => Some(answer),
+        () = poll_fn(|cx| io.gone(cx)) => None,
+        () = shared.abort.cancelled() => None,
     }
-    request
-}
-
-/// Hands one request to the router.
-async fn answer(
-    app: axum::Router,
-    request: Request<Body>,
-    in_flight: InFlight,
-) -> Result<Response<Answered>, Infallible> {
-    let response = app.oneshot(request).await?;
-    Ok(response.map(|body| Answered::new(body, in_flight)))
 }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::error::{ApiError, Code};
 use super::limits::{Rate, RateLimits, too_many};
 use super::query::Parameters;
-use super::server::Draining;
+use super::server::{Draining, Patience};
 use super::{ApiState, contracts, json, verify};
 use crate::base::WorkerId;
 use crate::domain::TaskReport;
@@ -31,7 +31,7 @@ use crate::protocol::wire::{
     Heartbeat, HeartbeatAnswer, RegisterAnswer, Registration, ResultAnswer, TaskResult,
 };
 use crate::protocol::{parse_json, task_message};
-use crate::runtime::{Beat, Reported};
+use crate::runtime::{Beat, Handout, Reported};
 
 use auth::{Shown, WorkerCaller, worker_of};
 pub(super) use handout::HandoutBody;
@@ -239,16 +239,20 @@ pub async fn next_task(
     State(state): State<Arc<ApiState>>,
     Path(worker_id): Path<String>,
     Parameters(query): Parameters<PollQuery>,
-    Draining(drained): Draining,
+    (Draining(drained), patience): (Draining, Patience),
     shown: Shown,
 ) -> Answer {
     let caller = worker_of(&state, &shown, Some(&worker_id)).await?;
     let counted = count(&state, &caller.id, "poll", |rates| rates.poll)?;
+    // The request's header lies in the connection's buffer, which goes with it: a poll that waits
+    // takes the less memory the less it keeps.
+    drop(shown);
     let wait = query.wait(state.settings.poll_window);
     let handout = tokio::select! {
         biased;
         () = drained.cancelled() => None,
         handout = state.runtime.poll(&caller.id, wait) => handout?,
+        never = patience.wait() => match never {},
     };
     let Some(handout) = handout else {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -257,14 +261,19 @@ pub async fn next_task(
     match task_message(handout.task(), &state.settings.task_secret, state.now()) {
         Ok(message) => Ok(HandoutBody::answer(&message, handout)),
         Err(error) => {
-            // No worker could read it: that is the job's fault, and the job is told.
-            let (job, task) = (handout.task().job_id, handout.task().id.clone());
-            handout.delivered();
-            let report = TaskReport::failure("INVALID_INPUT_ERROR", error.to_string());
-            state.runtime.report(&caller.id, job, &task, report).await?;
-            Ok(StatusCode::NO_CONTENT.into_response())
+            // On the heap: it is rare, and every poll would carry its size.
+            Box::pin(unreadable(&state, &caller.id, handout, error.to_string())).await
         }
     }
+}
+
+/// Tells a job that no worker could read its task, and the worker that there is none.
+async fn unreadable(state: &ApiState, worker: &WorkerId, handout: Handout, why: String) -> Answer {
+    let (job, task) = (handout.task().job_id, handout.task().id.clone());
+    handout.delivered();
+    let report = TaskReport::failure("INVALID_INPUT_ERROR", why);
+    state.runtime.report(worker, job, &task, report).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// E4: a worker says how a task ended. Late and repeated results are answered, never refused.

@@ -382,7 +382,8 @@ impl Runtime {
             };
             let handout = match offer {
                 Offer::Leased(handout) => Some(handout),
-                Offer::Queued(ticket) => self.inner.lease(ticket, worker).await?,
+                // On the heap: it is short, and every poll that waits would carry its size.
+                Offer::Queued(ticket) => Box::pin(self.inner.lease(ticket, worker)).await?,
             };
             if handout.is_some() {
                 return Ok(handout);

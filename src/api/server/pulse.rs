@@ -1,23 +1,16 @@
 //! What a connection is doing, and how long it may go on doing it.
 
-use std::io;
-use std::pin::Pin;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_rustls::server::TlsStream;
-use tokio_util::either::Either;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::parting::{Discard, refusal};
-use super::{LINGER, ServerSettings};
+use super::{LINGER, LONG, ServerSettings};
 
 /// What one connection is doing. Times are ms since its start, plus one; 0 is "not now".
 #[derive(Debug)]
@@ -37,7 +30,22 @@ pub(super) struct Pulse {
     /// The peer was not heard out.
     unheard: AtomicBool,
     ending: AtomicBool,
+    /// The request under way is going to wait for long.
+    waits: AtomicBool,
+    /// The last request that was put aside had to wait for long.
+    has_waited: AtomicBool,
+    /// What happens to the connection happens in other tasks as well.
+    is_shared: AtomicBool,
     changed: Notify,
+}
+
+/// What has become of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It has done one thing for too long.
+    Overdue,
+    /// Its request is going to wait for long.
+    Waits,
 }
 
 impl Pulse {
@@ -53,8 +61,34 @@ impl Pulse {
             answered: AtomicBool::new(false),
             unheard: AtomicBool::new(false),
             ending: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            has_waited: AtomicBool::new(false),
+            is_shared: AtomicBool::new(false),
             changed: Notify::new(),
         }
+    }
+
+    /// Notes that the connection's requests are handled in tasks of their own, which have to wake it.
+    pub(super) fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Wakes the connection where it would not look by itself. In its own task it looks anyway, and
+    /// waking it would cost a turn of its task, and often another thread's.
+    fn moved(&self) {
+        if self.is_shared.load(Ordering::Relaxed) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Notes how long the last request that was put aside had to wait.
+    pub(super) fn waited(&self, time: Duration) {
+        self.has_waited.store(time >= LONG, Ordering::Relaxed);
+    }
+
+    /// Tells whether the last request that was put aside had to wait for long.
+    pub(super) fn has_waited(&self) -> bool {
+        self.has_waited.load(Ordering::Relaxed)
     }
 
     /// Notes that the connection has been told to end.
@@ -67,20 +101,44 @@ impl Pulse {
         self.ending.load(Ordering::Relaxed)
     }
 
+    /// Notes that the request under way is going to wait for long.
+    pub(super) fn wait_long(&self) {
+        self.waits.store(true, Ordering::Relaxed);
+        self.moved();
+    }
+
+    /// Tells whether all that was to be sent has been taken by the peer.
+    pub(super) fn is_sent(&self) -> bool {
+        self.stuck_since.load(Ordering::Relaxed) == 0
+    }
+
     /// Notes that what the peer sends will not be read to its end.
     pub(super) fn leave_unheard(&self) {
         self.unheard.store(true, Ordering::Relaxed);
     }
 
+    /// Tells whether what the peer sends will not be read to its end.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unheard.load(Ordering::Relaxed)
+    }
+
+    /// Notes that all that was written has gone out.
+    pub(super) fn flushed(&self) {
+        if self.in_flight.load(Ordering::Relaxed) == 0 {
+            self.answered.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Tells whether nothing of ours is under way or still to be written: what is written then, the
     /// protocol has written by itself.
-    fn is_silent(&self) -> bool {
+    pub(super) fn is_silent(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) == 0 && !self.answered.load(Ordering::Relaxed)
     }
 
-    fn part(&self) {
+    /// Notes that the peer has been told that no more will come.
+    pub(super) fn part(&self) {
         self.parting_since.store(self.mark(), Ordering::Relaxed);
-        self.changed.notify_one();
+        self.moved();
     }
 
     fn mark(&self) -> u64 {
@@ -109,44 +167,63 @@ impl Pulse {
         }
     }
 
-    /// Waits until the connection has done one thing for too long.
-    pub(super) async fn overdue(&self, settings: &ServerSettings) {
-        loop {
-            let changed = self.changed.notified();
-            match self.deadline(settings) {
-                Some(at) if at <= Instant::now() => return,
-                Some(at) => {
-                    tokio::select! {
-                        () = changed => {}
-                        () = tokio::time::sleep_until(at) => {}
-                    }
+    /// Waits until the connection has done one thing for too long, or is going to. Looks whenever it
+    /// is polled: poll it after all that may have changed the pulse in the same task.
+    pub(super) async fn turn(&self, settings: &ServerSettings) -> Turn {
+        let mut changed = pin!(self.changed.notified());
+        let mut alarm = pin!(tokio::time::sleep(settings.idle_timeout));
+        poll_fn(|cx| {
+            loop {
+                while changed.as_mut().poll(cx).is_ready() {
+                    changed.set(self.changed.notified());
                 }
-                // A request is under way: its handler and the body's reader have bounds of their
-                // own; the next change wakes this.
-                None => changed.await,
+                if self.waits.swap(false, Ordering::Relaxed) {
+                    return Poll::Ready(Turn::Waits);
+                }
+                let deadline = self.deadline(settings);
+                // An alarm that comes too early is set anew then, one that comes too late at once: of
+                // two requests in a row the second mostly moves it on.
+                if let Some(at) = deadline.filter(|at| *at < alarm.deadline()) {
+                    if at <= Instant::now() {
+                        return Poll::Ready(Turn::Overdue);
+                    }
+                    alarm.as_mut().reset(at);
+                }
+                ready!(alarm.as_mut().poll(cx));
+                match deadline {
+                    Some(at) if at <= Instant::now() => return Poll::Ready(Turn::Overdue),
+                    Some(at) => alarm.as_mut().reset(at),
+                    // A request is under way: its handler and the body's reader have bounds of their
+                    // own.
+                    None => alarm.as_mut().reset(Instant::now() + settings.idle_timeout),
+                }
             }
-        }
+        })
+        .await
     }
 
-    fn read_some(&self) {
+    /// Notes that the peer has sent something.
+    pub(super) fn read_some(&self) {
         if self.in_flight.load(Ordering::Relaxed) == 0
             && self.head_since.load(Ordering::Relaxed) == 0
         {
             self.head_since.store(self.mark(), Ordering::Relaxed);
-            self.changed.notify_one();
+            self.moved();
         }
     }
 
-    fn write_pending(&self) {
+    /// Notes that the peer takes nothing just now.
+    pub(super) fn write_pending(&self) {
         if self.stuck_since.load(Ordering::Relaxed) == 0 {
             self.stuck_since.store(self.mark(), Ordering::Relaxed);
-            self.changed.notify_one();
+            self.moved();
         }
     }
 
-    fn written(&self) {
+    /// Notes that the peer has taken something.
+    pub(super) fn written(&self) {
         if self.stuck_since.swap(0, Ordering::Relaxed) != 0 {
-            self.changed.notify_one();
+            self.moved();
         }
     }
 }
@@ -160,9 +237,10 @@ impl InFlight {
         pulse.in_flight.fetch_add(1, Ordering::Relaxed);
         pulse.head_since.store(0, Ordering::Relaxed);
         pulse.answered.store(true, Ordering::Relaxed);
+        pulse.waits.store(false, Ordering::Relaxed);
         // There is a next request, so the one before was passed over in whole.
         pulse.unheard.store(false, Ordering::Relaxed);
-        pulse.changed.notify_one();
+        pulse.moved();
         Self(Arc::clone(pulse))
     }
 }
@@ -171,164 +249,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.idle_since.store(self.0.mark(), Ordering::Relaxed);
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.notify_one();
-    }
-}
-
-/// What a connection holds until its socket is really closed: its slot, and its place among those
-/// that a drain waits for.
-pub(super) struct Held {
-    _slot: OwnedSemaphorePermit,
-    _token: TaskTrackerToken,
-}
-
-impl Held {
-    /// Takes both.
-    pub(super) fn new(slot: OwnedSemaphorePermit, token: TaskTrackerToken) -> Self {
-        Self {
-            _slot: slot,
-            _token: token,
-        }
-    }
-}
-
-/// A connection's bytes as HTTP has them: plain, or taken out of TLS.
-pub(super) type Wire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
-
-/// A connection's bytes, watched. Keeps what the connection holds also after an upgrade has taken it
-/// out of the server's hands.
-pub(super) struct Metered {
-    stream: TokioIo<Wire>,
-    pulse: Arc<Pulse>,
-    /// What goes out in place of what the protocol wrote.
-    instead: Vec<u8>,
-    discard: Option<Discard>,
-    _held: Held,
-}
-
-impl Metered {
-    /// Watches the stream.
-    pub(super) fn new(stream: Wire, pulse: Arc<Pulse>, held: Held) -> Self {
-        Self {
-            stream: TokioIo::new(stream),
-            pulse,
-            instead: Vec::new(),
-            discard: None,
-            _held: held,
-        }
-    }
-
-    /// Takes over what the protocol refuses a peer with, to say it in our words.
-    fn reword(&mut self, bytes: &[u8]) -> bool {
-        let reworded = self.pulse.is_silent().then(|| refusal(bytes)).flatten();
-        if let Some(reworded) = reworded {
-            self.pulse.leave_unheard();
-            self.instead = reworded;
-            return true;
-        }
-        false
-    }
-
-    /// Sends what goes out in place of something else.
-    fn send_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.instead.is_empty() {
-            let poll = Pin::new(&mut self.stream).poll_write(cx, &self.instead);
-            let count = ready!(self.note(poll))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.instead.drain(..count);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn note<T>(&self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match &poll {
-            Poll::Pending => self.pulse.write_pending(),
-            Poll::Ready(_) => self.pulse.written(),
-        }
-        poll
-    }
-}
-
-impl Read for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let room = buffer.remaining();
-        // The cursor is consumed by the read, so what has come is seen by its outcome only: a
-        // reader with room that is ready has either bytes or the end, and after the end it matters
-        // no more.
-        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if room > 0 && matches!(poll, Poll::Ready(Ok(()))) {
-            self.pulse.read_some();
-        }
-        poll
-    }
-}
-
-impl Write for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.send_instead(cx))?;
-        if self.reword(bytes) {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(poll)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.send_instead(cx))?;
-        // A refusal has no body: it comes in one piece.
-        if let [only] = bytes
-            && self.reword(only)
-        {
-            return Poll::Ready(Ok(only.len()));
-        }
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.note(poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.send_instead(cx))?;
-        let poll = Pin::new(&mut self.stream).poll_flush(cx);
-        if poll.is_ready() && self.pulse.in_flight.load(Ordering::Relaxed) == 0 {
-            self.pulse.answered.store(false, Ordering::Relaxed);
-        }
-        match self.stream.inner() {
-            // Flushing a TCP stream is always ready: it says nothing of the peer.
-            Either::Left(_) => poll,
-            // TLS keeps bytes of its own, which go when the peer takes them.
-            Either::Right(_) => self.note(poll),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.send_instead(cx))?;
-        if self.discard.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            if !self.pulse.unheard.load(Ordering::Relaxed) {
-                return Poll::Ready(Ok(()));
-            }
-            self.pulse.part();
-        }
-        let Self {
-            stream, discard, ..
-        } = &mut *self;
-        discard.get_or_insert_default().poll(stream.inner_mut(), cx)
+        self.0.moved();
     }
 }

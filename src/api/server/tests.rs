@@ -1,12 +1,15 @@
 //! The accept loop over real sockets on port 0. Where a timeout has to fire, time is paused: it
 //! moves on as soon as everybody waits.
 
+mod aside;
 mod tls;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::http::Request;
 use axum::routing::{get, post};
 use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
