@@ -155,6 +155,12 @@ pub(crate) fn queries(facts: &Facts) -> Vec<Row> {
         "/jobs?created_to=2026-13-45T99:99:99Z",
         "/jobs/quarantined?limit=0",
         "/jobs/quarantined?cursor=..",
+        "/jobs/search?limit=0",
+        "/jobs/search?cursor=..",
+        "/jobs/search?offset=1",
+        "/jobs/search?error=",
+        "/jobs/search?error=%00",
+        "/jobs/search?label=x",
         &many,
     ] {
         let name = format!("query {path:.60}");
@@ -298,6 +304,7 @@ pub(crate) fn strangers(facts: &Facts) -> Vec<Row> {
         ("POST", "/jobs/work"),
         ("GET", "/jobs"),
         ("GET", "/jobs/quarantined"),
+        ("GET", "/jobs/search"),
         ("GET", "/workers"),
         ("GET", "/workers/catalog"),
         ("GET", "/workers/w1"),
