@@ -1,8 +1,8 @@
 //! Searching PostgreSQL: one statement, written for what is asked, so that it is planned for it.
 
 use deadpool_postgres::Client;
-use tokio_postgres::Error;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row};
 
 use super::schema::time;
 use crate::store::archive::words::{label_term, word_term};
@@ -25,15 +25,40 @@ impl Sql {
     }
 }
 
+/// Rows at which a filter counts as common; counting on would cost more than it tells.
+const COMMON: i64 = 20_000;
+
+/// What decides which rows are read, in the order of ids; the other filters are looked up for each.
+#[derive(Clone)]
+enum Driver {
+    /// The client's jobs, narrowed by one column that has an index.
+    Jobs(Option<(&'static str, String)>),
+    /// A term.
+    Term(String),
+}
+
 /// Finds the page.
+///
+/// The planner knows nothing of a table that is filled just now, and little of how filters meet: it
+/// would read all that fit one of them and sort. So the rarest filter is found by counting, and what
+/// is written leaves it the one way: through that filter's index, newest first, until the page is full.
 pub(super) async fn search(client: &Client, search: &JobSearch) -> Result<Vec<JobSummary>, Error> {
-    let sql = statement(search);
-    let params: Vec<(&(dyn ToSql + Sync), Type)> = sql
-        .params
-        .iter()
-        .map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))
-        .collect();
-    let rows = client.query_typed(&sql.text, &params).await?;
+    let mut rarest: Option<(i64, Driver)> = None;
+    for driver in drivers(search) {
+        let sql = counted(search, &driver);
+        let count: i64 = query(client, &sql)
+            .await?
+            .first()
+            .map_or(0, |row| row.get(0));
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        if rarest.as_ref().is_none_or(|(least, _)| count < *least) {
+            rarest = Some((count, driver));
+        }
+    }
+    let driver = rarest.map_or(Driver::Jobs(None), |(_, driver)| driver);
+    let rows = query(client, &page(search, &driver)).await?;
     let summaries = rows.iter().filter_map(|row| {
         let text: &str = row.get(0);
         serde_json::from_str(text)
@@ -43,45 +68,119 @@ pub(super) async fn search(client: &Client, search: &JobSearch) -> Result<Vec<Jo
     Ok(summaries.collect())
 }
 
-fn statement(search: &JobSearch) -> Sql {
-    let jobs = &search.jobs;
-    let labels = jobs.labels.iter().map(|(n, v)| label_term(n, v));
+async fn query(client: &Client, sql: &Sql) -> Result<Vec<Row>, Error> {
+    let params: Vec<(&(dyn ToSql + Sync), Type)> = sql
+        .params
+        .iter()
+        .map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))
+        .collect();
+    client.query_typed(&sql.text, &params).await
+}
+
+fn terms(search: &JobSearch) -> Vec<String> {
+    let labels = search.jobs.labels.iter().map(|(n, v)| label_term(n, v));
     let words = search.words.iter().map(|word| word_term(word));
-    let mut sql = Sql {
-        text: "SELECT k.summary FROM history_jobs AS k WHERE true".to_owned(),
-        params: Vec::new(),
-    };
-    let (from, to) = id_range(jobs);
-    sql.bind(" AND k.id >= ", from.0, Type::UUID);
-    sql.bind(" AND k.id < ", to.0, Type::UUID);
-    if let Some(client) = &jobs.client {
-        sql.bind(" AND k.client = ", client.as_str().to_owned(), Type::TEXT);
+    labels.chain(words).collect()
+}
+
+/// Returns the filters that have an index; the client's own jobs alone when there is no other.
+fn drivers(search: &JobSearch) -> Vec<Driver> {
+    let jobs = &search.jobs;
+    let mut drivers = Vec::new();
+    if jobs.client.is_some() {
+        if let [status] = jobs.statuses[..] {
+            let status = status.as_str().to_owned();
+            drivers.push(Driver::Jobs(Some(("status", status))));
+        }
+        if let Some(name) = &jobs.blueprint {
+            drivers.push(Driver::Jobs(Some(("blueprint", name.clone()))));
+        }
     }
-    if let [status] = jobs.statuses[..] {
-        sql.bind(" AND k.status = ", status.as_str(), Type::TEXT);
-    } else if !jobs.statuses.is_empty() {
+    drivers.extend(terms(search).into_iter().map(Driver::Term));
+    drivers
+}
+
+/// Writes the driver's own rows: a column `id`.
+fn push_driver(sql: &mut Sql, search: &JobSearch, driver: &Driver) {
+    let client = search
+        .jobs
+        .client
+        .as_ref()
+        .map(|client| client.as_str().to_owned());
+    let (from, to) = id_range(&search.jobs);
+    let id = match driver {
+        Driver::Jobs(narrowed) => {
+            sql.text
+                .push_str("SELECT j.id AS id FROM history_jobs AS j WHERE true");
+            if let Some(client) = client {
+                sql.bind(" AND j.client = ", client, Type::TEXT);
+            }
+            if let Some((column, value)) = narrowed {
+                sql.bind(&format!(" AND j.{column} = "), value.clone(), Type::TEXT);
+            }
+            "j.id"
+        }
+        Driver::Term(term) => {
+            sql.text
+                .push_str("SELECT t.job AS id FROM history_terms AS t WHERE true");
+            if let Some(client) = client {
+                sql.bind(" AND t.client = ", client, Type::TEXT);
+            }
+            sql.bind(" AND t.term = ", term.clone(), Type::TEXT);
+            "t.job"
+        }
+    };
+    sql.bind(&format!(" AND {id} >= "), from.0, Type::UUID);
+    sql.bind(&format!(" AND {id} < "), to.0, Type::UUID);
+}
+
+fn counted(search: &JobSearch, driver: &Driver) -> Sql {
+    let mut sql = Sql::default();
+    sql.text.push_str("SELECT count(*) FROM (");
+    push_driver(&mut sql, search, driver);
+    sql.text.push_str(&format!(" LIMIT {COMMON}) AS counted"));
+    sql
+}
+
+/// `OFFSET 0` keeps the planner from taking the parts together and finding another way.
+fn page(search: &JobSearch, driver: &Driver) -> Sql {
+    let mut sql = Sql::default();
+    sql.text.push_str("SELECT k.summary FROM (");
+    push_driver(&mut sql, search, driver);
+    sql.text.push_str(
+        " ORDER BY 1 DESC) AS d CROSS JOIN LATERAL (
+         SELECT f.summary FROM history_jobs AS f WHERE f.id = d.id",
+    );
+    push_filters(&mut sql, search, driver);
+    sql.text.push_str(" OFFSET 0) AS k");
+    let limit = i64::from(search.jobs.limit);
+    sql.bind(" ORDER BY d.id DESC LIMIT ", limit, Type::INT8);
+    sql
+}
+
+fn push_filters(sql: &mut Sql, search: &JobSearch, driver: &Driver) {
+    let jobs = &search.jobs;
+    if !jobs.statuses.is_empty() {
         let all: Vec<&'static str> = jobs.statuses.iter().map(|one| one.as_str()).collect();
-        sql.bind(" AND k.status = ANY(", all, Type::TEXT_ARRAY);
+        sql.bind(" AND f.status = ANY(", all, Type::TEXT_ARRAY);
         sql.text.push(')');
     }
     if let Some(name) = &jobs.blueprint {
-        sql.bind(" AND k.blueprint = ", name.clone(), Type::TEXT);
+        sql.bind(" AND f.blueprint = ", name.clone(), Type::TEXT);
     }
     if let Some(from) = jobs.created_from {
-        sql.bind(" AND k.created_at >= ", time(from), Type::TIMESTAMPTZ);
+        sql.bind(" AND f.created_at >= ", time(from), Type::TIMESTAMPTZ);
     }
     if let Some(to) = jobs.created_to {
-        sql.bind(" AND k.created_at < ", time(to), Type::TIMESTAMPTZ);
+        sql.bind(" AND f.created_at < ", time(to), Type::TIMESTAMPTZ);
     }
-    for term in labels.chain(words) {
+    for term in terms(search) {
+        if matches!(driver, Driver::Term(driving) if *driving == term) {
+            continue;
+        }
         sql.text
-            .push_str(" AND EXISTS (SELECT 1 FROM history_terms AS t WHERE t.client = k.client");
-        sql.bind(" AND t.term = ", term, Type::TEXT);
-        sql.bind(" AND t.job >= ", from.0, Type::UUID);
-        sql.bind(" AND t.job < ", to.0, Type::UUID);
-        sql.text.push_str(" AND t.job = k.id)");
+            .push_str(" AND EXISTS (SELECT 1 FROM history_terms AS o WHERE o.client = f.client");
+        sql.bind(" AND o.term = ", term, Type::TEXT);
+        sql.text.push_str(" AND o.job = d.id OFFSET 0)");
     }
-    let limit = i64::from(jobs.limit);
-    sql.bind(" ORDER BY k.id DESC LIMIT ", limit, Type::INT8);
-    sql
 }

@@ -10,7 +10,7 @@ use crate::store::sqlite::rows;
 use crate::store::{StoreError, archive};
 
 /// Rows at which a filter counts as common; counting on would cost more than it tells.
-const COMMON: i64 = 2_000;
+const COMMON: i64 = 20_000;
 
 /// Finds the page.
 ///
