@@ -270,19 +270,26 @@ async fn server_redis_waits_for_replicas_when_told() {
     assert!(alone.contains("0 of the 1 replicas"), "{alone}");
 
     let second = Redis::with(&["--replicaof", "127.0.0.1", &port]);
-    while !second
+    // Only the first server knows from when on it sends the other what it writes.
+    while !first
         .command(&["info", "replication"])
-        .contains("master_link_status:up")
+        .contains("state=online")
     {
         std::thread::yield_now();
     }
-    store
+    let patient = RedisSettings {
+        command_timeout: Duration::from_secs(10),
+        ..replicated
+    };
+    let store_of_both = RedisStore::open(&patient).await.expect("opens");
+    store_of_both
         .commit(commit(job(2), vec![], vec![]))
         .await
         .expect("both have it");
     let known = second.command(&["keys", "*:j:*"]);
     assert!(known.contains(&job_id(2).to_string()), "{known}");
     let described = open(&first).await;
+    store_of_both.close().await;
     assert!(
         described.description().contains("1 replicas"),
         "{}",
