@@ -34,8 +34,22 @@ pub struct Desk {
     news: watch::Sender<u64>,
     tasks: Mutex<VecDeque<Vec<u8>>>,
     replies: Mutex<BTreeMap<Kind, VecDeque<Reply>>>,
+    /// What is told each time until the worker does as it should.
+    standing: Mutex<Option<Standing>>,
     commands: broadcast::Sender<String>,
     clock: Arc<dyn Clock>,
+}
+
+/// Ends an answer that is told again and again.
+pub type Heeded = fn(&Seen) -> bool;
+
+/// An answer to every request of a kind.
+struct Standing {
+    kind: Kind,
+    reply: Reply,
+    /// The request that shows that the worker has understood, once it was told.
+    heeded: Heeded,
+    told: bool,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -50,6 +64,7 @@ impl Desk {
             news: watch::Sender::new(0),
             tasks: Mutex::default(),
             replies: Mutex::default(),
+            standing: Mutex::default(),
             commands: broadcast::Sender::new(16),
             clock,
         }
@@ -72,9 +87,25 @@ impl Desk {
         self.tell_news();
     }
 
+    /// Answers every request of a kind so until one comes that heeds it, as an orchestrator does: a
+    /// worker may have several of a kind on their way, and may listen to the answers of some only.
+    /// Returns the place in the log where that one will be.
+    pub fn insist(&self, kind: Kind, reply: Reply, heeded: Heeded) -> usize {
+        let mark = self.mark();
+        *held(&self.standing) = Some(Standing {
+            kind,
+            reply,
+            heeded,
+            told: false,
+        });
+        self.tell_news();
+        mark
+    }
+
     /// Forgets answers and tasks that nobody came for.
     pub fn clear(&self) {
         held(&self.replies).clear();
+        held(&self.standing).take();
         held(&self.tasks).clear();
     }
 
@@ -128,7 +159,9 @@ impl Desk {
         self.news.send_modify(|count| *count += 1);
     }
 
-    fn record(&self, seen: Seen) -> usize {
+    fn record(&self, mut seen: Seen) -> usize {
+        let heeds = |standing: &mut Standing| standing.told && (standing.heeded)(&seen);
+        seen.heeds = held(&self.standing).take_if(heeds).is_some();
         let index = {
             let mut log = held(&self.log);
             log.push(seen);
@@ -145,6 +178,12 @@ impl Desk {
 
     /// Takes the first answer that was told for the kind and means this entry.
     fn scripted(&self, kind: Kind, index: usize) -> Option<Reply> {
+        if let Some(standing) = held(&self.standing).as_mut()
+            && standing.kind == kind
+        {
+            standing.told = true;
+            return Some(standing.reply.clone());
+        }
         let task = held(&self.log)[index].body["task_id"]
             .as_str()
             .map(str::to_owned);
@@ -171,6 +210,7 @@ impl Desk {
             at_seconds: self.clock.now().as_secs(),
             at: Instant::now(),
             told: None,
+            heeds: false,
         }
     }
 }

@@ -165,16 +165,13 @@ async fn nothing(play: &Play) -> Outcome {
 
 async fn syncs(play: &Play) -> Outcome {
     let answer = Reply::new(200, json!({"status": "ok", "require_full_sync": true}));
-    let at = play.answered(Kind::Beat, answer.clone()).await?;
-    // As an orchestrator does that still has no skills: of two heartbeats on their way at once, the
-    // original forgets what it was told for the one.
-    play.desk.reply(Kind::Beat, [answer.clone(), answer]);
-    // Not the very next one: a heartbeat may have been on its way.
-    let full = |seen: &Seen| {
-        seen.kind == Kind::Beat && seen.at > at && seen.body["supported_skills"].is_array()
-    };
-    play.until(0, "a heartbeat with `supported_skills`", full)
-        .await?;
+    // Of two heartbeats on their way at once, the original forgets what it was told for the one.
+    let full = |seen: &Seen| seen.kind == Kind::Beat && seen.body["supported_skills"].is_array();
+    let mark = play.desk.insist(Kind::Beat, answer, full);
+    play.until(mark, "a heartbeat with `supported_skills`", |seen| {
+        seen.heeds
+    })
+    .await?;
     Ok("`supported_skills` came".to_owned())
 }
 
@@ -186,25 +183,31 @@ async fn registers_again(play: &Play) -> Outcome {
     }
     play.desk.reply(Kind::Register, [Reply::new(200, answer)]);
     let unknown = json!({"error": "Worker not found"});
-    let at = play.answered(Kind::Beat, Reply::new(404, unknown)).await?;
-    let answered = |seen: &Seen| {
-        // Its answer carries tokens for the next checks, so it has to have been given.
-        seen.kind == Kind::Register && seen.at > at && seen.told.is_some()
-    };
-    play.until(0, "a registration after 404", answered).await?;
+    // The original hears it in its own rhythm's heartbeats only, not in those that tell of a task.
+    let registers = |seen: &Seen| seen.kind == Kind::Register;
+    let mark = play
+        .desk
+        .insist(Kind::Beat, Reply::new(404, unknown), registers);
+    // Its answer carries tokens for the next checks, so it has to have been given.
+    let answered = |seen: &Seen| seen.heeds && seen.told.is_some();
+    play.until(mark, "a registration after 404", answered)
+        .await?;
     Ok("registered again".to_owned())
 }
 
 async fn signs_with_static(play: &Play) -> Outcome {
     let mark = play.desk.mark();
-    let next = |seen: &Seen| seen.kind == Kind::Beat && !seen.body.is_null();
-    let beat = play.until(mark, "a heartbeat", next).await?;
-    let token = beat.token.as_deref().unwrap_or_default();
-    if !play.is_access_token(token) {
+    // Not the very next one: it may have been written before the tokens came.
+    let with_token = |seen: &Seen| {
+        let token = seen.token.as_deref().unwrap_or_default();
+        seen.kind == Kind::Beat && !seen.body.is_null() && play.is_access_token(token)
+    };
+    let Ok(beat) = play.until(mark, "a heartbeat", with_token).await else {
         return Err(unseen(
             "the worker does not use the tokens of the registration's answer",
         ));
-    }
+    };
+    let token = beat.token.as_deref().unwrap_or_default();
     let signature = beat.body["security"]["signature"]
         .as_str()
         .unwrap_or_default();

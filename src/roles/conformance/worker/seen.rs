@@ -70,6 +70,8 @@ pub struct Seen {
     pub at: Instant,
     /// The answer that was told for it, and when it was given.
     pub told: Option<(u16, Instant)>,
+    /// Whether it is what an answer was repeated for.
+    pub heeds: bool,
 }
 
 impl Seen {
