@@ -46,10 +46,7 @@ impl Runtime {
         let skills_changed = worker.skills != known.worker.skills;
         let require_full_sync = worker.skills.is_empty() && beat.skills.is_none() && !beat.empty;
         let mut stored_until = known.stored_until;
-        let behind = worker.expires_at.since(stored_until).as_millis();
-        if worker_differs(&worker, &known.worker)
-            || behind >= u128::from(self.inner.expiry_slack_ms())
-        {
+        if worker_differs(&worker, &known.worker) {
             self.inner.ports.workers.beat(worker.clone()).await?;
             stored_until = worker.expires_at;
         }
@@ -64,7 +61,7 @@ impl Runtime {
             let mut known = if skills_changed {
                 Known::new(worker)
             } else {
-                Known::with_skills_of(worker, &known)
+                Known::with_skills_of(Arc::new(worker), &known)
             };
             known.stored_until = stored_until;
             self.inner.registry.insert(known);
@@ -175,7 +172,8 @@ fn merge(worker: &mut Worker, beat: &Beat) {
     }
 }
 
-/// Tells whether a heartbeat changed what is worth a write: not that it came, nor the load.
+/// Tells whether a heartbeat changed what is worth a write of its own: not that it came, which is
+/// written for all workers at once, nor the load.
 fn worker_differs(new: &Worker, old: &Worker) -> bool {
     new.status != old.status
         || new.skills != old.skills

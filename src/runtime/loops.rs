@@ -81,7 +81,7 @@ impl Schedule {
 }
 
 /// How many loops run.
-pub(super) const COUNT: usize = 6;
+pub(super) const COUNT: usize = 7;
 
 /// Starts every loop; they end when the shell stops.
 pub(super) fn start(inner: &Arc<Inner>) {
@@ -89,6 +89,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
     inner.tasks.spawn(Arc::clone(inner).run_outbox());
     inner.tasks.spawn(Arc::clone(inner).run_reputation());
     inner.tasks.spawn(Arc::clone(inner).run_sweep());
+    inner.tasks.spawn(Arc::clone(inner).run_expiry());
     inner.tasks.spawn(Arc::clone(inner).run_refill());
     inner.tasks.spawn(Arc::clone(inner).run_export());
 }

@@ -7,6 +7,7 @@
 
 mod apply;
 mod blueprints;
+mod expiry;
 pub mod export;
 mod handout;
 mod heartbeat;

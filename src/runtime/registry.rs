@@ -19,9 +19,6 @@ use crate::store::{StoreError, rules};
 pub(super) const NOTICES_MAX: usize = 256;
 /// Changes of reputation that may wait for the store; beyond it they are lost, with a warning.
 const REPUTATION_BACKLOG: usize = 10_000;
-/// What a worker below the dispatch floor regains with each sweep, so that it is tried again some
-/// time (fixes EQ24: the original never forgives).
-const REPUTATION_RECOVERY: f64 = 0.005;
 
 /// What a worker's open socket is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +95,20 @@ impl Known {
         }
     }
 
-    pub(super) fn with_skills_of(worker: Worker, other: &Self) -> Self {
+    pub(super) fn with_skills_of(worker: Arc<Worker>, other: &Self) -> Self {
         Self {
-            worker: Arc::new(worker),
+            worker,
             stored_until: other.stored_until,
             inputs: Arc::clone(&other.inputs),
+        }
+    }
+
+    /// Returns the same worker, of which the store knows that it lives so long.
+    pub(super) fn stored_until(&self, until: Timestamp) -> Self {
+        Self {
+            worker: Arc::clone(&self.worker),
+            stored_until: until,
+            inputs: Arc::clone(&self.inputs),
         }
     }
 
@@ -182,6 +188,15 @@ impl Registry {
     pub(super) fn insert(&self, known: Known) {
         let mut workers = self.workers.write().unwrap_or_else(PoisonError::into_inner);
         workers.insert(known.worker.id.clone(), Arc::new(known));
+    }
+
+    /// Puts another in the worker's place, if it is known.
+    pub(super) fn change(&self, id: &WorkerId, change: impl FnOnce(&Known) -> Known) {
+        let mut workers = self.workers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = workers.get_mut(id) {
+            let changed = change(known);
+            *known = Arc::new(changed);
+        }
     }
 
     pub(super) fn remove(&self, ids: &[WorkerId]) {
@@ -277,11 +292,6 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns how far the store's word of a worker's life may be behind.
-    pub(super) const fn expiry_slack_ms(&self) -> u64 {
-        self.settings.worker_ttl_ms / 2
-    }
-
     pub(super) async fn run_reputation(self: Arc<Self>) {
         let queue = {
             let mut slot = self
@@ -315,43 +325,17 @@ impl Inner {
         }
     }
 
-    async fn change_reputation(&self, worker: &WorkerId, delta: f64) -> Result<(), StoreError> {
+    pub(super) async fn change_reputation(
+        &self,
+        worker: &WorkerId,
+        delta: f64,
+    ) -> Result<(), StoreError> {
         let reputation = self.ports.workers.adjust_reputation(worker, delta).await?;
         if let Some(known) = self.registry.known(worker) {
             let mut changed = Worker::clone(&known.worker);
             changed.reputation = reputation;
-            self.registry.insert(Known::with_skills_of(changed, &known));
-        }
-        Ok(())
-    }
-
-    /// Forgets workers that were not heard of in time, and lets those below the floor recover.
-    pub(super) async fn forget_expired_workers(&self, now: Timestamp) -> Result<(), StoreError> {
-        let known: Vec<Arc<Worker>> = self
-            .registry
-            .read()
-            .values()
-            .map(|known| Arc::clone(&known.worker))
-            .collect();
-        let expired: Vec<WorkerId> = known
-            .iter()
-            .filter(|w| w.expires_at <= now)
-            .map(|w| w.id.clone())
-            .collect();
-        let expired = self.silent_everywhere(expired, now).await?;
-        self.registry.remove(&expired);
-        for id in &expired {
-            tracing::info!(worker.id = %id, "worker not heard of any more");
-        }
-        let slack = i64::try_from(self.expiry_slack_ms()).unwrap_or(i64::MAX);
-        let before = Timestamp(now.0.saturating_sub(slack));
-        self.ports.workers.forget_workers(before).await?;
-        for worker in known
-            .iter()
-            .filter(|w| w.reputation < self.settings.reputation_min)
-        {
-            self.change_reputation(&worker.id, REPUTATION_RECOVERY)
-                .await?;
+            self.registry
+                .insert(Known::with_skills_of(Arc::new(changed), &known));
         }
         Ok(())
     }

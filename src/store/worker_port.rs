@@ -55,6 +55,10 @@ pub trait WorkerStore: Send + Sync + 'static {
     /// that is not known stays unknown.
     async fn beat(&self, worker: Worker) -> Result<(), StoreError>;
 
+    /// Lets workers live until later, all at once, and changes nothing else of them. One that lives
+    /// longer already, or is not known, stays as it is.
+    async fn extend_workers(&self, until: Vec<(WorkerId, Timestamp)>) -> Result<(), StoreError>;
+
     /// Returns every worker, by id, the expired ones included.
     async fn list_workers(&self) -> Result<Vec<Worker>, StoreError>;
 

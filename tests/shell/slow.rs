@@ -29,6 +29,10 @@ impl WorkerStore for SlowBeats {
         self.inner.beat(worker).await
     }
 
+    async fn extend_workers(&self, until: Vec<(WorkerId, Timestamp)>) -> Result<(), StoreError> {
+        self.inner.extend_workers(until).await
+    }
+
     async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
         self.inner.list_workers().await
     }

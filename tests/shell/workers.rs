@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use avtomatika::domain::{Event, EventKind, JobStatus, TaskReport};
 use avtomatika::runtime::{Beat, Settings};
-use avtomatika::store::MemoryStore;
+use avtomatika::store::{MemoryStore, WorkerStore as _};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -105,6 +105,37 @@ async fn a_receiver_that_never_answers_holds_up_no_job() {
     assert_ne!(child.job_id, parent);
     assert!(started.elapsed() < Duration::from_secs(1));
     world.webhooks.stuck.send_replace(false);
+    world.stop().await;
+}
+
+/// The store never lets a single heartbeat through here, and is told in time all the same.
+#[tokio::test(start_paused = true)]
+async fn that_workers_live_is_stored_for_all_at_once() {
+    let inner = Arc::new(MemoryStore::new());
+    let slow = Arc::new(SlowBeats {
+        inner: Arc::clone(&inner),
+        reached: Notify::new(),
+        open: Notify::new(),
+    });
+    let world = Fixture::start_over(inner.clone(), Some(slow), Settings::default()).await;
+    let workers = [
+        world.worker("w1", &["work"]).await,
+        world.worker("w2", &["work"]).await,
+    ];
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        for worker in &workers {
+            let answer = world.runtime.heartbeat(worker, Beat::default()).await;
+            assert!(answer.unwrap().is_some());
+        }
+        let now = world.runtime.clock().now();
+        let stored = inner.list_workers().await.expect("reads");
+        assert_eq!(stored.len(), 2);
+        assert!(
+            stored.iter().all(|worker| worker.expires_at > now),
+            "{stored:?}"
+        );
+    }
     world.stop().await;
 }
 

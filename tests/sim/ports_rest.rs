@@ -28,6 +28,12 @@ impl WorkerStore for Ports {
         through!(self, "beat", |world, _gate| world.store.beat(worker).await)
     }
 
+    async fn extend_workers(&self, until: Vec<(WorkerId, Timestamp)>) -> Result<(), StoreError> {
+        through!(self, "extend workers", |world, _gate| {
+            world.store.extend_workers(until).await
+        })
+    }
+
     async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
         through!(self, "list workers", |world, _gate| world
             .store

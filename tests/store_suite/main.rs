@@ -99,6 +99,7 @@ macro_rules! suite {
             queries::closes,
             workers::keeps_reputation_across_registrations,
             workers::lets_a_heartbeat_change_all_but_two_things,
+            workers::extends_lives_and_changes_nothing_else,
             workers::forgets_the_expired_but_not_their_reputation,
             workers::keeps_reputation_within_bounds,
             workers::finds_access_tokens,

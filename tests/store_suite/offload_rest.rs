@@ -40,6 +40,10 @@ impl WorkerStore for Heavy {
         self.rest.beat(worker).await
     }
 
+    async fn extend_workers(&self, until: Vec<(WorkerId, Timestamp)>) -> Result<(), StoreError> {
+        self.rest.extend_workers(until).await
+    }
+
     async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
         self.rest.list_workers().await
     }

@@ -215,8 +215,9 @@ impl World {
         match kind {
             25 => format!("{:?}", store.put_worker(record).await),
             26 => format!(
-                "{:?} {:?}",
+                "{:?} {:?} {:?}",
                 store.beat(record).await,
+                store.extend_workers(vec![(id, self.soon())]).await,
                 store.list_workers().await
             ),
             27 => {

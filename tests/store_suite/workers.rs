@@ -60,6 +60,28 @@ pub async fn lets_a_heartbeat_change_all_but_two_things(store: Store) {
     assert_eq!(store.list_workers().await.expect("reads").len(), 1);
 }
 
+pub async fn extends_lives_and_changes_nothing_else(store: Store) {
+    let registered = worker("w1", 100);
+    store.put_worker(registered.clone()).await.expect("stores");
+    store.put_worker(worker("w2", 300)).await.expect("stores");
+    let until = [("w1", 200), ("w2", 200), ("w3", 200)];
+    let until = until.map(|(id, ms)| (WorkerId::new(id), at(ms)));
+    store.extend_workers(until.to_vec()).await.expect("stores");
+    let known = store.list_workers().await.expect("reads");
+    let expiries: Vec<_> = known
+        .iter()
+        .map(|w| (w.id.as_str(), w.expires_at))
+        .collect();
+    assert_eq!(
+        expiries,
+        [("w1", at(200)), ("w2", at(300))],
+        "never shorter, never new"
+    );
+    assert_eq!(known[0].skills, registered.skills);
+    let gone = store.forget_workers(at(201)).await.expect("forgets");
+    assert_eq!(gone, [WorkerId::new("w1")]);
+}
+
 pub async fn forgets_the_expired_but_not_their_reputation(store: Store) {
     for (id, expires) in [("w3", 100), ("w1", 50), ("w2", 200)] {
         store.put_worker(worker(id, expires)).await.expect("stores");

@@ -76,6 +76,16 @@ impl WorkerStore for MemoryStore {
         Ok(())
     }
 
+    async fn extend_workers(&self, until: Vec<(WorkerId, Timestamp)>) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        for (id, until) in until {
+            if let Some(known) = state.workers.by_id.get_mut(&id) {
+                known.expires_at = known.expires_at.max(until);
+            }
+        }
+        Ok(())
+    }
+
     async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
         Ok(self.state()?.workers.by_id.values().cloned().collect())
     }

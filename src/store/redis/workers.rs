@@ -11,6 +11,9 @@ use crate::domain::Worker;
 use crate::store::rules::REPUTATION_START;
 use crate::store::{RefreshOutcome, StoreError, TokenKind, TokenRecord, WorkerStore};
 
+/// Workers that one call lets live longer: a script takes some thousands of arguments and no more.
+const EXTEND_BATCH: usize = 500;
+
 /// Tokens that one call forgets.
 const PURGE_BATCH: u32 = 1_000;
 
@@ -33,6 +36,12 @@ impl RedisStore {
         let registered = read_time(&part()?);
         worker.registered_at = registered.ok_or_else(|| corrupt("worker", "it has no time"))?;
         worker.reputation = reputation(parts.next().flatten())?;
+        let until = parts
+            .next()
+            .flatten()
+            .as_ref()
+            .and_then(|part| read_time(part));
+        worker.expires_at = until.ok_or_else(|| corrupt("worker", "it has no end"))?;
         Ok(worker)
     }
 }
@@ -78,6 +87,17 @@ impl WorkerStore for RedisStore {
         sent.push(self.seal.encode(&worker)?);
         sent.extend(arguments([&worker.expires_at.0]));
         self.on_workers(sent, Repeat::Safe).await.map(drop)
+    }
+
+    async fn extend_workers(&self, until: Vec<(WorkerId, Timestamp)>) -> Result<(), StoreError> {
+        for part in until.chunks(EXTEND_BATCH) {
+            let mut sent = arguments([&"extend"]);
+            for (id, until) in part {
+                sent.extend(arguments([id, &until.0]));
+            }
+            self.on_workers(sent, Repeat::Safe).await?;
+        }
+        Ok(())
     }
 
     async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {

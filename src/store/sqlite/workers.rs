@@ -1,5 +1,6 @@
 //! `WorkerStore` on SQLite. A worker's body is as it last said; when it registered and what
-//! reputation it has are columns of their own, because a heartbeat must not touch them.
+//! reputation it has are columns of their own, because a heartbeat must not touch them, and so is
+//! how long it lives, because most heartbeats touch nothing else.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -54,7 +55,7 @@ fn put_worker(db: &Connection, worker: &Worker) -> Result<Worker, StoreError> {
 
 fn list_workers(db: &Connection) -> Result<Vec<Worker>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT body, registered_at, value FROM workers JOIN reputations ON worker = workers.id
+        "SELECT body, registered_at, value, expires_at FROM workers JOIN reputations ON worker = workers.id
          ORDER BY workers.id",
     )?;
     let mut found = statement.query([])?;
@@ -63,6 +64,7 @@ fn list_workers(db: &Connection) -> Result<Vec<Worker>, StoreError> {
         let mut worker: Worker = rows::decode(row, 0, "worker")?;
         worker.registered_at = Timestamp(row.get(1)?);
         worker.reputation = row.get(2)?;
+        worker.expires_at = Timestamp(row.get(3)?);
         workers.push(worker);
     }
     Ok(workers)
@@ -199,6 +201,19 @@ impl WorkerStore for SqliteStore {
             db.prepare_cached("UPDATE workers SET expires_at = ?2, body = ?3 WHERE id = ?1")?
                 .execute(params![worker.id.as_str(), worker.expires_at.0, body])?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn extend_workers(&self, until: Vec<(WorkerId, Timestamp)>) -> Result<(), StoreError> {
+        self.write(move |db| {
+            let mut statement = db.prepare_cached(
+                "UPDATE workers SET expires_at = ?2 WHERE id = ?1 AND expires_at < ?2",
+            )?;
+            until.iter().try_for_each(|(id, until)| {
+                statement.execute(params![id.as_str(), until.0])?;
+                Ok(())
+            })
         })
         .await
     }

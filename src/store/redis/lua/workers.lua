@@ -32,12 +32,24 @@ function calls.beat(id, body, expires)
   return 1
 end
 
+-- for each worker: id, until
+function calls.extend(...)
+  local given = { ... }
+  for index = 1, #given, 2 do
+    local id, until_ = given[index], given[index + 1]
+    local known = call('ZSCORE', P .. 'exp', id)
+    if known and tonumber(known) < tonumber(until_) then call('ZADD', P .. 'exp', until_, id) end
+  end
+  return 0
+end
+
 function calls.list()
   local all = call('HGETALL', P .. 'w')
   local found = {}
   for index = 1, #all, 2 do
     local id = all[index]
-    found[#found + 1] = { id, all[index + 1], call('HGET', P .. 'reg', id), call('HGET', P .. 'rep', id) }
+    local registered, reputation = call('HGET', P .. 'reg', id), call('HGET', P .. 'rep', id)
+    found[#found + 1] = { id, all[index + 1], registered, reputation, call('ZSCORE', P .. 'exp', id) }
   end
   return found
 end
