@@ -95,6 +95,37 @@ async fn server_redis_that_was_killed_has_what_was_committed() {
     assert!(is_unavailable(&store.load(first.id).await), "closed");
 }
 
+/// Who has to do something about it is told where it was looked for, and no secret.
+#[tokio::test]
+async fn server_redis_that_is_away_is_named_and_waited_for() {
+    let mut redis = Redis::start();
+    let address = redis.url().replace("redis://", "");
+    let with_password = format!("redis://jobs:hush@{address}/3");
+    redis.kill();
+    let error = refusal(&RedisSettings::new(with_password.as_str().into())).await;
+    assert!(
+        error.contains(&format!("Redis at {address}")) && error.contains("check whether it runs"),
+        "{error}"
+    );
+    assert!(!error.contains("hush"), "{error}");
+    let given_up = RedisStore::open_within(&settings(&redis), Duration::from_millis(300)).await;
+    let given_up = given_up.err().expect("it is away").to_string();
+    assert!(given_up.contains(&address), "{given_up}");
+
+    let late = settings(&redis);
+    let mut waits = tokio::task::JoinSet::new();
+    waits.spawn(async move { RedisStore::open_within(&late, Duration::from_mins(2)).await });
+    redis.restart();
+    let store = waits.join_next().await.expect("one").expect("runs");
+    let store = store.expect("it has come up");
+    store.close().await;
+
+    // What waiting does not mend is not waited for.
+    redis.command(&["config", "set", "requirepass", "other"]);
+    let refused = RedisStore::open_within(&settings(&redis), Duration::from_hours(1)).await;
+    drop(refused.err().expect("no password was given"));
+}
+
 #[tokio::test]
 async fn server_redis_that_does_not_answer_is_not_waited_for_for_ever() {
     let redis = Redis::start();

@@ -26,6 +26,9 @@ use crate::store::{
 /// The longest that one webhook attempt takes, as the original has it.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a start waits for Redis: containers come up in any order.
+const REDIS_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Keeps the store open.
 pub(super) type StoreHandle = Arc<dyn std::any::Any + Send + Sync>;
 
@@ -38,7 +41,7 @@ pub(super) async fn open(
     std::fs::create_dir_all(data)
         .with_context(|| format!("cannot create the data directory {}", data.display()))?;
     if let Some(redis) = &settings.store.redis {
-        let store = RedisStore::open(redis).await?;
+        let store = RedisStore::open_within(redis, REDIS_PATIENCE).await?;
         // Checked with the settings: a store in Redis hands out no history yet.
         return ports(settings, secrets, Arc::new(store), None).await;
     }

@@ -9,7 +9,8 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::RedisSettings;
-use super::link::{builder, held, unavailable};
+use super::address::builder;
+use super::link::{held, unavailable};
 use crate::base::{Entropy as _, JobId, SystemEntropy, TaskId};
 use crate::store::{HINTS_MAX, Hint, StoreError};
 

@@ -8,23 +8,18 @@ use std::time::Duration;
 use fred::clients::{Client, Pool};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike as _;
-use fred::types::config::{Config, Options, ReconnectPolicy, TcpConfig, TlsConnector};
+use fred::types::config::Options;
 use fred::types::scripts::Script;
-use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Value};
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value};
 use tokio::task::JoinSet;
 
+use super::address::{Refusal, pool};
 use super::watch::watch;
 use super::{PARTITIONS, RedisSettings};
-use crate::net::client_config;
 use crate::store::StoreError;
 
-/// Commands that wait for their turn on one connection; beyond it callers are told at once.
-const WAITING_MAX: usize = 20_000;
 /// Longest wait for the server's answer to a goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
-/// Between tries at connecting again; doubles up to the second.
-const RECONNECT_FIRST_MS: u32 = 50;
-const RECONNECT_LAST_MS: u32 = 2_000;
 
 /// A script, its hash known from the start.
 pub(super) struct Code(Script);
@@ -65,8 +60,8 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects, or fails within the settings' time.
-    pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let pool = pool(settings).map_err(|error| unavailable(&error))?;
+    pub async fn connect(settings: &RedisSettings) -> Result<Self, Refusal> {
+        let pool = pool(settings).map_err(|error| Refusal::lasting(unavailable(&error)))?;
         let connections = pool.connect_pool();
         let waited = tokio::time::timeout(settings.connect_timeout, pool.wait_for_connect()).await;
         let connected = waited.unwrap_or_else(|_| {
@@ -78,7 +73,7 @@ impl Link {
         if let Err(error) = connected {
             // Nothing of it is left to try again behind the caller's back.
             end(connections).await;
-            return Err(unavailable(&error));
+            return Err(Refusal::of(settings, &error));
         }
         Ok(Self {
             prefix: settings.prefix.clone(),
@@ -276,79 +271,6 @@ async fn end(connections: Vec<ConnectHandle>) {
         // It says that it was aborted, or why it ended before; neither matters any more.
         drop(connection.await);
     }
-}
-
-/// Checks the address and the files that the settings name.
-pub(super) fn check(settings: &RedisSettings) -> Result<(), String> {
-    address(settings).map_err(|error| error.details().to_owned())?;
-    client_config(&settings.tls).map_err(|problem| problem.to_string())?;
-    Ok(())
-}
-
-fn address(settings: &RedisSettings) -> Result<Config, Error> {
-    // What the library says of an address could show its password.
-    let no_address = || {
-        Error::new(
-            ErrorKind::Config,
-            "this is no address of a Redis server: expected redis://USER:PASSWORD@HOST:PORT/DB, \
-             or rediss://, redis-sentinel://, redis+unix://",
-        )
-    };
-    let url = settings.url.expose();
-    if !url.starts_with("redis") && !url.starts_with("valkey") {
-        return Err(no_address());
-    }
-    let config = Config::from_url(url).map_err(|_| no_address())?;
-    if config.server.is_clustered() {
-        // What has no partition (idempotency keys, quotas, data stores) is written in one go with
-        // what has one, which a cluster does not do.
-        return Err(Error::new(
-            ErrorKind::Config,
-            "a Redis Cluster cannot keep the jobs: expected one server, or one behind Sentinel",
-        ));
-    }
-    Ok(config)
-}
-
-fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
-    builder(settings)?.build_pool(settings.connections)
-}
-
-/// Returns how every connection is made.
-pub(super) fn builder(settings: &RedisSettings) -> Result<Builder, Error> {
-    let mut config = address(settings)?;
-    if config.uses_tls() {
-        let tls = client_config(&settings.tls)
-            .map_err(|problem| Error::new(ErrorKind::Tls, problem.to_string()))?;
-        config.tls = Some(TlsConnector::Rustls(tls.into()).into());
-    }
-    // The first connection comes about or says why not; later ones are tried for again and again.
-    config.fail_fast = true;
-    let mut builder = Builder::from_config(config);
-    builder
-        .with_performance_config(|config| {
-            config.default_command_timeout = settings.command_timeout;
-            config.broadcast_channel_capacity = crate::store::HINTS_MAX;
-        })
-        .with_connection_config(|config| {
-            config.connection_timeout = settings.connect_timeout;
-            config.internal_command_timeout = settings.command_timeout;
-            config.max_command_attempts = 1;
-            config.max_command_buffer_len = WAITING_MAX;
-            config.unresponsive.max_timeout = Some(settings.command_timeout * 2);
-            config.unresponsive.interval = Duration::from_secs(1);
-            config.tcp = TcpConfig {
-                nodelay: Some(true),
-                ..TcpConfig::default()
-            };
-        })
-        .set_policy(ReconnectPolicy::new_exponential(
-            0,
-            RECONNECT_FIRST_MS,
-            RECONNECT_LAST_MS,
-            2,
-        ));
-    Ok(builder)
 }
 
 pub(super) fn unavailable(error: &Error) -> StoreError {

@@ -5,6 +5,7 @@
 //! tag. Scripts see small fields only: bodies are JSON, written and read here, encrypted if a key is
 //! set. The layout is told in `lua/common.lua`.
 
+mod address;
 mod commit;
 mod durability;
 mod hints;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use fred::types::Value;
 
+use self::address::Refusal;
 use self::durability::Server;
 use self::hints::Listener;
 use self::link::{Code, Link};
@@ -35,6 +37,10 @@ use crate::net::TlsFiles;
 /// Families are spread over so many partitions, which is the most servers of a cluster that share
 /// the work. Part of the layout: it never changes for keys that are there.
 const PARTITIONS: u8 = 16;
+
+/// Between two tries at opening; doubles up to the second.
+const OPEN_AGAIN_FIRST: Duration = Duration::from_millis(100);
+const OPEN_AGAIN_LAST: Duration = Duration::from_secs(2);
 
 /// Scripts that need nothing in common.
 static WORKERS: LazyLock<Code> = LazyLock::new(|| Code::new("", include_str!("lua/workers.lua")));
@@ -100,7 +106,7 @@ impl RedisSettings {
 impl RedisSettings {
     /// Checks what can be checked without a server. The message names no secret.
     pub fn check(&self) -> Result<(), String> {
-        link::check(self)
+        address::check(self)
     }
 }
 
@@ -119,27 +125,63 @@ impl RedisStore {
     /// Errors: it cannot be reached, or it would drop jobs when its memory is full.
     pub async fn open(settings: &RedisSettings) -> Result<Self, StoreError> {
         // Whoever opens a store once need not have room for all of that for ever.
-        Box::pin(Self::connect(settings)).await
+        Box::pin(Self::connect(settings))
+            .await
+            .map_err(|refusal| refusal.error)
     }
 
-    async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let link = Link::connect(settings).await?;
-        let server = match Server::look(&link)
-            .await
-            .and_then(|server| server.accepted(settings))
-        {
-            Ok(server) => server,
-            Err(error) => {
-                link.close().await;
-                return Err(error);
+    /// Likewise, waiting for a server that is still on its way up; says so once on the log.
+    ///
+    /// Errors: as [`open`](Self::open); what waiting does not mend is told at once, the rest after
+    /// that time.
+    pub async fn open_within(
+        settings: &RedisSettings,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
+        let mut last = None;
+        let opened = Box::pin(async {
+            let mut pause = OPEN_AGAIN_FIRST;
+            loop {
+                match Self::connect(settings).await {
+                    Ok(store) => return Ok(store),
+                    Err(refusal) if !refusal.passes => return Err(refusal.error),
+                    Err(Refusal { error, .. }) => {
+                        if last.is_none() {
+                            let patience_s = patience.as_secs();
+                            tracing::warn!(%error, patience_s, "waiting for Redis");
+                        }
+                        last = Some(error);
+                    }
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(OPEN_AGAIN_LAST);
             }
-        };
+        });
+        match tokio::time::timeout(patience, opened).await {
+            Ok(opened) => opened,
+            Err(_) => Err(last.unwrap_or_else(|| {
+                StoreError::Unavailable("Redis did not answer in time".to_owned())
+            })),
+        }
+    }
+
+    async fn connect(settings: &RedisSettings) -> Result<Self, Refusal> {
+        let link = Link::connect(settings).await?;
+        let looked = Server::look(&link).await.map_err(Refusal::passing);
+        let server =
+            match looked.and_then(|server| server.accepted(settings).map_err(Refusal::lasting)) {
+                Ok(server) => server,
+                Err(refusal) => {
+                    link.close().await;
+                    return Err(refusal);
+                }
+            };
         server.tell();
         let hints = match Listener::start(settings).await {
             Ok(hints) => hints,
             Err(error) => {
                 link.close().await;
-                return Err(error);
+                return Err(Refusal::passing(error));
             }
         };
         Ok(Self {
