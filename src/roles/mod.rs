@@ -32,10 +32,11 @@ pub fn run(cli: Cli) -> Exit {
     let printer = Printer::new(cli.output, no_color, cli.quiet);
     let context = Context::new(printer.clone(), cli.log);
     crate::net::install_crypto();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if context::env("TOKIO_WORKER_THREADS").is_none() {
+        builder.worker_threads(runtime_threads());
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             printer.failure(&exit::Failure::internal(format!("no runtime: {error}")));
@@ -52,6 +53,14 @@ pub fn run(cli: Cli) -> Exit {
             failure.exit
         }
     }
+}
+
+/// Returns how many threads handle requests: one less than there are cores, because the store's
+/// writer has a thread of its own. One more would wake up with every request that comes alone, only
+/// to find the first one at it: with thousands of idle workers that doubles the processor's time.
+fn runtime_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.saturating_sub(1).max(1)
 }
 
 async fn until_signalled(command: Command, context: &Context) -> RoleResult {
