@@ -46,12 +46,6 @@ pub(super) fn redis(
         (false, true) => store.to_owned(),
         (true, false) => url_of(values, host),
     };
-    if !values.text("HISTORY_DATABASE_URI").trim().is_empty() {
-        let place = values.origin("HISTORY_DATABASE_URI").to_string();
-        let message =
-            "jobs in Redis hand out no history: expected it empty with STORE or REDIS_HOST";
-        problems.push(Problem::error(&place, "HISTORY_DATABASE_URI", message));
-    }
     let settings = RedisSettings {
         tls: TlsFiles {
             ca: values.path("REDIS_CA_FILE"),
@@ -63,6 +57,7 @@ pub(super) fn redis(
         command_timeout: Duration::from_secs(values.integer("REDIS_TIMEOUT_SECONDS")),
         replicas: u32::try_from(values.integer("REDIS_WAIT_REPLICAS")).unwrap_or(u32::MAX),
         allow_eviction: !production,
+        retention: Some(values.duration("REDIS_JOB_RETENTION")),
         encryption_keys: keys(values.text("REDIS_ENCRYPTION_KEY")),
         ..RedisSettings::new(Secret::new(url))
     };

@@ -19,8 +19,6 @@ use crate::store::{Archive, HistoryFeed, StoreError};
 const BATCH: u32 = 500;
 /// After a batch that was not full: what many commits tell goes over together.
 const GATHER: Duration = Duration::from_millis(250);
-/// The longest sleep: another process may have left something in the feed.
-const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// Between tries while the archive or the store does not answer; doubles up to 32 times this.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Between two upkeeps; the first is at the start.
@@ -52,6 +50,11 @@ impl Exporting {
         if effects.iter().any(is_record) {
             self.more.notify_one();
         }
+    }
+
+    /// Tells that another process may have left something in the feed.
+    pub(super) fn look(&self) {
+        self.more.notify_one();
     }
 
     /// Returns since when it does not get on, if so.
@@ -117,11 +120,12 @@ impl Inner {
     }
 
     async fn wait_for_more(&self) {
+        let at_most = Duration::from_millis(self.settings.look_every_ms);
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return,
             () = self.exporting.more.notified() => {}
-            () = tokio::time::sleep(LOOK_AT_LEAST_EVERY) => {}
+            () = tokio::time::sleep(at_most) => {}
         }
         self.pause(GATHER).await;
     }

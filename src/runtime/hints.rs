@@ -33,7 +33,10 @@ impl Inner {
 
     async fn take_hint(self: &Arc<Self>, hint: Hint) -> Result<(), RuntimeError> {
         match hint {
-            Hint::Changed(job) => self.watchers.look_again(job),
+            Hint::Changed(job) => {
+                self.watchers.look_again(job);
+                self.exporting.look();
+            }
             Hint::Queued(id) => {
                 let task = self.ports.jobs.load_task(&id).await?;
                 if let Some(task) = task.filter(|task| task.status == TaskStatus::Queued) {

@@ -130,21 +130,29 @@ impl Runtime {
             .all(|(part, check)| *part == FILES || check == "ok");
         // Work goes on without the archive, which gets everything afterwards.
         if self.inner.archive().is_some() {
-            let history = self.inner.exporting.outage_since().map_or_else(
-                || "ok".to_owned(),
-                |since| {
-                    format!(
-                        "degraded since {since}: it cannot be written, events wait in the store"
-                    )
-                },
-            );
-            checks.insert("history", history);
+            checks.insert("history", self.history_check().await);
         }
         Readiness {
             ready,
             durability: self.inner.ports.jobs.durability(),
             checks,
         }
+    }
+
+    /// Tells whether the history can be written, and how much waits for it.
+    async fn history_check(&self) -> String {
+        let Some(since) = self.inner.exporting.outage_since() else {
+            return "ok".to_owned();
+        };
+        let waiting = match &self.inner.ports.export {
+            Some(export) => export.feed.feed_length().await.ok(),
+            None => None,
+        };
+        let waiting = waiting.map_or_else(
+            || "events wait".to_owned(),
+            |count| format!("{count} steps wait"),
+        );
+        format!("degraded since {since}: it cannot be written, {waiting} in the store")
     }
 
     /// Asks the blob store how it is, unless it was asked just now. Everybody may see the answer, so

@@ -15,8 +15,8 @@ use avtomatika::runtime::{
 use avtomatika::store::archive::chain::{Day, Head, Record};
 use avtomatika::store::archive::{JobSearch, JobSummary, Links};
 use avtomatika::store::{
-    Archive, DirBlobStore, FeedBatch, HistoryFeed, JobQuery, JobStore as _, SqliteArchive,
-    SqliteSettings, SqliteStore, StoreError,
+    Archive, DirBlobStore, FeedBatch, HistoryFeed, HistoryStore, JobQuery, JobStore, SqliteArchive,
+    SqliteSettings, SqliteStore, StoreError, WorkerStore,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -49,10 +49,15 @@ impl WebhookSecrets for Nobody {
     }
 }
 
+/// A store that hands out its history.
+pub trait Feeding: JobStore + WorkerStore + HistoryStore + HistoryFeed {}
+
+impl<S: JobStore + WorkerStore + HistoryStore + HistoryFeed> Feeding for S {}
+
 /// An orchestrator without its API, whose history goes to an archive.
 pub struct World {
     pub runtime: Runtime,
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<dyn Feeding>,
     archive: Arc<dyn Archive>,
     _folder: TempDir,
 }
@@ -65,7 +70,16 @@ impl World {
             ..SqliteSettings::default()
         };
         let store = SqliteStore::open(&folder.path().join("jobs.db"), &settings).expect("opens");
-        let store = Arc::new(store);
+        Self::on(Arc::new(store), archive, folder, Settings::default()).await
+    }
+
+    /// Starts on a store that is open.
+    pub async fn on(
+        store: Arc<dyn Feeding>,
+        archive: Arc<dyn Archive>,
+        folder: TempDir,
+        settings: Settings,
+    ) -> Self {
         let blobs = DirBlobStore::open(&folder.path().join("blobs"), "jobs").await;
         let ports = Ports {
             jobs: store.clone(),
@@ -82,9 +96,7 @@ impl World {
             webhooks: Arc::new(Nobody),
             secrets: Arc::new(Nobody),
         };
-        let runtime = Runtime::start(ports, Settings::default())
-            .await
-            .expect("starts");
+        let runtime = Runtime::start(ports, settings).await.expect("starts");
         let files = vec![("short.yaml".to_owned(), BLUEPRINTS.to_owned())];
         let problems = runtime.load_blueprints(files).await.expect("a store");
         assert_eq!(problems, []);
@@ -159,7 +171,7 @@ impl World {
         readiness.checks["history"].clone()
     }
 
-    async fn says(&self, what: &str) {
+    pub async fn says(&self, what: &str) {
         let said = async {
             while !self.state().await.starts_with(what) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -260,7 +272,7 @@ impl Archive for Unsteady {
     }
 }
 
-fn in_file(folder: &TempDir) -> Arc<dyn Archive> {
+pub fn in_file(folder: &TempDir) -> Arc<dyn Archive> {
     let archive = SqliteArchive::open(&folder.path().join("history.db"), hasher());
     Arc::new(archive.expect("opens"))
 }

@@ -6,6 +6,7 @@ mod export;
 mod fixtures;
 mod links;
 mod postgres;
+mod redis;
 #[path = "../servers/mod.rs"]
 #[expect(
     dead_code,

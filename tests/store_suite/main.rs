@@ -17,6 +17,7 @@ mod outbox;
 mod queries;
 mod random;
 mod records;
+mod redis_feed;
 mod redis_only;
 mod resident;
 #[expect(dead_code, reason = "shared with other tests of real servers")]
@@ -161,6 +162,7 @@ macro_rules! feed_suite {
 
 feed_suite!(memory_feed, crate::open_memory_feed);
 feed_suite!(sqlite_feed, crate::open_sqlite_feed);
+feed_suite!(server_redis_feed, crate::open_redis_feed);
 
 /// Opens an empty store in memory that hands out its history.
 pub fn open_memory_feed() -> Ready<(FeedStore, Place)> {
@@ -176,6 +178,15 @@ pub fn open_sqlite_feed() -> Ready<(FeedStore, Place)> {
     };
     let store = SqliteStore::open(&folder.path().join("jobs.db"), &settings).expect("opens");
     ready((Arc::new(store), Box::new(folder)))
+}
+
+/// Opens an empty store in a Redis server of its own that hands out its history.
+pub async fn open_redis_feed() -> (FeedStore, Place) {
+    let redis = Redis::start();
+    let settings = RedisSettings::new(redis.url().as_str().into());
+    let store = RedisStore::open(&settings).await.expect("opens");
+    store.switch_feed(true).await.expect("switches it on");
+    (Arc::new(store), Box::new(redis))
 }
 
 suite!(memory, crate::open_memory);

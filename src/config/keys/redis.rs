@@ -1,6 +1,6 @@
 //! Settings of the store in Redis, which any number of orchestrators share.
 
-use super::{Key, count, key, seconds};
+use super::{DAY, Key, count, key, seconds};
 use crate::config::value::Kind;
 
 /// In the order of `config/avtomatika.toml`.
@@ -73,6 +73,12 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Integer { min: 0, max: 100 },
         "0",
         "replicas that must have a change before it counts; 0 asks none",
+    ),
+    key(
+        "REDIS_JOB_RETENTION",
+        Kind::Duration { max: 3650 * DAY },
+        "3650d",
+        "how long ended jobs stay in Redis once HISTORY_DATABASE_URI has them, where that is less than JOB_RETENTION; their files go with them",
     ),
     key(
         "REDIS_ENCRYPTION_KEY",

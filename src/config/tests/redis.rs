@@ -55,11 +55,6 @@ fn what_cannot_be_meant_is_told_without_the_password() {
          or one behind Sentinel"
     );
     assert_eq!(
-        seen(&[("REDIS_HOST", "a"), ("HISTORY_DATABASE_URI", "sqlite:h.db")]),
-        "environment HISTORY_DATABASE_URI: error: HISTORY_DATABASE_URI: jobs in Redis hand out no \
-         history: expected it empty with STORE or REDIS_HOST"
-    );
-    assert_eq!(
         seen(&[("REDIS_ENCRYPTION_KEY", "k")]),
         "environment REDIS_ENCRYPTION_KEY: warning: REDIS_ENCRYPTION_KEY: has no effect without STORE \
          or REDIS_HOST: jobs are kept in the embedded store, in DATA_DIR"

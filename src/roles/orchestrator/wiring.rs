@@ -42,8 +42,10 @@ pub(super) async fn open(
         .with_context(|| format!("cannot create the data directory {}", data.display()))?;
     if let Some(redis) = &settings.store.redis {
         let store = RedisStore::open_within(redis, REDIS_PATIENCE).await?;
-        // Checked with the settings: a store in Redis hands out no history yet.
-        return ports(settings, secrets, Arc::new(store), None).await;
+        let store = Arc::new(store);
+        store.switch_feed(settings.history.target.is_some()).await?;
+        let export = export(settings, store.clone())?;
+        return ports(settings, secrets, store, export).await;
     }
     let file = data.join("avtomatika.db");
     let store = SqliteStore::open(&file, &sqlite_settings(settings))

@@ -5,8 +5,8 @@ use fred::types::Value;
 use super::link::Repeat;
 use super::records::{self, branch_place, items, ordered, text, time};
 use super::{PARTITIONS, RedisStore, arguments, code};
-use crate::base::{ClientId, JobId, TaskId, WorkerId};
-use crate::domain::Event;
+use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
+use crate::domain::{Event, Job};
 use crate::engine::{Effect, Guard};
 use crate::store::{Commit, CommitError, Committed, Message, StoreError, rules};
 
@@ -78,6 +78,7 @@ impl RedisStore {
         sent.push(job.status.as_str().into());
         sent.push(time(job.wake_at));
         sent.push(time(job.keep_until.filter(|_| job.status.is_terminal())));
+        sent.push(time(self.early(job)));
         sent.push(job.client.id.as_str().into());
         sent.push(pin(&job.blueprint, &job.blueprint_revision).into());
         self.write_history(&commit.effects, &mut sent)?;
@@ -99,6 +100,15 @@ impl RedisStore {
         }
         sent[count_at] = count.to_string().into();
         Ok(sent)
+    }
+
+    /// Returns when an ended job may go once the archive has it, if that is before its time.
+    fn early(&self, job: &Job) -> Option<Timestamp> {
+        let ended_at = job.ended_at.filter(|_| job.status.is_terminal())?;
+        let early = ended_at.after(self.retention?);
+        job.keep_until
+            .is_some_and(|until| early < until)
+            .then_some(early)
     }
 
     /// Writes the events of a commit as one row.

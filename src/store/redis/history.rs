@@ -82,7 +82,8 @@ impl HistoryStore for RedisStore {
 }
 
 impl RedisStore {
-    fn row(&self, row: &[u8]) -> Result<Vec<Event>, StoreError> {
+    /// Reads the events of a row.
+    pub(super) fn row(&self, row: &[u8]) -> Result<Vec<Event>, StoreError> {
         self.seal.decode(body(row)?.1, "line of history")
     }
 }

@@ -241,6 +241,7 @@ impl JobStore for RedisStore {
     }
 
     async fn close(&self) {
+        self.leave_feed().await;
         self.hints.close().await;
         self.link.close().await;
     }

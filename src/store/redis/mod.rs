@@ -8,6 +8,7 @@
 mod address;
 mod commit;
 mod durability;
+mod feed;
 mod hints;
 mod history;
 mod jobs;
@@ -21,6 +22,7 @@ mod watch;
 mod workers;
 
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use fred::types::Value;
@@ -81,6 +83,9 @@ pub struct RedisSettings {
     /// Whether a server that may drop keys when its memory is full is accepted, which is for
     /// development only.
     pub allow_eviction: bool,
+    /// How long ended jobs stay once the archive has them, where that is less than their own time; none
+    /// is never less.
+    pub retention: Option<Duration>,
     /// What bodies are encrypted with, the present key first; none leaves them readable.
     pub encryption_keys: Vec<Secret>,
 }
@@ -98,6 +103,7 @@ impl RedisSettings {
             command_timeout: Duration::from_secs(5),
             replicas: 0,
             allow_eviction: false,
+            retention: None,
             encryption_keys: Vec::new(),
         }
     }
@@ -117,6 +123,9 @@ pub struct RedisStore {
     seal: Seal,
     server: Server,
     replicas: u32,
+    retention: Option<Duration>,
+    /// Whether this process has had the lease of the feed.
+    brings: AtomicBool,
 }
 
 impl RedisStore {
@@ -190,6 +199,8 @@ impl RedisStore {
             seal: Seal::new(&settings.encryption_keys),
             server,
             replicas: settings.replicas,
+            retention: settings.retention,
+            brings: AtomicBool::new(false),
         })
     }
 

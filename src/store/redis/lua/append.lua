@@ -5,6 +5,9 @@ for index = 2, #ARGV, 2 do
   local place = ARGV[index]
   -- No body begins with this byte, so all rows of the place lie before it.
   local known = call('ZRANGEBYLEX', key, '[' .. place, '(' .. place .. '\255', 'LIMIT', 0, 1)
-  if #known == 0 then call('ZADD', key, 0, place .. ARGV[index + 1]) end
+  if #known == 0 then
+    call('ZADD', key, 0, place .. ARGV[index + 1])
+    if call('EXISTS', P .. 'fo') == 1 then feed(ARGV[1], place) end
+  end
 end
 return 0

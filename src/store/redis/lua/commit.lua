@@ -14,11 +14,11 @@ end
 
 local id, expected, revision, now = take(), take(), take(), take()
 local outbox_due, doc, given = take(), take(), maybe()
-local status, wake, keep = take(), maybe(), maybe()
+local status, wake, keep, early = take(), maybe(), maybe(), maybe()
 local client, pin, history, place, settles = take(), take(), maybe(), maybe(), maybe()
 local channel, origin = take(), take()
 local job = P .. 'j:' .. id
-local old = call('HMGET', job, 'v', 's', 'w', 'k')
+local old = call('HMGET', job, 'v', 's', 'w', 'k', 'y')
 if (old[1] or '0') ~= expected then return { 'conflict' } end
 
 local check = {
@@ -204,7 +204,11 @@ local function at_time(field, index, time, known)
 end
 at_time('w', 'wake', wake, old[3])
 at_time('k', 'keep', keep, old[4])
-if history then call('ZADD', P .. 'h:' .. id, 0, place .. history) end
+at_time('y', 'early', early, old[5])
+if history then
+  call('ZADD', P .. 'h:' .. id, 0, place .. history)
+  if call('EXISTS', P .. 'fo') == 1 then feed(id, place) end
+end
 
 -- So much that looking at everything is less.
 if #told > 500 then told = { origin, id, 'm' } end

@@ -4,7 +4,7 @@
 -- it; keys of what has no partition come as arguments, whole.
 --
 --   j:JOB        hash: v revision, d body, f what it was given, s status, w wake_at, k keep_until,
---                c client, b blueprint and revision, o messages still to be delivered
+--                y when it may go once the archive has it, c client, b blueprint and revision, o messages still to be delivered
 --   t:TASK       hash: j job, b body, g parameters, s status, p place, qa aa dd rd times,
 --                lw li ls lu ld lease, r report, a answer
 --   o:MESSAGE    hash: j job, k kind, m body, n member of `outbox`, s status, at tries, du due,
@@ -12,8 +12,11 @@
 --   h:JOB        sorted set of history rows by place      x:JOB  sorted set of its messages
 --   y:JOB        sorted set of its tasks by place
 --   all, s:STATUS, c:CLIENT    sorted sets of jobs        n, nc:CLIENT  counts by status
---   wake, keep   jobs by time      due  tasks by time     queued  tasks      l:WORKER  its tasks
+--   wake, keep, early   jobs by time      due  tasks by time     queued  tasks      l:WORKER  its tasks
 --   outbox       messages by time  pins  jobs by blueprint and revision
+--   feed         rows of history that the archive does not have, by number: JOB PLACE
+--   fw           how many of them each job has           fo  there if the feed is on
+--   fs, fi       last numbers of the feed                ff  up to which job it is being filled
 local P = KEYS[1]
 local call = redis.call
 
@@ -52,6 +55,38 @@ local function leave(id, s, worker)
     call('SREM', P .. 'l:' .. worker, id)
   end
   if s == 'q' or s == 'l' then call('ZREM', P .. 'due', id) end
+end
+
+-- Returns the place that a row of history begins with: two numbers as `ordered` writes them.
+local function place_of(row)
+  local first = string.byte(row) - 96
+  local second = string.byte(row, first + 1) - 96
+  return string.sub(row, 1, first + second)
+end
+
+-- Puts a row of history into the feed, unless it is there. Numbers rise with the server's time, so that
+-- what several partitions have can be brought in order.
+local function feed(id, place, number)
+  local member = id .. ' ' .. place
+  if call('ZSCORE', P .. 'feed', member) then return end
+  if not number then
+    local clock = call('TIME')
+    number = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+    number = math.max(number, tonumber(call('GET', P .. 'fs') or '0') + 1)
+    call('SET', P .. 'fs', string.format('%.0f', number))
+  end
+  call('ZADD', P .. 'feed', string.format('%.0f', number), member)
+  call('HINCRBY', P .. 'fw', id, 1)
+end
+
+-- Tells whether an ended job's time is over and nothing of it is left to do.
+local function forgettable(id, now)
+  local f = call('HMGET', P .. 'j:' .. id, 'k', 'o', 'y')
+  if tonumber(f[2] or '0') > 0 or not f[1] then return false end
+  local fed = call('EXISTS', P .. 'fo') == 1
+  -- What it has told while the feed was off is still to come, or it waits.
+  if fed and (call('EXISTS', P .. 'ff') == 1 or call('HEXISTS', P .. 'fw', id) == 1) then return false end
+  return tonumber(f[1]) <= tonumber(now) or fed and f[3] and tonumber(f[3]) <= tonumber(now)
 end
 
 local function task(id)

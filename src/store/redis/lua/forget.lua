@@ -1,9 +1,9 @@
 -- Deletes an ended job with all that belongs to it, unless it was set going again meanwhile or has
--- something left to deliver. ARGV: job, now.
+-- something left to deliver or to bring over. ARGV: job, now.
 local id = ARGV[1]
 local job = P .. 'j:' .. id
+if not forgettable(id, ARGV[2]) then return 0 end
 local f = call('HMGET', job, 'k', 'o', 's', 'c', 'b')
-if not f[1] or tonumber(f[1]) > tonumber(ARGV[2]) or tonumber(f[2] or '0') > 0 then return 0 end
 for _, member in ipairs(call('ZRANGE', P .. 'y:' .. id, 0, -1)) do
   local t = string.match(member, ':(.*)$')
   local known = call('HMGET', P .. 't:' .. t, 's', 'lw')
@@ -15,7 +15,7 @@ for _, member in ipairs(call('ZRANGE', P .. 'x:' .. id, 0, -1)) do
   call('DEL', P .. 'o:' .. string.match(member, ':(.*)$'))
 end
 call('DEL', job, P .. 'y:' .. id, P .. 'x:' .. id, P .. 'h:' .. id)
-for _, index in ipairs({ 'all', 'keep', 'wake', 's:' .. f[3], 'c:' .. f[4] }) do
+for _, index in ipairs({ 'all', 'keep', 'early', 'wake', 's:' .. f[3], 'c:' .. f[4] }) do
   call('ZREM', P .. index, id)
 end
 call('HINCRBY', P .. 'n', f[3], -1)

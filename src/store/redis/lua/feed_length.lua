@@ -1,0 +1,2 @@
+-- Tells how much waits for the archive.
+return call('ZCARD', P .. 'feed')
