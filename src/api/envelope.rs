@@ -12,6 +12,7 @@ use futures::FutureExt as _;
 
 use super::ApiState;
 use super::error::{ApiError, Code};
+use crate::observe::{Audience, Refusal};
 use crate::protocol::headers::{PROTOCOL_VERSION, RXON_VERSION};
 
 /// The header by which a request is found in the log.
@@ -41,9 +42,13 @@ pub async fn envelope(
         uniform(response, &id)
     } else {
         tracing::error!(request.id = %id, %method, path, "a handler panicked");
-        ApiError::new(Code::InternalError, "Internal server error").render(Some(&id))
+        framed(
+            &ApiError::new(Code::InternalError, "Internal server error"),
+            &id,
+        )
     };
     let status = response.status();
+    count(&state, &path, &response);
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::error!(request.id = %id, %method, path, status = status.as_u16(), "request failed");
     } else {
@@ -107,7 +112,7 @@ fn uniform(mut response: Response, id: &str) -> Response {
         None if is_json(&response) => return response,
         None => foreign(status),
     };
-    let mut uniform = error.render(Some(id));
+    let mut uniform = framed(&error, id);
     for (name, value) in response.headers() {
         if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
             uniform.headers_mut().append(name, value.clone());
@@ -126,6 +131,36 @@ fn uniform(mut response: Response, id: &str) -> Response {
         }
     }
     uniform
+}
+
+/// Renders an error and notes its code, to be counted.
+fn framed(error: &ApiError, id: &str) -> Response {
+    let code = error.code();
+    let mut response = error.render(Some(id));
+    response.extensions_mut().insert(code);
+    response
+}
+
+fn count(state: &ApiState, path: &str, response: &Response) {
+    let audience = match path.split('/').nth(1) {
+        Some("_worker") => Audience::Worker,
+        Some("_public") => Audience::Public,
+        _ => Audience::Client,
+    };
+    let metrics = state.runtime.metrics();
+    metrics.answered(audience, response.status().as_u16());
+    if let Some(code) = response.extensions().get::<Code>() {
+        let refusal = match code {
+            Code::RateLimited | Code::LimitExceeded => Refusal::TooMany,
+            Code::Unauthorized
+            | Code::TokenExpired
+            | Code::WorkerUnauthorized
+            | Code::InvalidSignature
+            | Code::LinkInvalid => Refusal::Unknown,
+            _ => Refusal::Other,
+        };
+        metrics.refused(audience, code.as_str(), refusal);
+    }
 }
 
 fn is_json(response: &Response) -> bool {

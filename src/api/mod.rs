@@ -109,6 +109,7 @@ fn public_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(public::index))
         .routes(routes!(public::status))
         .routes(routes!(public::ready))
+        .routes(routes!(public::metrics))
         .routes(routes!(openapi::document))
         .routes(routes!(docs::page))
         .routes(routes!(approval::by_token))
@@ -143,6 +144,7 @@ pub fn worker_router(state: Arc<ApiState>) -> Router {
     let (routes, _) = worker_routes()
         .routes(routes!(public::status))
         .routes(routes!(public::ready))
+        .routes(routes!(public::metrics))
         .split_for_parts();
     layered(routes.fallback(envelope::no_such_route), state)
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::{ApiState, json as answers};
+use crate::observe::CONTENT_TYPE;
 use crate::protocol::headers::PROTOCOL_VERSION;
 
 /// Says what this is and where to go on.
@@ -23,6 +24,7 @@ pub async fn index() -> Response {
         "links": {
             "status": "/_public/status",
             "ready": "/_public/ready",
+            "metrics": "/_public/metrics",
             "openapi": "/_public/openapi.json",
             "docs": "/_public/docs",
         },
@@ -55,4 +57,19 @@ pub async fn ready(State(state): State<Arc<ApiState>>) -> Result<Response, super
         StatusCode::SERVICE_UNAVAILABLE
     };
     Ok(answers::reply(status, &answers::value_of(&readiness)?))
+}
+
+/// Returns the figures of this process and of all that it knows, for Prometheus and its like. Every
+/// orchestrator has figures of its own.
+#[utoipa::path(
+    get, path = "/_public/metrics", tag = "public",
+    responses((
+        status = 200, description = "Prometheus' text format, version 0.0.4",
+        body = String, content_type = "text/plain; version=0.0.4; charset=utf-8",
+        example = "# TYPE orchestrator_open_polls gauge\norchestrator_open_polls 3\n",
+    )),
+)]
+pub async fn metrics(State(state): State<Arc<ApiState>>) -> Response {
+    let text = state.runtime.scrape().await;
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }

@@ -3,6 +3,7 @@
 //! Jobs never wait for it. What it has not brought over yet lies in the store, so a server that is
 //! away costs neither memory nor an event, and it begins again where it was.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::{Inner, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::domain::Event;
 use crate::engine::Effect;
+use crate::observe::Standing;
 use crate::store::archive::{JobSearch, JobSummary};
 use crate::store::{Archive, HistoryFeed, StoreError};
 
@@ -41,6 +43,7 @@ pub(super) struct Exporting {
     more: Notify,
     /// Since when it does not get on, and why.
     outage: Mutex<Option<(Timestamp, String)>>,
+    outage_count: AtomicU64,
 }
 
 impl Exporting {
@@ -63,9 +66,18 @@ impl Exporting {
         outage.as_ref().map(|(since, _)| *since)
     }
 
+    /// Returns how it stands.
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            is_away: self.outage_since().is_some(),
+            outage_count: self.outage_count.load(Ordering::Relaxed),
+        }
+    }
+
     fn begin_outage(&self, now: Timestamp, error: &StoreError) {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if outage.is_none() {
+            self.outage_count.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "the history cannot be written: events wait in the store");
             *outage = Some((now, error.to_string()));
         }

@@ -30,6 +30,11 @@ impl Holders {
         self.counts.get(worker).copied().unwrap_or(0)
     }
 
+    /// Returns how many tasks all workers have.
+    pub(super) fn total(&self) -> usize {
+        self.claims.len()
+    }
+
     /// The worker has the task now, and nobody else.
     pub(super) fn add(&mut self, task: &TaskId, worker: &WorkerId, lease: Uuid) {
         self.remove(task);

@@ -170,6 +170,12 @@ impl Matchmaker {
         polls.push_front(poll);
     }
 
+    /// Looks at the queue, and tells how many polls are open.
+    pub(super) fn queue<T>(&self, look: impl FnOnce(&Queue, usize) -> T) -> T {
+        let state = self.state();
+        look(&state.queue, state.polls.values().map(VecDeque::len).sum())
+    }
+
     /// Looks at, or changes, who has which task.
     pub(super) fn holders<T>(&self, look: impl FnOnce(&mut Holders) -> T) -> T {
         look(&mut self.state().holders)
@@ -390,11 +396,5 @@ impl Runtime {
             }
         }
         Ok(None)
-    }
-
-    /// Returns how many tasks are queued, of all skills.
-    #[must_use]
-    pub fn queue_depth(&self) -> usize {
-        self.inner.matchmaker.state().queue.len()
     }
 }

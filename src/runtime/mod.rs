@@ -16,6 +16,7 @@ mod holders;
 mod intake;
 mod loops;
 mod matchmaker;
+mod measure;
 mod outbox;
 mod queue;
 mod registry;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 use crate::base::{Clock, Entropy, JobId, Timestamp};
 use crate::domain::{ClientRef, Job, Object};
 use crate::engine::{Answer, Ignored, Limits, SubmitError};
+use crate::observe::Metrics;
 use crate::store::{BlobStore, Durability, HistoryStore, JobStore, StoreError, WorkerStore};
 
 pub use export::Export;
@@ -67,6 +69,8 @@ pub struct Ports {
     pub webhooks: Arc<dyn WebhookSender>,
     /// What signs them.
     pub secrets: Arc<dyn WebhookSecrets>,
+    /// What is told of all that happens.
+    pub metrics: Metrics,
 }
 
 /// The shell's bounds and times. Units are in the names.
@@ -286,6 +290,7 @@ pub(crate) struct Inner {
     watchers: watch::Watchers,
     schedule: loops::Schedule,
     outbox: outbox::Outbox,
+    scraped: measure::Scraped,
     /// What the blob store said last, and until when that is good.
     files_checked: Mutex<Option<(Timestamp, String)>>,
     exporting: export::Exporting,
@@ -307,6 +312,7 @@ impl Runtime {
             watchers: watch::Watchers::default(),
             schedule: loops::Schedule::default(),
             outbox: outbox::Outbox::new(settings.outbox_concurrency),
+            scraped: measure::Scraped::default(),
             files_checked: Mutex::default(),
             exporting: export::Exporting::default(),
             tasks: TaskTracker::new(),

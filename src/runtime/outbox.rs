@@ -152,7 +152,10 @@ impl Inner {
 
     async fn deliver(self: &Arc<Self>, item: OutboxItem) {
         let delivery = match &item.message {
-            Message::Webhook(webhook) => self.send_webhook(webhook, item.attempts).await,
+            Message::Webhook(webhook) => {
+                let ended = self.send_webhook(webhook, item.attempts).await;
+                self.ports.metrics.webhook(ended)
+            }
             Message::Signal(signal) => match self.signal(signal, item.id).await {
                 Ok(Answered::InCommit) => return,
                 Ok(Answered::Without) => Delivery::Delivered,

@@ -41,10 +41,18 @@ enum Position {
 /// but for their parameters.
 type Group = BTreeMap<Place, Task>;
 
+/// The tasks of one skill.
+#[derive(Default)]
+struct Skill {
+    groups: BTreeMap<u64, Group>,
+    /// Since when each could be had, and its arrival, so that the oldest is found at once.
+    ages: BTreeSet<(Timestamp, u64)>,
+}
+
 /// The index.
 #[derive(Default)]
 pub(super) struct Queue {
-    by_skill: BTreeMap<String, BTreeMap<u64, Group>>,
+    by_skill: BTreeMap<String, Skill>,
     delayed: BTreeMap<(Timestamp, TaskId), Task>,
     positions: HashMap<TaskId, Position>,
     by_visit: BTreeSet<(JobId, u64, TaskId)>,
@@ -57,6 +65,20 @@ impl Queue {
     /// Returns how many tasks wait, delayed ones included.
     pub(super) fn len(&self) -> usize {
         self.positions.len()
+    }
+
+    /// Returns how many tasks wait that are not to be had yet.
+    pub(super) fn delayed_count(&self) -> usize {
+        self.delayed.len()
+    }
+
+    /// Returns each skill with how many tasks wait and since when the oldest of them does. Costs the
+    /// same however many wait.
+    pub(super) fn depths(&self) -> impl Iterator<Item = (&str, usize, Timestamp)> {
+        self.by_skill.iter().filter_map(|(name, skill)| {
+            let (oldest, _) = skill.ages.first()?;
+            Some((name.as_str(), skill.ages.len(), *oldest))
+        })
     }
 
     /// Puts a task in, unless it is there.
@@ -81,12 +103,9 @@ impl Queue {
             place,
         };
         self.positions.insert(task.id.clone(), position);
-        self.by_skill
-            .entry(skill)
-            .or_default()
-            .entry(group)
-            .or_default()
-            .insert(place, task);
+        let skill = self.by_skill.entry(skill).or_default();
+        skill.ages.insert((task.available_at, place.arrival));
+        skill.groups.entry(group).or_default().insert(place, task);
     }
 
     fn place(&mut self, task: &Task) -> Place {
@@ -113,16 +132,17 @@ impl Queue {
                 group,
                 place,
             } => {
-                let groups = self.by_skill.get_mut(&skill)?;
-                let tasks = groups.get_mut(&group)?;
-                let task = tasks.remove(&place);
+                let of_skill = self.by_skill.get_mut(&skill)?;
+                let tasks = of_skill.groups.get_mut(&group)?;
+                let task = tasks.remove(&place)?;
+                of_skill.ages.remove(&(task.available_at, place.arrival));
                 if tasks.is_empty() {
-                    groups.remove(&group);
+                    of_skill.groups.remove(&group);
                 }
-                if groups.is_empty() {
+                if of_skill.groups.is_empty() {
                     self.by_skill.remove(&skill);
                 }
-                task
+                Some(task)
             }
         }?;
         self.by_visit
@@ -176,7 +196,7 @@ impl Queue {
                 .by_skill
                 .get(skill)
                 .into_iter()
-                .flat_map(BTreeMap::values)
+                .flat_map(|skill| skill.groups.values())
             {
                 let head = group.first_key_value().map(|(place, _)| *place);
                 if best

@@ -157,7 +157,7 @@ impl Runtime {
 
     /// Asks the blob store how it is, unless it was asked just now. Everybody may see the answer, so
     /// it says no more than that; the log says why.
-    async fn files_check(&self) -> String {
+    pub(super) async fn files_check(&self) -> String {
         let checked = &self.inner.files_checked;
         let now = self.inner.ports.clock.now();
         let known = checked

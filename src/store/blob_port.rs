@@ -5,6 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::observe::Standing;
+
 /// What went wrong with a blob.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
@@ -97,6 +99,11 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Tells whether the store answers.
     async fn health(&self) -> Result<(), BlobError> {
         Ok(())
+    }
+
+    /// Tells whether it is away, as its calls have seen it.
+    fn standing(&self) -> Standing {
+        Standing::default()
     }
 
     /// Returns the URI under which workers know the blob.

@@ -30,6 +30,7 @@ use uuid::Uuid;
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, Job, JobStatus, Lease, Task, Webhook};
 use crate::engine::{DataStores, Effect, Guard, Signal};
+use crate::observe::Standing;
 
 pub use archive::Archive;
 pub use blob_dir::DirBlobStore;
@@ -297,6 +298,12 @@ pub trait JobStore: Send + Sync + 'static {
     /// Returns when the next outbox item is due, if any: claimed ones at the end of their claim.
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError>;
 
+    /// Returns how many outbox items are still to be delivered, counted up to `limit`; nothing when
+    /// the store does not count them.
+    async fn outbox_length(&self, _limit: u32) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
     /// Records how a try ended.
     async fn settle_outbox(
         &self,
@@ -358,6 +365,11 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Tells whether reads and writes work just now.
     async fn health(&self) -> Result<(), StoreError>;
+
+    /// Tells whether it is away, as its calls have seen it.
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
 
     /// Tells how much a crash may cost.
     fn durability(&self) -> Durability;

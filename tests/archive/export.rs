@@ -95,6 +95,7 @@ impl World {
             entropy: Arc::new(SystemEntropy),
             webhooks: Arc::new(Nobody),
             secrets: Arc::new(Nobody),
+            metrics: avtomatika::observe::Metrics::new(),
         };
         let runtime = Runtime::start(ports, settings).await.expect("starts");
         let files = vec![("short.yaml".to_owned(), BLUEPRINTS.to_owned())];

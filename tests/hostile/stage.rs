@@ -172,6 +172,7 @@ async fn runtime(folder: &Path) -> Runtime {
         entropy: Arc::new(SystemEntropy),
         webhooks: Arc::new(Nobody),
         secrets: Arc::new(Nobody),
+        metrics: avtomatika::observe::Metrics::new(),
     };
     let settings = Settings {
         lease_ms: 3_600_000,

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use avtomatika::base::{ClientId, Clock, Entropy, JobId, Secret, Timestamp, WorkerId};
 use avtomatika::domain::worker::{Capabilities, Resources, SkillInfo, WorkerStatus};
 use avtomatika::domain::{ClientRef, Job, Object, Task, TaskReport, Worker};
+use avtomatika::observe::{Metrics, WatchedJobs};
 use avtomatika::runtime::{
     NewJob, Ports, Reported, Runtime, SendFailure, Settings, WebhookRequest, WebhookSecrets,
     WebhookSender,
@@ -154,18 +155,22 @@ impl Fixture {
         S: JobStore + WorkerStore + HistoryStore,
     {
         let webhooks = Arc::new(Receiver::default());
+        let clock = Arc::new(TokioClock {
+            start: tokio::time::Instant::now(),
+        });
+        let metrics = Metrics::new();
+        let jobs = WatchedJobs::new(store.clone(), metrics.clone(), clock.clone());
         let ports = Ports {
-            jobs: store.clone(),
+            jobs: Arc::new(jobs),
             workers: store.clone(),
             export: None,
             history: store,
             blobs: Arc::new(NoBlobs),
-            clock: Arc::new(TokioClock {
-                start: tokio::time::Instant::now(),
-            }),
+            clock,
             entropy: Arc::new(CountingEntropy::default()),
             webhooks: webhooks.clone(),
             secrets: Arc::new(OneSecret),
+            metrics,
         };
         (ports, webhooks)
     }

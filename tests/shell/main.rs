@@ -11,6 +11,7 @@ mod files;
 mod fixture;
 mod jobs;
 mod loads;
+mod metrics;
 mod reserved;
 mod revisions;
 mod slow;

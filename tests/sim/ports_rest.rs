@@ -226,5 +226,6 @@ pub fn assemble(
         entropy,
         webhooks: Arc::new(ports.clone()),
         secrets: Arc::new(ports.clone()),
+        metrics: avtomatika::observe::Metrics::new(),
     }
 }

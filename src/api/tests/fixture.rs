@@ -99,6 +99,7 @@ impl Api {
             entropy: Arc::new(CountedEntropy(AtomicU64::new(0))),
             webhooks: Arc::new(NoWebhooks),
             secrets: Arc::new(NoWebhooks),
+            metrics: crate::observe::Metrics::new(),
         };
         let runtime = Runtime::start(ports, Settings::default())
             .await

@@ -8,7 +8,9 @@ mod wiring;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +24,7 @@ use crate::api::{ApiState, ClientBook};
 use crate::base::{Clock, Timestamp};
 use crate::config::Configuration;
 use crate::domain::{ClientRef, client::SYSTEM_CLIENT, schedule::Schedule};
+use crate::observe::Metrics;
 use crate::runtime::{NewJob, Runtime, RuntimeError};
 
 use listen::Listeners;
@@ -119,6 +122,7 @@ impl Orchestrator {
             certificates,
             stop.clone(),
         ));
+        tasks.spawn(watch_lag(runtime.metrics().clone(), stop.clone()));
         if settings.embedded_scheduler && !schedules.is_empty() {
             tasks.spawn(run_schedules(runtime.clone(), schedules, stop.clone()));
         }
@@ -176,6 +180,20 @@ impl Orchestrator {
     }
 }
 
+/// Measures once a second how late a timer comes: what is late is everything that this process does.
+async fn watch_lag(metrics: Metrics, stop: CancellationToken) {
+    const EVERY: Duration = Duration::from_secs(1);
+    loop {
+        let began = Instant::now();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        metrics.loop_lag(began.elapsed().saturating_sub(EVERY));
+    }
+}
+
 /// Fires the schedules inside the orchestrator: the same slots under the same keys as the scheduler
 /// role, so that several may run side by side and across restarts (I8).
 async fn run_schedules(runtime: Runtime, schedules: Vec<Schedule>, stop: CancellationToken) {
@@ -205,7 +223,13 @@ async fn fire(
     new.metadata = Some(metadata);
     new.idempotency = Some((schedule.slot_key(slot), schedule.name.clone()));
     match runtime.submit(&schedule.blueprint, new).await {
-        Ok(created) => Ok(created.job_id.to_string()),
+        Ok(created) => {
+            if !created.repeated {
+                let lag = runtime.clock().now().since(slot);
+                runtime.metrics().triggered(&schedule.blueprint, lag);
+            }
+            Ok(created.job_id.to_string())
+        }
         Err(error @ (RuntimeError::Busy | RuntimeError::Store(_) | RuntimeError::ShuttingDown)) => {
             Err(FireError::Later(error.to_string()))
         }

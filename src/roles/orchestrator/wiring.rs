@@ -12,6 +12,7 @@ use crate::api::{self, ApiSettings, RateLimits};
 use crate::base::{Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
 use crate::config::{self, Settings, settings};
 use crate::net::{Call, GuardedClient, Method, NetError};
+use crate::observe::{Metrics, WatchedBlobs, WatchedJobs};
 use crate::runtime::{
     self, Export, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender,
 };
@@ -63,24 +64,28 @@ async fn ports<S: JobStore + WorkerStore + HistoryStore>(
 ) -> anyhow::Result<(Ports, StoreHandle)> {
     let allowed = settings.webhooks.allowed_nets.iter().copied();
     let webhooks = GuardedClient::new(allowed, WEBHOOK_TIMEOUT)?;
-    let blobs = blobs(settings).await?;
+    let metrics = Metrics::new();
+    let clock = Arc::new(SystemClock);
+    let blobs = blobs(settings, &metrics).await?;
+    let jobs = WatchedJobs::new(store.clone(), metrics.clone(), clock.clone());
     let ports = Ports {
-        jobs: offloading(store.clone(), &blobs, settings),
+        jobs: offloading(Arc::new(jobs), &blobs, settings),
         workers: store.clone(),
         history: store.clone(),
         export,
         blobs,
-        clock: Arc::new(SystemClock),
+        clock,
         entropy: Arc::new(SystemEntropy),
         webhooks: Arc::new(HttpWebhooks(webhooks)),
         secrets,
+        metrics,
     };
     Ok((ports, store))
 }
 
 /// Opens the store of job files. An S3 server that does not answer yet is waited for while the
 /// orchestrator runs.
-async fn blobs(settings: &Settings) -> anyhow::Result<Arc<dyn BlobStore>> {
+async fn blobs(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Arc<dyn BlobStore>> {
     if let Some(s3) = &settings.files.s3 {
         let store = S3BlobStore::new(s3)?;
         tracing::info!(
@@ -91,6 +96,7 @@ async fn blobs(settings: &Settings) -> anyhow::Result<Arc<dyn BlobStore>> {
         if let Err(error) = store.health().await {
             tracing::debug!(%error, "S3 does not answer yet");
         }
+        let store = WatchedBlobs::new(Arc::new(store), metrics.clone());
         return Ok(Arc::new(store));
     }
     let folder = &settings.paths.task_files;

@@ -2,7 +2,7 @@
 //! line when the server is gone and one when it is back.
 
 use std::error::Error as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use s3::Bucket;
@@ -10,6 +10,7 @@ use s3::error::S3Error;
 use tokio::sync::Semaphore;
 
 use super::S3Settings;
+use crate::observe::Standing;
 use crate::store::BlobError;
 
 /// Times that a call is made that may be made again.
@@ -60,6 +61,7 @@ pub(super) struct Calls {
     retry_pause: Duration,
     endpoint: String,
     is_down: AtomicBool,
+    outages: AtomicU64,
 }
 
 impl Calls {
@@ -71,11 +73,19 @@ impl Calls {
             retry_pause: settings.retry_pause,
             endpoint: settings.endpoint.clone(),
             is_down: AtomicBool::new(false),
+            outages: AtomicU64::new(0),
         }
     }
 
     pub(super) fn bucket(&self) -> &Bucket {
         &self.bucket
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            is_away: self.is_down.load(Ordering::Relaxed),
+            outage_count: self.outages.load(Ordering::Relaxed),
+        }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -153,6 +163,7 @@ impl Calls {
                     || failed.status == Some(403)
                     || failed.reason == "NoSuchBucket";
                 if is_outage && !self.is_down.swap(true, Ordering::Relaxed) {
+                    self.outages.fetch_add(1, Ordering::Relaxed);
                     let (endpoint, reason) = (&self.endpoint, &failed.reason);
                     tracing::warn!(endpoint, what, status = failed.status, %reason, "S3 is unavailable");
                 }

@@ -20,6 +20,7 @@ use super::blob_keys::{DIGESTS, check_folder, check_key, check_prefix};
 use super::blob_port::check_lifetime;
 use super::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore};
 use crate::base::Secret;
+use crate::observe::Standing;
 use calls::Calls;
 
 /// Uploads that hold memory at once; others wait for their turn without reading their bodies.
@@ -296,6 +297,10 @@ impl BlobStore for S3BlobStore {
             bucket.list_page(prefix, None, None, None, Some(1)).await
         });
         listed.await.map(drop).map_err(BlobError::from)
+    }
+
+    fn standing(&self) -> Standing {
+        self.calls.standing()
     }
 
     fn uri(&self, key: &str) -> String {

@@ -208,6 +208,10 @@ impl JobStore for MemoryStore {
         Ok(self.state()?.outbox.next_due())
     }
 
+    async fn outbox_length(&self, limit: u32) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.state()?.outbox.due_count().min(limit.into())))
+    }
+
     async fn settle_outbox(
         &self,
         id: Uuid,

@@ -48,6 +48,11 @@ impl Outbox {
         self.rows.insert(self.written, row);
     }
 
+    /// Returns how many messages are still to be delivered.
+    pub fn due_count(&self) -> u64 {
+        self.due.len() as u64
+    }
+
     /// Claims what is due, oldest first.
     pub fn take(&mut self, now: Timestamp, until: Timestamp, limit: u32) -> Vec<OutboxItem> {
         let due: Vec<(Timestamp, u64)> = self

@@ -19,11 +19,12 @@ use uuid::Uuid;
 
 use super::{
     BlobStore, BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due,
-    Durability, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    Durability, Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
 };
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
+use crate::observe::Standing;
 use payloads::Payloads;
 
 pub use payloads::FOLDER;
@@ -189,6 +190,10 @@ impl JobStore for Offloading {
         self.jobs.next_outbox().await
     }
 
+    async fn outbox_length(&self, limit: u32) -> Result<Option<u64>, StoreError> {
+        self.jobs.outbox_length(limit).await
+    }
+
     async fn settle_outbox(
         &self,
         id: Uuid,
@@ -269,8 +274,16 @@ impl JobStore for Offloading {
         self.jobs.health().await
     }
 
+    fn standing(&self) -> Standing {
+        self.jobs.standing()
+    }
+
     fn durability(&self) -> Durability {
         self.jobs.durability()
+    }
+
+    fn hints(&self) -> Hints {
+        self.jobs.hints()
     }
 
     async fn close(&self) {

@@ -121,6 +121,10 @@ impl JobStore for RedisStore {
         self.next_message().await
     }
 
+    async fn outbox_length(&self, _limit: u32) -> Result<Option<u64>, StoreError> {
+        self.messages_waiting().await.map(Some)
+    }
+
     async fn settle_outbox(
         &self,
         id: Uuid,

@@ -15,6 +15,7 @@ use crate::store::rules::{self, Standing};
 use crate::store::{Delivery, DeliveryRecord, Message, OutboxItem, StoreError};
 
 code!(CLAIM, "claim");
+code!(WAITING, "waiting");
 code!(SETTLE, "settle");
 code!(DELIVERIES, "deliveries");
 
@@ -101,6 +102,13 @@ impl RedisStore {
     pub(super) async fn next_message(&self) -> Result<Option<Timestamp>, StoreError> {
         let [found] = self.timed(Timestamp(i64::MIN), 0, ["outbox"]).await?;
         Ok(found.next)
+    }
+
+    /// Returns how many messages are still to be delivered; the server keeps the count.
+    pub(super) async fn messages_waiting(&self) -> Result<u64, StoreError> {
+        let answers = self.link.run_on_all(&WAITING, &[]).await?;
+        let counts = answers.iter().filter_map(Value::as_u64);
+        Ok(counts.sum())
     }
 
     /// Records how a try ended.

@@ -133,9 +133,11 @@ impl HistoryFeed for SqliteStore {
     }
 
     async fn feed_length(&self) -> Result<u64, StoreError> {
-        let count: Option<i64> = self
-            .read(|db| first(db, "SELECT count(*) FROM feed", []))
-            .await?;
-        Ok(count.map_or(0, |count| u64::try_from(count).unwrap_or(0)))
+        // Entries leave in the order in which they came, so that the two ends tell; each is one look.
+        let length = "SELECT (SELECT max(seq) FROM feed) - (SELECT min(seq) FROM feed) + 1";
+        let count: Option<Option<i64>> = self.read(|db| first(db, length, [])).await?;
+        Ok(count
+            .flatten()
+            .map_or(0, |count| u64::try_from(count).unwrap_or(0)))
     }
 }

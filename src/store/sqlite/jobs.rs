@@ -109,6 +109,12 @@ impl JobStore for SqliteStore {
         self.read(outbox::next_due).await
     }
 
+    async fn outbox_length(&self, limit: u32) -> Result<Option<u64>, StoreError> {
+        self.read(move |db| outbox::length(db, limit))
+            .await
+            .map(Some)
+    }
+
     async fn settle_outbox(
         &self,
         id: Uuid,

@@ -81,6 +81,16 @@ pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>, StoreError>
     Ok(at.map(Timestamp))
 }
 
+/// Returns how many messages are still to be delivered, counted up to a bound.
+pub(super) fn length(db: &Connection, limit: u32) -> Result<u64, StoreError> {
+    let count: Option<u32> = first(
+        db,
+        "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE due_at IS NOT NULL LIMIT ?1)",
+        [limit],
+    )?;
+    Ok(count.unwrap_or(0).into())
+}
+
 /// Records how a try ended; nothing happens to a message that is unknown or settled for good.
 pub(super) fn settle(
     db: &Connection,
