@@ -31,6 +31,7 @@ async fn start(folder: &Path, has_blueprints: bool) -> Stack {
     let options = StackOptions {
         port: 0,
         data_dir: folder.join("data"),
+        redis: None,
         uses_environment: false,
         lease_seconds: 30,
         schedules: String::new(),

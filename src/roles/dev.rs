@@ -35,6 +35,7 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
     let options = StackOptions {
         port: args.port,
         data_dir: folder.path().to_owned(),
+        redis: None,
         uses_environment: true,
         lease_seconds: 5,
         schedules: SCHEDULES.to_owned(),

@@ -50,6 +50,8 @@ pub struct StackOptions {
     pub port: u16,
     /// Where the store and the files are.
     pub data_dir: PathBuf,
+    /// Redis server that keeps the jobs instead, and what its keys begin with.
+    pub redis: Option<(String, String)>,
     /// Whether the environment may change settings.
     pub uses_environment: bool,
     /// How long a silent worker keeps its tasks, in seconds.
@@ -181,6 +183,9 @@ fn configuration(options: &StackOptions) -> anyhow::Result<Configuration> {
         flag("TASK_LEASE_SECONDS", &options.lease_seconds.to_string()),
         flag("ORCHESTRATOR_SECRET_KEY", &secret_key(&options.data_dir)?),
     ];
+    if let Some((url, prefix)) = &options.redis {
+        flags.extend([flag("STORE", url), flag("REDIS_PREFIX", prefix)]);
+    }
     for (key, name, text) in [
         ("CLIENTS_CONFIG_PATH", "clients.toml", CLIENTS),
         ("WORKERS_CONFIG_PATH", "workers.toml", workers.as_str()),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::process::{Process, command, run};
+use crate::process::{Ended, Process, command, run};
 
 /// Reads what follows a word up to the next blank.
 fn after<'l>(line: &'l str, word: &str) -> &'l str {
@@ -15,14 +15,18 @@ fn after<'l>(line: &'l str, word: &str) -> &'l str {
 async fn the_showcase_plays_as_promised() {
     let folder = tempfile::tempdir().expect("a folder");
     let ended = run(command(folder.path(), &["showcase", "-o", "json"])).await;
-    let ended = ended.with(0);
+    check_showcase(&ended.with(0));
+    assert_empty(folder.path());
+}
+
+/// Checks that every scenario went as it should.
+pub(crate) fn check_showcase(ended: &Ended) {
     let rows = ended.json();
     let rows = rows.as_array().expect("a list");
     assert!(rows.len() >= 15, "{ended:?}");
     for row in rows {
         assert_eq!(row["ok"], true, "{row}");
     }
-    assert_empty(folder.path());
 }
 
 /// The first job, the first failure, the first slip of the pen, and nothing left behind.

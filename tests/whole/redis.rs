@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::newcomer::check_showcase;
 use crate::process::{Process, command};
 use crate::servers::redis::Redis;
 use crate::site::{Server, Site, WORKER};
@@ -130,4 +131,21 @@ async fn server_redis_is_asked_by_config_check() {
     redis.kill();
     let found = crate::process::run(again).await;
     assert_ne!(found.code, Some(0), "{found:?}");
+}
+
+/// Every scenario of the demonstration does what it should, and its keys are its own.
+#[tokio::test]
+async fn server_redis_plays_the_showcase() {
+    let (folder, redis) = (tempfile::tempdir().expect("a folder"), Redis::start());
+    redis.command(&["set", "somebody:else", "1"]);
+    let arguments = ["showcase", "--store", &redis.url(), "-o", "json"];
+    let ended = crate::process::run(command(folder.path(), &arguments)).await;
+    check_showcase(&ended.with(0));
+    let keys = redis.command(&["--scan"]);
+    let foreign: Vec<&str> = keys
+        .lines()
+        .filter(|key| !key.starts_with("showcase-"))
+        .collect();
+    assert_eq!(foreign, ["somebody:else"]);
+    assert!(keys.lines().count() > 1, "the jobs are elsewhere: {keys}");
 }

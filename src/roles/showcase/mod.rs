@@ -14,7 +14,8 @@ use super::context::Context;
 use super::dev::DataFolder;
 use super::exit::{Exit, Failure, RoleResult};
 use super::printer::Table;
-use stage::Stage;
+use crate::base::crypto;
+use stage::{Props, Stage};
 
 /// The longest that one scenario may take.
 const SCENARIO_MAX: Duration = Duration::from_mins(1);
@@ -25,6 +26,7 @@ const SCENARIO_MAX: Duration = Duration::from_mins(1);
   avtomatika showcase                              all scenarios, a table at the end
   avtomatika showcase --only cancel --only approval
   avtomatika showcase --keep                       leave it running afterwards
+  avtomatika showcase --store redis://127.0.0.1    with its jobs in Redis
   avtomatika showcase --worker gpu='python3 worker.py' --worker cpu='python3 worker.py'
 
 A command of --worker plays the workers of a profile: gpu (transcode_video, analyze_file), cpu
@@ -38,6 +40,9 @@ pub struct Args {
     /// Play only the scenarios whose name contains this; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub only: Vec<String>,
+    /// Redis server that keeps the jobs, below a prefix of their own; temporary files when not given
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
     /// Divide the time that simulated work takes
     #[arg(long, value_name = "FACTOR", default_value_t = 4.0)]
     pub speed: f64,
@@ -64,7 +69,13 @@ impl Played {
 /// Runs the role.
 pub async fn run(args: Args, context: &Context) -> RoleResult {
     let folder = DataFolder::new(None)?;
-    let stage = Stage::build(context, folder.path(), args.speed, args.workers).await?;
+    let props = Props {
+        speed: args.speed,
+        guests: args.workers,
+        redis: args.store.map(|url| (url, prefix(context))),
+    };
+    let left_behind = props.redis.as_ref().map(|(_, prefix)| prefix.clone());
+    let stage = Stage::build(context, folder.path(), props).await?;
     let mut played = Vec::new();
     for (name, scenario) in scenarios::ALL {
         let wanted = args.only.is_empty() || args.only.iter().any(|text| name.contains(text));
@@ -94,10 +105,22 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
         context.stop.cancelled().await;
     }
     stage.strike().await;
+    if let Some(prefix) = left_behind {
+        context.printer.note(&format!(
+            "Redis still has the jobs; remove them by: redis-cli --scan --pattern '{prefix}:*' | xargs redis-cli unlink"
+        ));
+    }
     if context.stop.is_cancelled() && !args.keep {
         return Ok(Exit::Interrupted);
     }
     Ok(if all_well { Exit::Ok } else { Exit::JobFailed })
+}
+
+/// Returns what no other key on the server begins with.
+fn prefix(context: &Context) -> String {
+    let mut random = [0_u8; 4];
+    context.entropy.fill(&mut random);
+    format!("showcase-{}", crypto::hex(&random))
 }
 
 async fn play_one(name: &'static str, scenario: scenarios::Scenario, stage: &Stage) -> Played {

@@ -10,6 +10,7 @@ use super::cast::{Actor, ActorProcess, Guest, Role};
 use crate::base::{WorkerId, crypto};
 use crate::roles::context::Context;
 use crate::roles::exit::{Exit, Failure};
+use crate::roles::orchestrator::not_started;
 use crate::roles::printer::Printer;
 use crate::roles::remote::{Remote, RemoteArgs, TrustArgs};
 use crate::roles::stack::{CLIENT_TOKEN, Stack, StackOptions};
@@ -34,6 +35,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The longest that a worker may take to register.
 const ARRIVAL_MAX: Duration = Duration::from_mins(1);
 
+/// What the user says of the stage.
+pub(super) struct Props {
+    /// Divides the time that simulated work takes.
+    pub speed: f64,
+    /// Commands that play the parts of profiles.
+    pub guests: Vec<Guest>,
+    /// Redis server that keeps the jobs, and what its keys begin with.
+    pub redis: Option<(String, String)>,
+}
+
 /// Everything that a scenario plays with.
 pub(super) struct Stage {
     /// Orchestrator, sink.
@@ -48,7 +59,6 @@ pub(super) struct Stage {
     pub jobs: Mutex<Vec<String>>,
     /// Token of the worker that is killed.
     doomed_token: String,
-    /// Divides the time that simulated work takes.
     speed: f64,
     guests: Vec<Guest>,
     workers: Vec<Actor>,
@@ -56,26 +66,19 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Builds it in an empty folder; the user's commands play the parts of their profiles.
-    pub async fn build(
-        context: &Context,
-        folder: &Path,
-        speed: f64,
-        guests: Vec<Guest>,
-    ) -> Result<Self, Failure> {
-        let broken = |error: anyhow::Error| {
-            Failure::internal(format!("the stage cannot be built: {error:#}"))
-        };
+    pub async fn build(context: &Context, folder: &Path, props: Props) -> Result<Self, Failure> {
         let doomed_token = context.entropy.token();
         let options = StackOptions {
             port: 0,
             data_dir: folder.to_owned(),
+            redis: props.redis,
             uses_environment: false,
             lease_seconds: LEASE_SECONDS,
             schedules: SCHEDULES.to_owned(),
             more_workers: format!("[\"{DOOMED}\"]\ntoken = \"{doomed_token}\"\n"),
             blueprints: None,
         };
-        let stack = Stack::start(options, context).await.map_err(broken)?;
+        let stack = Stack::start(options, context).await.map_err(not_started)?;
         let remote = Remote::new(&RemoteArgs {
             url: stack.orchestrator.url(),
             token: Some(CLIENT_TOKEN.to_owned()),
@@ -89,9 +92,9 @@ impl Stage {
             printer: context.printer.clone(),
             stop: context.stop.clone(),
             doomed_token,
-            speed,
+            speed: props.speed,
             jobs: Mutex::default(),
-            guests,
+            guests: props.guests,
             workers: Vec::new(),
         };
         if let Err(failure) = stage.enter().await {
