@@ -20,7 +20,8 @@ help:
 	@echo 'make lint       format check and clippy only'
 	@echo 'make fmt        format the sources'
 	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes), build the API documentation'
-	@echo 'make bench      measure the stores, then the orchestrator, beside the original when ORIGINAL_VENV is there'
+	@echo 'make bench      measure the stores, then the orchestrator, beside the original when ORIGINAL_VENV is there;'
+	@echo '                STORE=redis on Redis, HISTORY=postgres with history in PostgreSQL'
 	@echo 'make fuzz       one minute of random input for each target of fuzz/: FUZZ_SECONDS=60'
 	@echo 'make sim        replay or extend the simulation: SEEDS=100000 SEED_START=1'
 
@@ -51,10 +52,17 @@ PROFILE ?= release
 # Where the original's orchestrator is installed, to be measured beside; `make test` installs it there.
 ORIGINAL_VENV ?= .venv/orchestrator
 # throughput latency start full_store idle_polls fan_out steady; empty takes the first three.
+# round_trips and orchestrators come with STORE=redis, history with HISTORY=postgres.
 PARTS ?=
-bench: tools
-	$(CARGO) bench --profile $(PROFILE) --locked --bench store
-	ORIGINAL_VENV='$(abspath $(ORIGINAL_VENV))' \
+# redis: jobs of both in a private Redis; postgres: ours keeps its history in a private PostgreSQL.
+STORE ?=
+HISTORY ?=
+bench: tools $(if $(STORE)$(HISTORY),servers)
+	@if [ '$(STORE)' = redis ] && [ -x '$(ORIGINAL_VENV)/bin/python' ]; then \
+	  '$(ORIGINAL_VENV)/bin/python' -m pip install --quiet --disable-pip-version-check --no-input \
+	    --requirement benches/original/requirements.txt; fi
+	$(if $(STORE)$(HISTORY),,$(CARGO) bench --profile $(PROFILE) --locked --bench store)
+	ORIGINAL_VENV='$(abspath $(ORIGINAL_VENV))' STORE='$(STORE)' HISTORY='$(HISTORY)' \
 	  $(CARGO) bench --profile $(PROFILE) --locked --bench orchestrator -- $(PARTS)
 
 SEEDS ?= 100000

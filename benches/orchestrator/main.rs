@@ -3,30 +3,53 @@
 //!
 //! Each part starts an orchestrator of its own on an empty store (SQLite, every commit synced) in a
 //! temporary folder, as a process of its own, and the original on its memory store, with rate limits
-//! off on both. What a figure means is said in `docs/benchmarks.md`.
+//! off on both. With `STORE=redis` both are on a private Redis of their own, with `HISTORY=postgres`
+//! ours keeps its history in a private PostgreSQL besides. What a figure means is said in
+//! `docs/benchmarks.md`.
 //!
 //! Environment: `ORIGINAL_VENV` names the virtual environment of the original, `BENCH_SECONDS` how
 //! long a workload counts, `BENCH_JOBS` how many jobs the full store of `full_store` has,
 //! `BENCH_MINUTES` how long `steady` runs.
 
+mod backing;
+mod fleet;
 mod parts;
 mod server;
+#[expect(dead_code, reason = "shared with tests of real servers")]
+#[path = "../../tests/servers/mod.rs"]
+mod servers;
 mod tell;
 
 use std::process::ExitCode;
 
+use backing::Store;
+
 /// Measures something and prints its table.
 type Part = fn(&Settings) -> Result<(), String>;
 
-/// What can be measured, by name, and whether it is when nothing is named.
-const PARTS: [(&str, bool, Part); 7] = [
-    ("throughput", true, parts::throughput),
-    ("latency", true, parts::latency),
-    ("start", true, parts::start),
-    ("full_store", false, parts::full_store),
-    ("idle_polls", false, parts::idle_polls),
-    ("fan_out", false, parts::fan_out),
-    ("steady", false, parts::steady),
+/// When a part is measured though nothing is named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usual {
+    Always,
+    Never,
+    /// With `STORE=redis`.
+    OnRedis,
+    /// With `HISTORY=postgres`.
+    WithHistory,
+}
+
+/// What can be measured, by name.
+const PARTS: [(&str, Usual, Part); 10] = [
+    ("throughput", Usual::Always, parts::throughput),
+    ("latency", Usual::Always, parts::latency),
+    ("start", Usual::Always, parts::start),
+    ("round_trips", Usual::OnRedis, fleet::round_trips),
+    ("orchestrators", Usual::OnRedis, fleet::orchestrators),
+    ("history", Usual::WithHistory, fleet::history),
+    ("full_store", Usual::Never, parts::full_store),
+    ("idle_polls", Usual::Never, parts::idle_polls),
+    ("fan_out", Usual::Never, parts::fan_out),
+    ("steady", Usual::Never, parts::steady),
 ];
 
 /// What the environment says.
@@ -35,6 +58,8 @@ struct Settings {
     seconds: u64,
     jobs: u64,
     minutes: u64,
+    store: Store,
+    has_history: bool,
 }
 
 impl Settings {
@@ -47,12 +72,35 @@ impl Settings {
         };
         let original = std::env::var_os("ORIGINAL_VENV").filter(|text| !text.is_empty());
         let original = original.map(|folder| std::path::PathBuf::from(folder).join("bin/python"));
+        let choice = |name: &str, other: &str| match std::env::var(name).as_deref() {
+            Err(_) | Ok("") => Ok(false),
+            Ok(text) if text == other => Ok(true),
+            Ok(text) => Err(format!("{name} is `{text}`, expected `{other}` or nothing")),
+        };
+        let store = if choice("STORE", "redis")? {
+            Store::Redis
+        } else {
+            Store::Embedded
+        };
         Ok(Self {
+            store,
+            has_history: choice("HISTORY", "postgres")?,
             original: original.filter(|python| python.exists()),
             seconds: number("BENCH_SECONDS", 10)?,
             jobs: number("BENCH_JOBS", 1_000_000)?,
             minutes: number("BENCH_MINUTES", 10)?,
         })
+    }
+}
+
+impl Settings {
+    fn has(&self, usual: Usual) -> bool {
+        match usual {
+            Usual::Always => true,
+            Usual::Never => false,
+            Usual::OnRedis => self.store == Store::Redis,
+            Usual::WithHistory => self.has_history,
+        }
     }
 }
 
@@ -85,7 +133,7 @@ fn run() -> Result<(), String> {
     }
     for (name, usual, part) in PARTS {
         let is_wanted = if wanted.is_empty() {
-            usual
+            settings.has(usual)
         } else {
             wanted.iter().any(|wanted| wanted == name)
         };

@@ -15,19 +15,21 @@ const STARTS: usize = 5;
 /// Polls of workers that wait.
 const IDLE_POLLS: &str = "5000";
 
-fn number(report: &Value, path: &str) -> f64 {
+/// Returns a number of a report.
+pub fn number(report: &Value, path: &str) -> f64 {
     report.pointer(path).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
-fn rate(report: &Value) -> f64 {
+/// Returns a report's jobs a second.
+pub fn rate(report: &Value) -> f64 {
     number(report, "/jobs_per_second")
 }
 
 /// Runs the same on a fresh orchestrator of ours and on a fresh original.
 fn both(settings: &Settings, arguments: &[&str]) -> Result<(Value, Option<Value>), String> {
-    let ours = Server::ours()?.bench(arguments)?;
+    let ours = Server::ours(settings)?.bench(arguments)?;
     let theirs = match &settings.original {
-        Some(python) => Some(Server::original(python)?.bench(arguments)?),
+        Some(python) => Some(Server::original(python, settings)?.bench_anyhow(arguments)?),
         None => None,
     };
     Ok((ours, theirs))
@@ -100,10 +102,10 @@ pub fn latency(settings: &Settings) -> Result<(), String> {
 /// How long a start takes, and what an idle process keeps.
 pub fn start(settings: &Settings) -> Result<(), String> {
     head(&["Idle", "ready after ms", "memory MiB"]);
-    let ours = idle(&Server::ours)?;
+    let ours = idle(&|| Server::ours(settings))?;
     row(&["ours".to_owned(), figure(ours.0), figure(ours.1)]);
     if let Some(python) = &settings.original {
-        let theirs = idle(&|| Server::original(python))?;
+        let theirs = idle(&|| Server::original(python, settings))?;
         row(&["original".to_owned(), figure(theirs.0), figure(theirs.1)]);
     }
     Ok(())
@@ -125,7 +127,7 @@ fn idle(start: &dyn Fn() -> Result<Server, String>) -> Result<(f64, f64), String
 
 /// Whether many ended jobs make the next ones slower.
 pub fn full_store(settings: &Settings) -> Result<(), String> {
-    let server = Server::ours()?;
+    let server = Server::ours(settings)?;
     let seconds = format!("{}s", settings.seconds);
     let arguments = ["one_task", "--duration", &seconds];
     let empty = server.bench(&arguments)?;
@@ -154,7 +156,7 @@ pub fn full_store(settings: &Settings) -> Result<(), String> {
 
 /// What waiting workers cost.
 pub fn idle_polls(settings: &Settings) -> Result<(), String> {
-    let server = Server::ours()?;
+    let server = Server::ours(settings)?;
     // Two rounds of polls, and of what is written now and then.
     let seconds = format!("{}s", settings.seconds.max(60));
     let base = ["idle", "--workers", "1", "--duration", &seconds];
@@ -172,8 +174,8 @@ pub fn idle_polls(settings: &Settings) -> Result<(), String> {
 }
 
 /// Whether the cost of a branch grows with the number of branches.
-pub fn fan_out(_: &Settings) -> Result<(), String> {
-    let server = Server::ours()?;
+pub fn fan_out(settings: &Settings) -> Result<(), String> {
+    let server = Server::ours(settings)?;
     let few = [
         "--concurrency",
         "1",
@@ -199,7 +201,7 @@ pub fn fan_out(_: &Settings) -> Result<(), String> {
 
 /// Whether memory stays where it is under full load.
 pub fn steady(settings: &Settings) -> Result<(), String> {
-    let server = Server::ours()?;
+    let server = Server::ours(settings)?;
     let minutes = format!("{}m", settings.minutes);
     let arguments = [
         "one_task",

@@ -4,11 +4,16 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
+
+use crate::Settings;
+use crate::backing::Backing;
+use crate::tell::line;
 
 /// The program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_avtomatika");
@@ -28,12 +33,20 @@ pub struct Server {
     port: u16,
     /// From the start of the process to its first good answer.
     pub ready_after: Duration,
+    /// What it is on; ends after it.
+    pub backing: Rc<Backing>,
     _folder: TempDir,
 }
 
 impl Server {
     /// Starts this program on an empty store.
-    pub fn ours() -> Result<Self, String> {
+    pub fn ours(settings: &Settings) -> Result<Self, String> {
+        let backing = Backing::start(settings.store, settings.has_history);
+        Self::ours_on(&Rc::new(backing))
+    }
+
+    /// Starts this program on servers that others may be on too; jobs are embedded without any.
+    pub fn ours_on(backing: &Rc<Backing>) -> Result<Self, String> {
         let folder = folder()?;
         let blueprints = folder.path().join("blueprints");
         avtomatika::roles::bench::write_blueprints(&blueprints).map_err(told)?;
@@ -42,24 +55,33 @@ impl Server {
             .args(["orchestrator", "--log-level", "WARNING"])
             .env_clear()
             .env("BLUEPRINTS_DIR", blueprints)
-            .env("DATA_DIR", folder.path().join("data"));
-        Self::start(command, folder, |command, port| {
+            .env("DATA_DIR", folder.path().join("data"))
+            .env("ORCHESTRATOR_SECRET_KEY", "the same everywhere")
+            .envs(backing.settings());
+        Self::start(command, (folder, Rc::clone(backing)), |command, port| {
             command.args(["--port", &port.to_string()]);
         })
     }
 
-    /// Starts the original on its memory store.
-    pub fn original(python: &Path) -> Result<Self, String> {
+    /// Starts the original on its memory store, or on Redis.
+    pub fn original(python: &Path, settings: &Settings) -> Result<Self, String> {
+        let backing = Rc::new(Backing::start(settings.store, false));
         let mut command = Command::new(python);
         command.arg(ORIGINAL).env_clear().env("LOG_LEVEL", "ERROR");
-        Self::start(command, folder()?, |command, port| {
-            command.arg(port.to_string());
+        let redis = backing.redis_url();
+        Self::start(command, (folder()?, backing), |command, port| {
+            command.arg(port.to_string()).args(redis);
         })
+    }
+
+    /// Returns its address.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     fn start(
         mut command: Command,
-        folder: TempDir,
+        (folder, backing): (TempDir, Rc<Backing>),
         with_port: impl FnOnce(&mut Command, u16),
     ) -> Result<Self, String> {
         // Free a moment ago; nobody else on a machine that is measured takes it meanwhile.
@@ -88,6 +110,7 @@ impl Server {
             child,
             port,
             ready_after,
+            backing,
             _folder: folder,
         })
     }
@@ -95,9 +118,23 @@ impl Server {
     /// Runs `avtomatika bench` against it and returns the report; what it says of trouble is passed
     /// on, and trouble ends the measuring.
     pub fn bench(&self, arguments: &[&str]) -> Result<Value, String> {
+        let (report, trouble) = self.run(arguments)?;
+        trouble.map_or(Ok(report), Err)
+    }
+
+    /// As [`Server::bench`], but trouble is only told: the original loses jobs on Redis.
+    pub fn bench_anyhow(&self, arguments: &[&str]) -> Result<Value, String> {
+        let (report, trouble) = self.run(arguments)?;
+        if let Some(trouble) = trouble {
+            line(&format!("the original: {trouble}"));
+        }
+        Ok(report)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<(Value, Option<String>), String> {
         let ended = Command::new(PROGRAM)
             .args(["bench", "-o", "json"])
-            .args(["--url", &format!("http://127.0.0.1:{}", self.port)])
+            .args(["--url", &self.url()])
             .args(["--pid", &self.child.id().to_string()])
             .args(arguments)
             .env_clear()
@@ -107,12 +144,12 @@ impl Server {
             .map_err(told)?;
         let report: Value = serde_json::from_slice(&ended.stdout)
             .map_err(|_| format!("bench {} brought no report", arguments.join(" ")))?;
-        if !ended.status.success() {
+        let trouble = (!ended.status.success()).then(|| {
             let (totals, errors) = (&report["totals"], &report["errors"]);
             let what = arguments.join(" ");
-            return Err(format!("bench {what}: totals {totals}, errors {errors}"));
-        }
-        Ok(report)
+            format!("bench {what}: totals {totals}, errors {errors}")
+        });
+        Ok((report, trouble))
     }
 }
 

@@ -1,6 +1,6 @@
-"""The original orchestrator with the bench's blueprints, on its memory store.
+"""The original orchestrator with the bench's blueprints, on its memory store or on Redis.
 
-Written against the package's public API: `python serve.py PORT`. The blueprints do the same as the
+Written against the package's public API: `python serve.py PORT [redis://HOST:PORT]`. The blueprints do the same as the
 files in `benches/blueprints`: same names, same endpoints, same tasks with the same parameters.
 Tokens and rate limits come from the environment, as the package has it.
 """
@@ -183,11 +183,25 @@ async def child_failed():
     pass
 
 
+# Each of its workers' polls holds a connection; the client's own limit of 100 would be an error each.
+CONNECTIONS_MAX = 10_000
+
+
+def storage(addresses):
+    if not addresses:
+        return MemoryStorage()
+    # Only where it is asked for: the memory store needs no client.
+    from avtomatika.storage.redis import RedisStorage
+    from redis.asyncio import Redis
+
+    return RedisStorage(Redis.from_url(addresses[0], max_connections=CONNECTIONS_MAX))
+
+
 async def main():
     config = Config()
     config.API_HOST = "127.0.0.1"
     config.API_PORT = int(sys.argv[1])
-    engine = OrchestratorEngine(MemoryStorage(), config)
+    engine = OrchestratorEngine(storage(sys.argv[2:]), config)
     for blueprint in (noop, one_task, chain5, fan, nested, child):
         engine.register_blueprint(blueprint)
     # A line for each request would cost it a good part of its speed.

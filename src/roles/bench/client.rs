@@ -85,9 +85,9 @@ struct Client {
     body: Vec<u8>,
 }
 
-/// Plays one client until no job may start any more and its last one has ended.
-pub async fn play(world: Rc<World>, starts: Rc<Starts>) {
-    let pipe = Pipe::new(world.wire.address);
+/// Plays the client of a number until no job may start any more and its last one has ended.
+pub async fn play(world: Rc<World>, starts: Rc<Starts>, number: u32) {
+    let pipe = Pipe::new(world.wire.address(number));
     let mut client = Client {
         world,
         pipe,

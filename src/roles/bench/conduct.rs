@@ -86,21 +86,24 @@ async fn conduct(world: Rc<World>, printer: &Printer) -> Result<Report, Failure>
     }
 }
 
-/// Asks whether anybody is there.
+/// Asks whether all are there.
 async fn knock(world: &World) -> Result<(), Failure> {
     let mut request = Vec::new();
     world.wire.alive(&mut request);
-    let mut pipe = Pipe::new(world.wire.address);
-    let asked = pipe.exchange(&request, ANSWER_TIMEOUT).await;
-    let why = match asked {
-        Ok(answer) if answer.status == 200 => return Ok(()),
-        Ok(answer) => format!("status {}", answer.status),
-        Err(error) if nobody_there(&error) => error.to_string(),
-        Err(error) => format!("no orchestrator: {error}"),
-    };
-    let message = format!("cannot reach http://{}: {why}", world.wire.host);
-    Err(Failure::new(Exit::Unreachable, message)
-        .hint("is the orchestrator running there? --url names another"))
+    for address in &world.wire.addresses {
+        let mut pipe = Pipe::new(*address);
+        let asked = pipe.exchange(&request, ANSWER_TIMEOUT).await;
+        let why = match asked {
+            Ok(answer) if answer.status == 200 => continue,
+            Ok(answer) => format!("status {}", answer.status),
+            Err(error) if nobody_there(&error) => error.to_string(),
+            Err(error) => format!("no orchestrator: {error}"),
+        };
+        let message = format!("cannot reach http://{address}: {why}");
+        return Err(Failure::new(Exit::Unreachable, message)
+            .hint("is the orchestrator running there? --url names another"));
+    }
+    Ok(())
 }
 
 /// Plays warm-up and measured time; returns how long the latter took, to its last job's end.
@@ -124,8 +127,8 @@ async fn play(world: &Rc<World>, meter: &Rc<Meter>, helpers: &mut JoinSet<()>) -
             helpers.spawn_blocking(move || pace(first, rate, &due, &ending));
             helpers.spawn_local(feed(times, Rc::clone(&starts)));
         }
-        for _ in 0..world.plan.concurrency {
-            clients.spawn_local(client::play(Rc::clone(world), Rc::clone(&starts)));
+        for number in 0..world.plan.concurrency {
+            clients.spawn_local(client::play(Rc::clone(world), Rc::clone(&starts), number));
         }
     }
     if since.is_none() {
@@ -212,10 +215,10 @@ async fn audit(world: &Rc<World>) {
     let until = Instant::now() + world.plan.patience;
     let next = Rc::new(Cell::new(0));
     let mut auditors = JoinSet::new();
-    for _ in 0..world.plan.concurrency.min(AUDITORS_MAX) {
+    for auditor in 0..world.plan.concurrency.min(AUDITORS_MAX) {
         let (world, next) = (Rc::clone(world), Rc::clone(&next));
         auditors.spawn_local(async move {
-            let mut pipe = Pipe::new(world.wire.address);
+            let mut pipe = Pipe::new(world.wire.address(auditor));
             let mut request = Vec::new();
             loop {
                 let found = world.ledger.borrow().next_unseen(next.get());

@@ -51,7 +51,8 @@ impl Fleet {
             for index in 0..count {
                 let id = worker_id(world.wire.run, kind, index);
                 ids.push((id.clone(), Rc::clone(&skill)));
-                let mut worker = Worker::new(Rc::clone(world), id, Rc::clone(&skill));
+                let pipe = Pipe::new(world.wire.address(index));
+                let mut worker = Worker::new(Rc::clone(world), id, Rc::clone(&skill), pipe);
                 // A fleet that has been there for a while does not ask all at once.
                 worker.first_poll_s = f64::from(POLL_S) * f64::from(index + 1) / f64::from(count);
                 let gate = Rc::clone(&gate);
@@ -76,7 +77,7 @@ impl Fleet {
     pub async fn stop(mut self, world: &World) {
         world.over.cancel();
         while self.players.join_next().await.is_some() {}
-        let mut pipe = Pipe::new(world.wire.address);
+        let mut pipe = Pipe::new(world.wire.address(0));
         let mut request = Vec::new();
         for (id, _) in &self.ids {
             let now = world.clock.now();
@@ -103,8 +104,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(world: Rc<World>, id: String, skill: Rc<str>) -> Self {
-        let pipe = Pipe::new(world.wire.address);
+    fn new(world: Rc<World>, id: String, skill: Rc<str>, pipe: Pipe) -> Self {
         Self {
             world,
             id,
@@ -216,7 +216,7 @@ fn judge_result(world: &World, number: u64, body: &[u8]) {
 
 /// Sends the signs of life of all workers over one connection, as their own are held by polls.
 async fn beat(world: Rc<World>, ids: Vec<(String, Rc<str>)>) {
-    let mut pipe = Pipe::new(world.wire.address);
+    let mut pipe = Pipe::new(world.wire.address(0));
     let mut request = Vec::new();
     let burst = ids.len().div_ceil(BURSTS as usize).max(1);
     let mut ticks = tokio::time::interval(BEAT_EVERY / BURSTS);

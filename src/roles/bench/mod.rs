@@ -62,6 +62,7 @@ const CLIENT_TOKEN: &str = "secure-orchestrator-token";
   avtomatika bench one_task --duration 30s --pid PID         as fast as 64 clients can
   avtomatika bench one_task --rate 20 --end seen -o json     latency at a low, steady load
   avtomatika bench idle --idle-polls 5000 --pid PID          what waiting workers cost
+  avtomatika bench --url http://a:8080 --also http://b:8080  two orchestrators on one Redis
 
 Exit code 1 tells that jobs were lost or doubled, or that requests failed.")]
 pub struct Args {
@@ -108,6 +109,9 @@ pub struct Args {
     /// Write the blueprints that the orchestrator has to serve, and exit
     #[arg(long, value_name = "DIR")]
     pub write_blueprints: Option<PathBuf>,
+    /// A further orchestrator on the same store: players are spread over all of them; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub also: Vec<String>,
     /// The workers' token
     #[arg(
         long,
@@ -209,7 +213,7 @@ pub struct Load {
 
 /// An orchestrator and how to speak to it.
 pub struct Target {
-    address: std::net::SocketAddr,
+    addresses: Vec<std::net::SocketAddr>,
     host: String,
     mount: String,
     client_token: Secret,
@@ -218,35 +222,21 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads the arguments and looks the host up.
+    /// Reads the arguments and looks the hosts up.
     pub async fn new(args: &Args) -> Result<Self, Failure> {
-        let url = args.remote.url.trim_end_matches('/');
-        let bad = |why: &str| {
-            Failure::usage(format!("`{}` {why}", args.remote.url))
-                .hint("write --url http://HOST:PORT; put nothing between bench and orchestrator")
-        };
-        let host = url
-            .strip_prefix("http://")
-            .filter(|host| !host.is_empty() && !host.contains(['/', '@']))
-            .ok_or_else(|| bad("is not an address that bench can speak to"))?;
-        let with_port = if host
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
-        {
-            host.to_owned()
-        } else {
-            format!("{host}:80")
-        };
-        let address = tokio::net::lookup_host(&with_port)
-            .await
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .ok_or_else(|| bad("names no host that is known"))?;
+        let mut addresses = Vec::new();
+        for url in std::iter::once(&args.remote.url).chain(&args.also) {
+            let no_host = || bad_address(url, "names no host that is known");
+            let found = tokio::net::lookup_host(with_port(host_of(url)?)).await;
+            let found = found.ok().and_then(|mut found| found.next());
+            addresses.push(found.ok_or_else(no_host)?);
+        }
+        let host = host_of(&args.remote.url)?;
         let parts = [&args.remote.prefix, &args.remote.api_version];
         let parts = parts.map(|part| part.trim_matches('/'));
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         Ok(Self {
-            address,
+            addresses,
             host: host.to_owned(),
             mount: parts.map(|part| format!("/{part}")).collect(),
             client_token: Secret::new(args.remote.token.as_deref().unwrap_or(CLIENT_TOKEN)),
@@ -254,6 +244,27 @@ impl Target {
             payload: "x".repeat(args.payload),
         })
     }
+}
+
+/// Returns host and, where it is named, port of an address.
+fn host_of(url: &str) -> Result<&str, Failure> {
+    url.trim_end_matches('/')
+        .strip_prefix("http://")
+        .filter(|host| !host.is_empty() && !host.contains(['/', '@']))
+        .ok_or_else(|| bad_address(url, "is not an address that bench can speak to"))
+}
+
+fn with_port(host: &str) -> String {
+    let port = host.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => host.to_owned(),
+        _ => format!("{host}:80"),
+    }
+}
+
+fn bad_address(url: &str, why: &str) -> Failure {
+    Failure::usage(format!("`{url}` {why}"))
+        .hint("write --url http://HOST:PORT; put nothing between bench and orchestrator")
 }
 
 /// Makes the run under a number of its own, on a thread of its own, and reports.
@@ -268,7 +279,7 @@ pub async fn measure(load: Load, run: u32) -> Result<Report, Failure> {
         printer,
     } = load;
     let wire = wire::Wire {
-        address: target.address,
+        addresses: target.addresses,
         host: target.host,
         mount: target.mount,
         client_token: target.client_token,

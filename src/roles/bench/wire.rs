@@ -18,10 +18,10 @@ const INTO_MEMORY: &str = "writing into memory does not fail";
 /// Seconds that a poll asks to be held.
 pub const POLL_S: u32 = 30;
 
-/// Where the orchestrator is, and who the players are.
+/// Where the orchestrators are, and who the players are.
 pub struct Wire {
-    /// Where connections go.
-    pub address: SocketAddr,
+    /// Where connections go, at least one; the players are spread over them.
+    pub addresses: Vec<SocketAddr>,
     /// For the `Host` header.
     pub host: String,
     /// What stands before a client's paths.
@@ -95,6 +95,12 @@ pub struct Status<'a> {
 }
 
 impl Wire {
+    /// Returns whom the player of a number speaks to.
+    #[must_use]
+    pub fn address(&self, player: u32) -> SocketAddr {
+        self.addresses[player as usize % self.addresses.len()]
+    }
+
     /// Writes the request for a job.
     pub fn create(&self, out: &mut Vec<u8>, body: &mut Vec<u8>, number: u64) {
         body.clear();
@@ -305,7 +311,7 @@ mod tests {
 
     fn wire() -> Wire {
         Wire {
-            address: "127.0.0.1:1".parse().unwrap(),
+            addresses: vec!["127.0.0.1:1".parse().unwrap()],
             host: "here:1".to_owned(),
             mount: "/api/v1".to_owned(),
             client_token: Secret::new("c"),
