@@ -29,7 +29,8 @@ pub fn round_trips(settings: &Settings) -> Result<(), String> {
         ];
         let report = server.bench(&arguments)?;
         let after = work()?;
-        let jobs = number(&report, "/totals/jobs_finished");
+        // Without a warm-up all of them.
+        let jobs = number(&report, "/jobs_measured");
         row(&[
             workload.to_owned(),
             each(after.scripts - before.scripts, jobs),
