@@ -1,6 +1,7 @@
 //! New jobs: a client's request, or a parent's child.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ impl Runtime {
     /// Errors: the client's to mend are `UnknownBlueprint`, `Submit`, `KeyReused` and
     /// `QuotaExceeded`; after `Store` the same request with the same idempotency key is safe.
     pub async fn submit(&self, blueprint: &str, new: NewJob) -> Result<Created, RuntimeError> {
-        if self.inner.stop.is_cancelled() {
+        if self.inner.closed.load(Ordering::Acquire) {
             return Err(RuntimeError::ShuttingDown);
         }
         let newest = self.inner.blueprints.newest(blueprint).ok_or_else(|| {

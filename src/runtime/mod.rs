@@ -28,6 +28,7 @@ mod watch;
 pub mod webhook;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
@@ -298,6 +299,8 @@ pub(crate) struct Inner {
     tasks: TaskTracker,
     /// Ends the loops and answers the open polls.
     stop: CancellationToken,
+    /// Refuses new jobs: the store is about to close.
+    closed: AtomicBool,
 }
 
 impl Runtime {
@@ -317,6 +320,7 @@ impl Runtime {
             exporting: export::Exporting::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            closed: AtomicBool::new(false),
             ports,
             settings,
         });
@@ -335,6 +339,7 @@ impl Runtime {
     /// Stops: open polls are answered, loops end, what is under way is finished, the store closes.
     pub async fn shutdown(&self) {
         self.begin_shutdown();
+        self.inner.closed.store(true, Ordering::Release);
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         if let Some(archive) = self.inner.archive() {
@@ -343,7 +348,9 @@ impl Runtime {
         self.inner.ports.jobs.close().await;
     }
 
-    /// Takes no new work from now on and answers the open polls; returns at once.
+    /// Hands out no work from now on and answers the open polls; returns at once. Requests that are
+    /// on their way are still taken, until [`Runtime::shutdown`]: who made them would have to make
+    /// them anew elsewhere.
     pub fn begin_shutdown(&self) {
         self.inner.stop.cancel();
         self.inner.registry.close_sockets();

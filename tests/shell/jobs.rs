@@ -308,18 +308,19 @@ async fn the_reliable_worker_is_preferred_once_the_cheap_one_has_failed_enough()
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutting_down_answers_polls_and_takes_no_more() {
+async fn shutting_down_answers_polls_and_takes_what_is_on_its_way() {
     let world = Fixture::start().await;
     let worker = world.worker("w1", &["work"]).await;
     let poll = world.runtime.poll(&worker, POLL);
     let (answer, ()) = tokio::join!(poll, async { world.runtime.begin_shutdown() });
     assert!(answer.unwrap().is_none());
-    let refused = world
-        .runtime
-        .submit("one", fixture::new_job(json!({})))
-        .await;
-    assert!(matches!(refused, Err(RuntimeError::ShuttingDown)));
     assert!(!world.runtime.readiness().await.ready);
+    let submit = || world.runtime.submit("one", fixture::new_job(json!({})));
+    let on_its_way = submit().await.expect("it is still taken");
+    let job = world.job(on_its_way.job_id).await;
+    assert_eq!(job.status, JobStatus::WaitingForWorker);
+    world.runtime.shutdown().await;
+    assert!(matches!(submit().await, Err(RuntimeError::ShuttingDown)));
     world.stop().await;
 }
 

@@ -2,11 +2,13 @@
 
 #[path = "../../src/net/authority.rs"]
 mod authority;
+mod balancer;
 mod files;
 mod newcomer;
 mod process;
 mod redis;
 mod reload;
+mod rolling;
 #[path = "../servers/s3.rs"]
 mod s3;
 #[expect(dead_code, reason = "shared with other tests of real servers")]

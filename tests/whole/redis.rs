@@ -57,11 +57,15 @@ pub(crate) fn on(site: &Site, redis: &Redis, port: u16) -> Command {
 }
 
 pub(crate) fn worker(site: &Site, server: &Server, id: &str) -> Process {
+    worker_at(site, &server.url, id)
+}
+
+pub(crate) fn worker_at(site: &Site, url: &str, id: &str) -> Process {
     let skill = format!("echo={}", site.path("echo.sh").display());
     let arguments = ["worker", "--id", id, "--skill", &skill];
     let mut worker = command(site.folder(), &arguments);
     worker
-        .env("ORCHESTRATOR_URL", &server.url)
+        .env("ORCHESTRATOR_URL", url)
         .env("WORKER_TOKEN", WORKER)
         .env("PATH", "/usr/bin:/bin");
     Process::start(worker)

@@ -13,7 +13,7 @@ const ORCHESTRATORS: usize = 3;
 /// Jobs that are under way when something happens.
 const PORTION: usize = 12;
 
-const MANY: &str = "blueprint: many
+pub(crate) const MANY: &str = "blueprint: many
 endpoint: /jobs/many
 start: first
 states:

@@ -1,0 +1,103 @@
+//! A load balancer as plain as can be: each connection goes to the next orchestrator that takes it.
+//! It notes every answer that blames the server.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// How an answer begins that says that the server is at fault.
+const FAULT: &[u8] = b"HTTP/1.1 5";
+/// Bytes of such an answer that are noted.
+const NOTED: usize = 400;
+
+/// A running balancer; dropping it ends every connection.
+pub(crate) struct Balancer {
+    /// Where clients and workers find the orchestrators.
+    pub(crate) url: String,
+    faults: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Balancer {
+    /// Starts one before these ports.
+    pub(crate) async fn start(ports: Vec<u16>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let faults = Arc::default();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, ports, Arc::clone(&faults)));
+        Self {
+            url: format!("http://{address}"),
+            faults,
+            _tasks: tasks,
+        }
+    }
+
+    /// Returns the beginnings of all answers that blame a server.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        self.faults.lock().expect("nobody panics with it").clone()
+    }
+}
+
+async fn accept(listener: TcpListener, ports: Vec<u16>, faults: Arc<Mutex<Vec<String>>>) {
+    let turn = AtomicUsize::new(0);
+    let mut connections = JoinSet::new();
+    loop {
+        let client = tokio::select! {
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted.expect("accepts").0,
+        };
+        let first = turn.fetch_add(1, Ordering::Relaxed);
+        let ports = ports.clone();
+        connections.spawn(pass(client, ports, first, Arc::clone(&faults)));
+    }
+}
+
+/// Passes on what two ends say until one of them has no more to say.
+async fn pass(client: TcpStream, ports: Vec<u16>, first: usize, faults: Arc<Mutex<Vec<String>>>) {
+    let mut server = None;
+    for next in 0..ports.len() {
+        let port = ports[(first + next) % ports.len()];
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await {
+            server = Some(stream);
+            break;
+        }
+    }
+    // With nobody there the client finds its connection closed.
+    let Some(server) = server else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = copy(from_client, to_server, |_| {}) => {}
+        () = copy(from_server, to_client, |bytes| note(&faults, bytes)) => {}
+    }
+}
+
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut look: impl FnMut(&[u8])) {
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        match from.read(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => {
+                look(&bytes[..count]);
+                if to.write_all(&bytes[..count]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// An answer is written in one go, so its head lies in one piece.
+fn note(faults: &Mutex<Vec<String>>, bytes: &[u8]) {
+    let at = bytes.windows(FAULT.len()).position(|part| part == FAULT);
+    if let Some(at) = at {
+        let end = bytes.len().min(at + NOTED);
+        let said = String::from_utf8_lossy(&bytes[at..end]).into_owned();
+        faults.lock().expect("nobody panics with it").push(said);
+    }
+}
