@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use avtomatika::base::crypto;
@@ -11,15 +12,36 @@ use avtomatika::domain::Job;
 use avtomatika::domain::task::TaskReport;
 use avtomatika::engine::{Answer, Effect};
 use avtomatika::store::{
-    BlobBody, BlobError, BlobInfo, BlobStore, CommitError, JobQuery, JobStore, MemoryStore,
-    Offloading, StoreError,
+    BlobBody, BlobError, BlobInfo, BlobStore, CommitError, Hint, JobQuery, JobStore, MemoryStore,
+    Offloading, RedisSettings, RedisStore, StoreError,
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::fixtures::{commit, job, lease, next, put, task};
+use crate::servers::redis::Redis;
 use crate::{Place, Store};
+
+/// What others on the same server do is told through here too.
+#[tokio::test]
+async fn server_redis_hints_come_through() {
+    let redis = Redis::start();
+    let settings = RedisSettings::new(redis.url().as_str().into());
+    let open = async || Arc::new(RedisStore::open(&settings).await.expect("opens"));
+    let (here, elsewhere) = (open().await, open().await);
+    let here = Offloading::new(here, Arc::new(Blobs::default()), BYTES_MAX);
+    let mut hints = here.hints().expect("it hears others");
+    let job = job(1);
+    let queued = put(&task(&job, None, 1));
+    let committed = elsewhere.commit(commit(job, vec![queued], vec![])).await;
+    committed.expect("commits");
+    let told = async { while !matches!(hints.recv().await.expect("goes on"), Hint::Queued(_)) {} };
+    let told = tokio::time::timeout(Duration::from_mins(1), told).await;
+    told.expect("the other's task is told of");
+    here.close().await;
+    elsewhere.close().await;
+}
 
 /// Everything longer than a few letters is heavy.
 const BYTES_MAX: usize = 6;
