@@ -32,6 +32,7 @@ mod s3;
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::time::Duration;
 
 use avtomatika::store::{
     HistoryFeed, HistoryStore, JobStore, MemoryStore, RedisSettings, RedisStore, SqliteSettings,
@@ -210,7 +211,10 @@ pub fn open_sqlite() -> Ready<(Store, Place)> {
 /// Opens an empty store in a Redis server of its own.
 pub async fn open_redis() -> (Store, Place) {
     let redis = Redis::start();
-    let settings = RedisSettings::new(redis.url().as_str().into());
+    let settings = RedisSettings {
+        revisions_kept: Duration::ZERO,
+        ..RedisSettings::new(redis.url().as_str().into())
+    };
     let store = RedisStore::open(&settings).await.expect("opens");
     (Arc::new(store), Box::new(redis))
 }

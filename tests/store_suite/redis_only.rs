@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use avtomatika::net::TlsFiles;
 use avtomatika::store::{
-    Durability, HistoryStore as _, JobStore as _, RedisSettings, RedisStore, StoreError,
+    BlueprintRevision, Durability, HistoryStore as _, JobStore as _, RedisSettings, RedisStore,
+    StoreError,
 };
 
 use crate::fixtures::*;
@@ -327,4 +328,37 @@ async fn server_redis_waits_for_replicas_when_told() {
         described.description()
     );
     store.close().await;
+}
+
+/// Two orchestrators with different files, as when one after the other is given new ones.
+#[tokio::test]
+async fn server_redis_keeps_a_revision_that_another_orchestrator_has() {
+    let redis = Redis::start();
+    let (updated, behind) = (open(&redis).await, open(&redis).await);
+    let revision = |revision: &str| BlueprintRevision {
+        name: "b".to_owned(),
+        revision: revision.to_owned(),
+    };
+    for store in [&updated, &behind] {
+        store.put_blueprint("b", "r1", "old").await.expect("kept");
+    }
+    updated.put_blueprint("b", "r2", "new").await.expect("kept");
+    let gone = updated.purge_blueprints(&[revision("r2")]).await;
+    assert_eq!(gone.expect("looks"), []);
+    // The other still makes jobs of it.
+    let source = behind.blueprint_source("b", "r1").await.expect("reads");
+    assert_eq!(source.as_deref(), Some("old"));
+
+    // Long after, as it seems to this one: still named by one that is behind, then by nobody.
+    let late = RedisSettings {
+        revisions_kept: Duration::ZERO,
+        ..settings(&redis)
+    };
+    let late = RedisStore::open(&late).await.expect("opens");
+    let both = [revision("r1"), revision("r2")];
+    assert_eq!(late.purge_blueprints(&both).await.expect("looks"), []);
+    let gone = late.purge_blueprints(&[revision("r2")]).await;
+    assert_eq!(gone.expect("looks"), [revision("r1")]);
+    let source = late.blueprint_source("b", "r1").await.expect("reads");
+    assert_eq!(source, None);
 }

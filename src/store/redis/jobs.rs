@@ -207,10 +207,7 @@ impl JobStore for RedisStore {
         revision: &str,
         source: &str,
     ) -> Result<(), StoreError> {
-        let sources = format!("{}bp", self.link.global());
-        let sent = arguments([&sources, &pin(name, revision), &source]);
-        self.link.call("HSETNX", sent, Repeat::Safe).await?;
-        Ok(())
+        self.revision_kept(name, revision, source).await
     }
 
     async fn blueprint_source(

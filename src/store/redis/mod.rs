@@ -16,6 +16,7 @@ mod link;
 mod outbox;
 mod queries;
 mod records;
+mod revisions;
 mod seal;
 mod tasks;
 mod watch;
@@ -43,6 +44,8 @@ const PARTITIONS: u8 = 16;
 /// Between two tries at opening; doubles up to the second.
 const OPEN_AGAIN_FIRST: Duration = Duration::from_millis(100);
 const OPEN_AGAIN_LAST: Duration = Duration::from_secs(2);
+/// See [`RedisSettings::revisions_kept`].
+const REVISIONS_KEPT: Duration = Duration::from_hours(24);
 
 /// Scripts that need nothing in common.
 static WORKERS: LazyLock<Code> = LazyLock::new(|| Code::new("", include_str!("lua/workers.lua")));
@@ -50,13 +53,14 @@ static WORKERS: LazyLock<Code> = LazyLock::new(|| Code::new("", include_str!("lu
 /// Makes the static of a script.
 macro_rules! code {
     ($name:ident, $file:literal) => {
-        static $name: std::sync::LazyLock<$crate::store::redis::link::Code> =
-            std::sync::LazyLock::new(|| {
-                $crate::store::redis::link::Code::new(
-                    include_str!("lua/common.lua"),
-                    include_str!(concat!("lua/", $file, ".lua")),
-                )
-            });
+        pub(in crate::store::redis) static $name: std::sync::LazyLock<
+            $crate::store::redis::link::Code,
+        > = std::sync::LazyLock::new(|| {
+            $crate::store::redis::link::Code::new(
+                include_str!("lua/common.lua"),
+                include_str!(concat!("lua/", $file, ".lua")),
+            )
+        });
     };
 }
 use code;
@@ -86,6 +90,9 @@ pub struct RedisSettings {
     /// How long ended jobs stay once the archive has them, where that is less than their own time; none
     /// is never less.
     pub retention: Option<Duration>,
+    /// How long a blueprint's revision is kept that no job has and no orchestrator names as its own.
+    /// Each names its own every minute: longer than one may stand still.
+    pub revisions_kept: Duration,
     /// What bodies are encrypted with, the present key first; none leaves them readable.
     pub encryption_keys: Vec<Secret>,
 }
@@ -104,6 +111,7 @@ impl RedisSettings {
             replicas: 0,
             allow_eviction: false,
             retention: None,
+            revisions_kept: REVISIONS_KEPT,
             encryption_keys: Vec::new(),
         }
     }
@@ -126,6 +134,7 @@ pub struct RedisStore {
     retention: Option<Duration>,
     /// Whether this process has had the lease of the feed.
     brings: AtomicBool,
+    revisions_kept: Duration,
 }
 
 impl RedisStore {
@@ -201,6 +210,7 @@ impl RedisStore {
             replicas: settings.replicas,
             retention: settings.retention,
             brings: AtomicBool::new(false),
+            revisions_kept: settings.revisions_kept,
         })
     }
 

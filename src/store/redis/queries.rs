@@ -1,16 +1,15 @@
 //! What is looked for over all partitions: each is asked at once, and the answers are merged.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use fred::types::Value;
 
-use super::commit::pin;
 use super::link::Repeat;
 use super::records::{bytes, items, read_time, text};
 use super::{PARTITIONS, RedisStore, arguments, code};
 use crate::base::{ClientId, JobId, TaskId, Timestamp};
 use crate::domain::{Job, JobStatus};
-use crate::store::{BlueprintRevision, Due, JobQuery, StoreError, rules};
+use crate::store::{Due, JobQuery, StoreError, rules};
 
 code!(DUE, "due");
 code!(IDS, "ids");
@@ -277,53 +276,6 @@ impl RedisStore {
                 return Ok(());
             }
         }
-    }
-
-    /// Forgets the revisions that no job has and no job may come to have; returns which, in order.
-    pub(super) async fn revisions_forgotten(
-        &self,
-        in_use: &[BlueprintRevision],
-    ) -> Result<Vec<BlueprintRevision>, StoreError> {
-        let sources = format!("{}bp", self.link.global());
-        let known = self
-            .link
-            .call("HKEYS", arguments([&sources]), Repeat::Safe)
-            .await?;
-        let mut pinned: HashSet<String> = in_use
-            .iter()
-            .map(|one| pin(&one.name, &one.revision))
-            .collect();
-        for answer in self.link.run_on_all(&HASHES, &arguments([&"pins"])).await? {
-            for hash in items(answer) {
-                pinned.extend(
-                    items(hash)
-                        .chunks_exact(2)
-                        .filter_map(|pair| text(pair[0].clone())),
-                );
-            }
-        }
-        let mut gone: Vec<BlueprintRevision> = items(known)
-            .into_iter()
-            .filter_map(text)
-            .filter(|one| !pinned.contains(one))
-            .filter_map(|one| {
-                let (name, revision) = one.split_once('\0')?;
-                Some(BlueprintRevision {
-                    name: name.to_owned(),
-                    revision: revision.to_owned(),
-                })
-            })
-            .collect();
-        gone.sort_unstable();
-        if !gone.is_empty() {
-            let mut sent = arguments([&sources]);
-            sent.extend(
-                gone.iter()
-                    .map(|one| Value::from(pin(&one.name, &one.revision))),
-            );
-            self.link.call("HDEL", sent, Repeat::Safe).await?;
-        }
-        Ok(gone)
     }
 }
 

@@ -17,6 +17,8 @@
 --   feed         rows of history that the archive does not have, by number: JOB PLACE
 --   fw           how many of them each job has           fo  there if the feed is on
 --   fs, fi       last numbers of the feed                ff  up to which job it is being filled
+-- And for all partitions, below `NAME:{g}:`: bp sources by blueprint and revision, bpn when an
+-- orchestrator named each as its own last.
 local P = KEYS[1]
 local call = redis.call
 
