@@ -1,6 +1,5 @@
 //! Three orchestrators on one Redis, restarted one after the other while clients and workers go on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +13,7 @@ use crate::balancer::Balancer;
 use crate::process::{PATIENCE, Process};
 use crate::redis::{on, site, worker_at};
 use crate::servers::redis::Redis;
-use crate::several::MANY;
+use crate::several::{MANY, check_history};
 use crate::site::{CLIENT, Server, Site};
 
 const ORCHESTRATORS: usize = 3;
@@ -177,18 +176,7 @@ async fn check(server: &Server, job: &str) {
     let path = format!("/jobs/{job}/history?limit=1000");
     let answer = server.send(Method::Get, &path, None).await;
     let history: Value = serde_json::from_slice(&answer.body).expect("JSON");
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for event in history.as_array().expect("a list") {
-        let kind = event["event_type"].as_str().expect("a name");
-        *counts.entry(kind).or_default() += 1;
-    }
-    for (kind, count) in [
-        ("job_finished", 1),
-        ("task_finished", 3),
-        ("child_finished", 1),
-    ] {
-        assert_eq!(counts.get(kind), Some(&count), "{kind}: {history:#}");
-    }
+    check_history(&history);
 }
 
 #[tokio::test]
