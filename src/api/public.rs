@@ -45,7 +45,7 @@ pub async fn status() -> Response {
 #[utoipa::path(
     get, path = "/_public/ready", tag = "public",
     responses(
-        (status = 200, description = "`ready`, `durability`, `checks`", body = Object),
+        (status = 200, description = "`ready`, `durability`, `server`, `checks`", body = Object),
         (status = 503, description = "the same; `checks` says what is wrong", body = Object),
     ),
 )]

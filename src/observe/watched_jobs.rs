@@ -271,6 +271,10 @@ impl JobStore for WatchedJobs {
         self.jobs.durability()
     }
 
+    fn server(&self) -> Option<String> {
+        self.jobs.server()
+    }
+
     fn hints(&self) -> Hints {
         self.jobs.hints()
     }

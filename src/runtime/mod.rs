@@ -268,6 +268,9 @@ pub struct Readiness {
     pub ready: bool,
     /// What a crash may cost.
     pub durability: Durability,
+    /// What server keeps the jobs, and how; nothing where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// `ok`, or what is wrong, by part.
     pub checks: BTreeMap<&'static str, String>,
 }

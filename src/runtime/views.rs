@@ -135,6 +135,7 @@ impl Runtime {
         Readiness {
             ready,
             durability: self.inner.ports.jobs.durability(),
+            server: self.inner.ports.jobs.server(),
             checks,
         }
     }

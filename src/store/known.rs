@@ -1,6 +1,7 @@
 //! Small records that calls of the store take and return.
 
-use crate::base::JobId;
+use crate::base::{JobId, Timestamp};
+use crate::domain::Task;
 
 /// What an idempotency key stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,4 +19,15 @@ pub struct BlueprintRevision {
     pub name: String,
     /// The digest of its source.
     pub revision: String,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Due {
+    /// Jobs whose `wake_at` has passed.
+    pub jobs: Vec<JobId>,
+    /// Tasks whose `due_at` has passed.
+    pub tasks: Vec<Task>,
+    /// When the next job or task is due after these, if any.
+    pub next: Option<Timestamp>,
 }

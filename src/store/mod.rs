@@ -39,7 +39,7 @@ pub use blob_s3::{S3Addressing, S3BlobStore, S3Settings};
 pub use durability::Durability;
 pub use feed_port::{FeedBatch, HistoryFeed};
 pub use hint::{HINTS_MAX, Hint, Hints};
-pub use known::{BlueprintRevision, KnownKey};
+pub use known::{BlueprintRevision, Due, KnownKey};
 pub use memory::MemoryStore;
 pub use offload::Offloading;
 pub use redis::{RedisSettings, RedisStore};
@@ -120,17 +120,6 @@ pub struct Committed {
     pub released: Vec<Task>,
     /// Outbox rows that were written, one for each `Signal` and `SendWebhook`, in their order.
     pub outbox: Vec<Uuid>,
-}
-
-/// What is due.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Due {
-    /// Jobs whose `wake_at` has passed.
-    pub jobs: Vec<JobId>,
-    /// Tasks whose `due_at` has passed.
-    pub tasks: Vec<Task>,
-    /// When the next job or task is due after these, if any.
-    pub next: Option<Timestamp>,
 }
 
 /// What the outbox carries.
@@ -373,6 +362,11 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Tells how much a crash may cost.
     fn durability(&self) -> Durability;
+
+    /// Says in one line what server keeps the jobs, and how; nothing where there is none.
+    fn server(&self) -> Option<String> {
+        None
+    }
 
     /// Returns what other processes on the store do from now on.
     fn hints(&self) -> Hints {

@@ -100,10 +100,10 @@ async fn server_redis_keeps_a_job_over_the_death_of_everything() {
         json!("waiting_for_human")
     );
     let health = site.ask(&server, &["health", "-o", "json"]).await;
-    assert_eq!(
-        health.with(0).json()["answer"]["durability"],
-        json!("fsync")
-    );
+    let health = health.with(0).json();
+    assert_eq!(health["answer"]["durability"], json!("fsync"));
+    let about = health["answer"]["server"].as_str().expect("is told");
+    assert!(about.contains("appendfsync always"), "{about}");
     site.ask(&server, &["jobs", "approve", &job]).await.with(0);
     let end = server.outcome(&job).await;
     assert_eq!(
@@ -131,6 +131,22 @@ async fn server_redis_is_asked_by_config_check() {
     };
     let found = crate::process::run(check()).await.with(0).json();
     assert_eq!(found["servers"]["redis"], json!("ok"), "{found:#}");
+    let show = |arguments: &[&str]| {
+        let mut show = command(site.folder(), arguments);
+        show.env("STORE", redis.url());
+        crate::process::run(show)
+    };
+    let shown = show(&["config", "show", "--connect", "-o", "json"]).await;
+    let shown = shown.with(0).json()["servers"]["redis"].clone();
+    assert_eq!(shown["durability"], json!("everysec"), "{shown:#}");
+    let shown = show(&["config", "show", "--connect"]).await.with(0).stdout;
+    for fact in [
+        "redis: ok; Redis ",
+        "appendonly yes, appendfsync everysec, maxmemory-policy noeviction, 0 replicas",
+        "durability everysec",
+    ] {
+        assert!(shown.contains(fact), "{fact}: {shown}");
+    }
     let again = check();
     redis.kill();
     let found = crate::process::run(again).await;

@@ -1,5 +1,7 @@
 //! `config`: check, show, webhook-secret. Reads the files; needs no orchestrator.
 
+use std::collections::BTreeMap;
+
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
@@ -19,7 +21,9 @@ pub enum Verb {
   avtomatika config check --connect                also ask the servers; exit code 1 when one is not well")]
     Check(CheckArgs),
     /// Show every setting; secrets as ***
-    #[command(after_help = "Example:\n  avtomatika config show --origin")]
+    #[command(after_help = "Examples:
+  avtomatika config show --origin
+  avtomatika config show --connect                 also what the servers say of themselves")]
     Show(ShowArgs),
     /// Print the secret that signs a client's webhooks, for its receiver
     #[command(
@@ -48,6 +52,9 @@ pub struct ShowArgs {
     /// Also what each setting is for
     #[arg(long)]
     pub about: bool,
+    /// Also ask the servers that the settings name which they are and how they keep what they get
+    #[arg(long)]
+    pub connect: bool,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -67,7 +74,7 @@ pub struct SecretArgs {
 pub async fn run(verb: &Verb, context: &Context) -> RoleResult {
     match verb {
         Verb::Check(args) => check(args, context).await,
-        Verb::Show(args) => show(args, context),
+        Verb::Show(args) => show(args, context).await,
         Verb::WebhookSecret(args) => webhook_secret(args, context),
     }
 }
@@ -88,25 +95,32 @@ async fn check(args: &CheckArgs, context: &Context) -> RoleResult {
     let mut exit = Exit::Ok;
     if args.connect {
         let answers = servers::asked(&configuration.settings).await;
-        for (server, answer) in &answers {
-            text.push_str(&format!("\n{server}: {answer}"));
-            if answer != "ok" {
+        for (server, said) in &answers {
+            text.push_str(&format!("\n{server}: {}", said.answer));
+            if said.answer != "ok" {
                 exit = Exit::JobFailed;
             }
         }
         if answers.is_empty() {
             text.push_str("\nno servers: everything is in the data directory");
         }
-        found["servers"] = json!(answers);
+        let answers = answers.iter().map(|(server, said)| (*server, &said.answer));
+        found["servers"] = json!(answers.collect::<BTreeMap<_, _>>());
     }
     context.printer.item(&found, &text);
     Ok(exit)
 }
 
-fn show(args: &ShowArgs, context: &Context) -> RoleResult {
-    let entries = args.settings.load(context)?.entries;
+async fn show(args: &ShowArgs, context: &Context) -> RoleResult {
+    let configuration = args.settings.load(context)?;
+    let servers = if args.connect {
+        Some(servers::asked(&configuration.settings).await)
+    } else {
+        None
+    };
+    let entries = configuration.entries;
     if context.printer.output() != Output::Text {
-        let members: Map<String, Value> = entries
+        let mut members: Map<String, Value> = entries
             .iter()
             .map(|entry| {
                 let value = if args.origin {
@@ -117,6 +131,7 @@ fn show(args: &ShowArgs, context: &Context) -> RoleResult {
                 (entry.key.to_owned(), value)
             })
             .collect();
+        members.extend(servers.map(|servers| ("servers".to_owned(), json!(servers))));
         context.printer.value(&Value::Object(members));
         return Ok(Exit::Ok);
     }
@@ -133,7 +148,16 @@ fn show(args: &ShowArgs, context: &Context) -> RoleResult {
         );
         table.row(&row);
     }
-    context.printer.text(&table.render());
+    let mut text = table.render();
+    for (name, said) in servers.into_iter().flatten() {
+        let durability = said.durability.map(|durability| json!(durability));
+        let durability =
+            durability.map(|word| format!("durability {}", word.as_str().unwrap_or("-")));
+        let told = [Some(said.answer), said.server, durability];
+        let told: Vec<String> = told.into_iter().flatten().collect();
+        text.push_str(&format!("\n{name}: {}", told.join("; ")));
+    }
+    context.printer.text(&text);
     Ok(Exit::Ok)
 }
 

@@ -58,6 +58,9 @@ fn text(answer: &Value) -> String {
     if let Some(durability) = answer["answer"]["durability"].as_str() {
         text.push_str(&format!("  durability: {durability}\n"));
     }
+    if let Some(server) = answer["answer"]["server"].as_str() {
+        text.push_str(&format!("  server: {server}\n"));
+    }
     text
 }
 

@@ -1,25 +1,51 @@
-//! Asks the servers that the settings name whether they answer, for `config check --connect`.
+//! Asks the servers that the settings name whether they answer, and how they are set, for `config
+//! check --connect` and `config show --connect`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::config::Settings;
 use crate::roles::orchestrator::{ArchiveAccess, open_archive};
 use crate::store::archive::uri::Target;
-use crate::store::{BlobStore as _, JobStore as _, RedisStore, S3BlobStore};
+use crate::store::{BlobStore as _, Durability, JobStore as _, RedisStore, S3BlobStore};
 
 /// The longest wait for one server.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Returns what each server says, by its name: `ok`, or what is wrong.
-pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, String> {
+/// What a server says.
+#[derive(Debug, Serialize)]
+pub(super) struct Said {
+    /// `ok`, or what is wrong.
+    pub answer: String,
+    /// Which server it is and how it is set, where it tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// What a crash may cost, of a server that keeps jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
+}
+
+impl Said {
+    fn of<T>(answer: Result<T, String>) -> Self {
+        Self {
+            answer: answer.err().unwrap_or_else(|| "ok".to_owned()),
+            server: None,
+            durability: None,
+        }
+    }
+}
+
+/// Returns what each server says, by its name.
+pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, Said> {
     let mut answers = BTreeMap::new();
     if let Some(s3) = &settings.files.s3 {
         let answer = match S3BlobStore::new(s3) {
             Ok(store) => within(async { store.health().await.map_err(|e| e.to_string()) }).await,
             Err(error) => Err(error.to_string()),
         };
-        answers.insert("s3", answer.err().unwrap_or_else(|| "ok".to_owned()));
+        answers.insert("s3", Said::of(answer));
     }
     if let Some(target @ Target::Postgres { .. }) = &settings.history.target {
         let answer = match open_archive(target, &settings.history.salt, ArchiveAccess::Read) {
@@ -28,22 +54,30 @@ pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, String>
             }
             Err(error) => Err(error.to_string()),
         };
-        answers.insert("history", answer.err().unwrap_or_else(|| "ok".to_owned()));
+        answers.insert("history", Said::of(answer));
     }
     if let Some(redis) = &settings.store.redis {
-        let answer = within(async {
+        let asked = within(async {
             let store = RedisStore::open(redis).await.map_err(|e| e.to_string())?;
             let answer = store.health().await.map_err(|e| e.to_string());
+            let said = Said {
+                server: store.server(),
+                durability: Some(store.durability()),
+                ..Said::of(answer)
+            };
             store.close().await;
-            answer
+            Ok(said)
         });
-        let answer = answer.await;
-        answers.insert("redis", answer.err().unwrap_or_else(|| "ok".to_owned()));
+        let said = match asked.await {
+            Ok(said) => said,
+            Err(error) => Said::of::<()>(Err(error)),
+        };
+        answers.insert("redis", said);
     }
     answers
 }
 
-async fn within(asked: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+async fn within<T>(asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),

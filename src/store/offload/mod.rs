@@ -282,6 +282,10 @@ impl JobStore for Offloading {
         self.jobs.durability()
     }
 
+    fn server(&self) -> Option<String> {
+        self.jobs.server()
+    }
+
     fn hints(&self) -> Hints {
         self.jobs.hints()
     }

@@ -233,6 +233,10 @@ impl JobStore for RedisStore {
         self.link.call("SET", sent, Repeat::Safe).await.map(drop)
     }
 
+    fn server(&self) -> Option<String> {
+        Some(self.description())
+    }
+
     fn durability(&self) -> Durability {
         self.kept()
     }
