@@ -32,9 +32,13 @@ async fn a_job_that_has_left_the_store_is_shown_and_found_to_its_owner() {
         api.get(ALICE, &paths[0]).await,
         api.get(ALICE, &paths[1]).await,
     ];
-    while store.feed_length().await.expect("counts") > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let exported = async {
+        while store.feed_length().await.expect("counts") > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let exported = tokio::time::timeout(Duration::from_mins(1), exported).await;
+    exported.expect("the archive gets everything");
     api.pass(366 * 86_400_000);
     let now = api.state.runtime.clock().now();
     assert_eq!(store.purge(now, 9).await.expect("purges").len(), 1);
