@@ -6,7 +6,7 @@ FAST := --profile fast --locked
 
 # Anything but `on` leaves out the tests with the original's programs, which come from PyPI.
 INTEROP ?= on
-# Anything but `on` leaves out the tests that start servers of others (Redis, PostgreSQL).
+# Anything but `on` leaves out the tests that start servers of others (Redis, PostgreSQL, Prometheus).
 SERVERS ?= on
 SKIPPED := $(if $(filter on,$(INTEROP)),,python_) $(if $(filter on,$(SERVERS)),,server_)
 SKIP := $(if $(strip $(SKIPPED)),-- $(addprefix --skip ,$(SKIPPED)))
@@ -16,10 +16,10 @@ SKIP := $(if $(strip $(SKIPPED)),-- $(addprefix --skip ,$(SKIPPED)))
 help:
 	@echo 'make showcase   build, run every demonstration scenario, print expected and actual'
 	@echo 'make test       format check, clippy, all tests; INTEROP=off needs no Python,'
-	@echo '                SERVERS=off neither Redis nor PostgreSQL'
+	@echo '                SERVERS=off no Redis, PostgreSQL or Prometheus'
 	@echo 'make lint       format check and clippy only'
 	@echo 'make fmt        format the sources'
-	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes), build the API documentation'
+	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes, metrics), build the API documentation'
 	@echo 'make bench      measure the stores, then the orchestrator, beside the original when ORIGINAL_VENV is there;'
 	@echo '                STORE=redis on Redis, HISTORY=postgres with history in PostgreSQL'
 	@echo 'make fuzz       one minute of random input for each target of fuzz/: FUZZ_SECONDS=60'

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use avtomatika::api::CODES;
-use avtomatika::observe::{Definition, ORCHESTRATOR, PROCESS};
+use avtomatika::observe::{Definition, Kind, ORCHESTRATOR, PROCESS};
 use avtomatika::roles::exit::Exit;
 
 fn expected() -> String {
@@ -97,4 +97,74 @@ fn no_code_stands_for_two_things() {
     let count = codes.len();
     codes.dedup();
     assert_eq!(codes.len(), count);
+}
+
+/// Returns the words of a text that look like names of metrics.
+fn names(text: &str) -> Vec<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !is_part(c));
+    let begins = [
+        "orchestrator_",
+        "process_",
+        "worker_",
+        "scheduler_",
+        "webhook_sink_",
+    ];
+    let is_name = |word: &&str| begins.iter().any(|begin| word.starts_with(begin));
+    words.filter(is_name).collect()
+}
+
+/// The dashboard and the alerts ask for nothing that the program does not have.
+#[test]
+fn what_is_asked_for_is_there() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut known: Vec<String> = Vec::new();
+    for one in ORCHESTRATOR.iter().chain(PROCESS) {
+        known.push(one.name.to_owned());
+        if one.kind == Kind::Histogram {
+            known.extend(["bucket", "sum", "count"].map(|part| format!("{}_{part}", one.name)));
+        }
+    }
+    let mut asked = 0;
+    for file in [
+        "grafana/dashboards/avtomatika-overview.json",
+        "alerts.yml",
+        "alerts_test.yml",
+    ] {
+        let text = std::fs::read_to_string(config.join(file)).expect("is there");
+        for name in names(&text) {
+            assert!(known.iter().any(|one| one == name), "{file}: {name}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 100, "the names were found: {asked}");
+}
+
+/// Every panel says what it shows and in which unit; every figure is somewhere.
+#[test]
+fn the_dashboard_is_complete() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("config/grafana/dashboards/avtomatika-overview.json");
+    let text = std::fs::read_to_string(path).expect("is there");
+    let dashboard: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(dashboard["title"], "Avtomatika Overview");
+    let variables = dashboard["templating"]["list"].as_array().expect("a list");
+    let variables: Vec<_> = variables.iter().map(|one| &one["name"]).collect();
+    assert_eq!(variables, ["blueprint", "instance"]);
+    for panel in dashboard["panels"].as_array().expect("a list") {
+        if panel["type"] == "row" {
+            continue;
+        }
+        let title = &panel["title"];
+        let description = panel["description"].as_str().unwrap_or_default();
+        assert!(description.len() > 20, "{title} has a description");
+        let unit = panel["fieldConfig"]["defaults"]["unit"].as_str();
+        assert!(
+            unit.is_some_and(|unit| !unit.is_empty()),
+            "{title} has a unit"
+        );
+    }
+    for one in ORCHESTRATOR {
+        assert!(text.contains(one.name), "{} is on the dashboard", one.name);
+    }
 }

@@ -36,7 +36,7 @@ impl Inner {
                 return;
             }
             if let Err(error) = self.store_expiries().await {
-                tracing::warn!(%error, "that workers live was not stored; tried again");
+                tracing::debug!(%error, "that workers live was not stored; tried again");
             }
         }
     }

@@ -122,8 +122,12 @@ impl Inner {
                         self.wait_for_more().await;
                     }
                 }
-                Err(error) => {
-                    self.exporting.begin_outage(now, &error);
+                Err(away) => {
+                    match away {
+                        Away::Archive(error) => self.exporting.begin_outage(now, &error),
+                        // The store's own outage, which is told elsewhere.
+                        Away::Store(error) => tracing::debug!(%error, "the feed has to wait"),
+                    }
                     self.pause(PAUSE * (1 << failures.min(5))).await;
                     failures += 1;
                 }
@@ -159,17 +163,25 @@ impl Inner {
     }
 }
 
+/// Why a batch was not brought over: which end of the way is in trouble.
+enum Away {
+    Archive(StoreError),
+    Store(StoreError),
+}
+
 /// Brings one batch over; tells whether more may wait.
-async fn export_batch(export: &Export) -> Result<bool, StoreError> {
-    let batch = export.feed.read_feed(BATCH).await?;
+async fn export_batch(export: &Export) -> Result<bool, Away> {
+    let batch = export.feed.read_feed(BATCH).await.map_err(Away::Store)?;
     if batch.is_empty() {
         // An empty batch says nothing about the archive, and an outage has to be seen to end.
-        export.archive.health().await?;
+        export.archive.health().await.map_err(Away::Archive)?;
         return Ok(false);
     }
     let (through, is_full) = (batch.through.clone(), batch.is_full);
-    export.archive.append(Arc::new(batch)).await?;
-    export.feed.acknowledge_feed(&through).await?;
+    let appended = export.archive.append(Arc::new(batch)).await;
+    appended.map_err(Away::Archive)?;
+    let acknowledged = export.feed.acknowledge_feed(&through).await;
+    acknowledged.map_err(Away::Store)?;
     Ok(is_full)
 }
 

@@ -116,7 +116,7 @@ impl Inner {
                 Err(error) => {
                     failures += 1;
                     if failures == 1 {
-                        tracing::warn!(%error, "timers wait for the store");
+                        tracing::debug!(%error, "timers wait for the store");
                     }
                     self.pause(STORE_PAUSE * failures.min(30)).await;
                 }
@@ -194,7 +194,7 @@ impl Inner {
             }
             let began = tokio::time::Instant::now();
             if let Err(error) = self.refill_queue().await {
-                tracing::warn!(%error, "the queue was not read again");
+                tracing::debug!(%error, "the queue was not read again");
             }
             pause = REFILL_AT_MOST_EVERY.max(began.elapsed() * REFILL_SHARE);
         }
@@ -208,7 +208,7 @@ impl Inner {
                 return;
             }
             if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "the sweep has to wait");
+                tracing::debug!(%error, "the sweep has to wait");
             }
             // Nobody may be at work with files while their store goes and comes back: it tells the
             // log when it is asked.

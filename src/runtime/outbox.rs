@@ -234,7 +234,7 @@ impl Inner {
                 }
                 Err(error) => {
                     if !failed {
-                        tracing::warn!(%error, "the outbox waits for the store");
+                        tracing::debug!(%error, "the outbox waits for the store");
                     }
                     failed = true;
                     self.pause(Duration::from_secs(1)).await;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the servers that tests start instances of: Redis and PostgreSQL, from the distribution.
+# Installs the servers that tests start instances of: Redis, PostgreSQL and Prometheus, from the
+# distribution.
 # Only the programs are wanted; nothing is started here, and nothing of an installed server is used.
 set -eu
 
@@ -19,6 +20,8 @@ missing=
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v redis-sentinel >/dev/null || missing="$missing redis-sentinel"
 has_postgres || missing="$missing postgresql"
+# With promtool, which checks rules and what a scrape answers.
+{ command -v prometheus && command -v promtool; } >/dev/null || missing="$missing prometheus"
 # Starts a server as another user, and ends it with the test.
 command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -n "$missing" ] || exit 0

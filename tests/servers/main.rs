@@ -4,8 +4,10 @@
 mod servers;
 
 use std::net::TcpStream;
+use std::path::Path;
 
 use servers::postgres::Postgres;
+use servers::prometheus::{Prometheus, check_metrics, promtool};
 use servers::redis::{Redis, RedisCluster};
 
 fn is_there(port: u16) -> bool {
@@ -60,5 +62,24 @@ fn server_postgres_keeps_what_it_was_given_and_goes_with_its_test() {
     assert_eq!(postgres.run("show ssl"), "on");
     let port = postgres.port();
     drop(postgres);
+    assert!(!is_there(port));
+}
+
+#[test]
+fn server_prometheus_reads_the_rules_and_goes_with_its_test() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let rules = config.join("alerts.yml");
+    promtool(&["check", "rules"], &rules);
+    promtool(&["check", "config"], &config.join("prometheus.yml"));
+    promtool(&["test", "rules"], &config.join("alerts_test.yml"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let found = check_metrics("# TYPE a_total counter\na_total 1\n", folder.path());
+    assert!(found.contains("no help text"), "{found}");
+    let prometheus = Prometheus::start("127.0.0.1:1", "/metrics", &rules);
+    let url = prometheus.url("query");
+    let port = url.split([':', '/']).nth(4).expect("a port");
+    let port: u16 = port.parse().expect("a number");
+    assert!(is_there(port));
+    drop(prometheus);
     assert!(!is_there(port));
 }

@@ -7,4 +7,5 @@
 
 mod launch;
 pub(crate) mod postgres;
+pub(crate) mod prometheus;
 pub(crate) mod redis;

@@ -122,12 +122,19 @@ async fn an_outage_of_the_files_is_told_once_and_stops_nothing_else() {
             .is_some_and(|text| text.starts_with("degraded")),
         "{check}"
     );
+    server.shows(r#"part_up{part="files"}"#, 0.0).await;
+    server
+        .shows(r#"part_outages_total{part="files"}"#, 1.0)
+        .await;
     server.submit("waiting").await;
 
     s3.resume();
     let stored = server.send(Method::Put, &put, Some("b".into())).await;
     assert_eq!(stored.status, 200, "{stored:?}");
     server.process.says("S3 is back").await;
+    server.shows(r#"part_up{part="files"}"#, 1.0).await;
+    let failed = r#"s3_operations_total{operation="upload",status="error"}"#;
+    server.shows(failed, 2.0).await;
     let ended = server.process.stop().await.with(0);
     for line in ["S3 is unavailable", "S3 is back"] {
         assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);

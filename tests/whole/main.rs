@@ -4,7 +4,9 @@
 mod authority;
 mod balancer;
 mod files;
+mod monitored;
 mod newcomer;
+mod outages;
 mod process;
 mod redis;
 mod reload;

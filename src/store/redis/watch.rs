@@ -21,7 +21,7 @@ pub(super) fn watch(pool: &Pool) -> JoinSet<()> {
                         Ok((error, server)) => {
                             if !is_lost.swap(true, Ordering::AcqRel) {
                                 let server = server.map(|server| server.to_string());
-                                tracing::warn!(%error, server, "Redis is lost");
+                                tracing::debug!(%error, server, "Redis is lost");
                             }
                             true
                         }
@@ -30,7 +30,7 @@ pub(super) fn watch(pool: &Pool) -> JoinSet<()> {
                     server = found.recv() => match server {
                         Ok(server) => {
                             if is_lost.swap(false, Ordering::AcqRel) {
-                                tracing::info!(%server, "Redis is found again");
+                                tracing::debug!(%server, "Redis is found again");
                             }
                             true
                         }
