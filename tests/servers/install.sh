@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the servers that tests start instances of: Redis, PostgreSQL and Prometheus, from the
-# distribution.
+# Installs the servers that tests start instances of (Redis, PostgreSQL, Prometheus) and what reads
+# compose.yaml, from the distribution.
 # Only the programs are wanted; nothing is started here, and nothing of an installed server is used.
 set -eu
 
@@ -22,6 +22,7 @@ command -v redis-sentinel >/dev/null || missing="$missing redis-sentinel"
 has_postgres || missing="$missing postgresql"
 # With promtool, which checks rules and what a scrape answers.
 { command -v prometheus && command -v promtool; } >/dev/null || missing="$missing prometheus"
+command -v docker-compose >/dev/null || missing="$missing docker-compose"
 # Starts a server as another user, and ends it with the test.
 command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -n "$missing" ] || exit 0
