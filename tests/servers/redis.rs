@@ -153,17 +153,11 @@ pub(crate) struct RedisCluster {
 impl RedisCluster {
     /// Starts three servers and makes them one cluster.
     pub(crate) fn start() -> Self {
-        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
         let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         let mut nodes: Vec<Redis> = Vec::new();
         for (first, last) in slots {
-            let bus = free_port().to_string();
-            let node = Redis::with(&[&options[..], &["--cluster-port", &bus]].concat());
+            let node = member(nodes.first());
             node.command(&["cluster", "addslotsrange", first, last]);
-            if let Some(known) = nodes.first() {
-                let port = node.port.to_string();
-                known.command(&["cluster", "meet", "127.0.0.1", &port, &bus]);
-            }
             nodes.push(node);
         }
         let cluster = Self { nodes };
@@ -188,4 +182,44 @@ impl RedisCluster {
     pub(crate) fn url(&self) -> String {
         format!("redis-cluster://127.0.0.1:{}", self.nodes[0].port)
     }
+
+    /// Gives keys that nobody has yet to another of the servers.
+    pub(crate) fn move_key(&self, key: &str, to: usize) {
+        let slot = self.nodes[0].command(&["cluster", "keyslot", key]);
+        let id = self.nodes[to].command(&["cluster", "myid"]);
+        for node in &self.nodes {
+            let done = node.command(&["cluster", "setslot", &slot, "node", &id]);
+            assert_eq!(done, "OK");
+        }
+    }
+
+    /// Starts a replica of one of the servers, which takes its place when it dies.
+    pub(crate) fn add_replica(&mut self, of: usize) {
+        let node = member(self.nodes.first());
+        let id = self.nodes[of].command(&["cluster", "myid"]);
+        while !node.command(&["cluster", "nodes"]).contains(&id) {
+            std::thread::yield_now();
+        }
+        assert_eq!(node.command(&["cluster", "replicate", &id]), "OK");
+        self.nodes.push(node);
+        let first = &self.nodes[of];
+        while !first
+            .command(&["info", "replication"])
+            .contains("state=online")
+        {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Starts a server that may be one of a cluster, and has it meet another.
+fn member(known: Option<&Redis>) -> Redis {
+    let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+    let bus = free_port().to_string();
+    let node = Redis::with(&[&options[..], &["--cluster-port", &bus]].concat());
+    if let Some(known) = known {
+        let port = node.port.to_string();
+        known.command(&["cluster", "meet", "127.0.0.1", &port, &bus]);
+    }
+    node
 }

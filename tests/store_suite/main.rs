@@ -17,6 +17,7 @@ mod outbox;
 mod queries;
 mod random;
 mod records;
+mod redis_cluster;
 mod redis_feed;
 mod redis_only;
 mod resident;
@@ -55,7 +56,10 @@ pub type Place = Box<dyn std::any::Any>;
 /// Makes one test of each function of the suite, each with an empty store of its own.
 macro_rules! suite {
     ($adapter:ident, $open:path) => {
-        suite!(@each $adapter, $open:
+        suite!(each $adapter, $open);
+    };
+    ($how:ident $adapter:ident, $open:path) => {
+        suite!(@$how $adapter, $open:
             commits::stores_a_job_with_everything_that_goes_with_it,
             commits::refuses_another_revision,
             commits::lets_one_of_many_rivals_win,
@@ -121,6 +125,18 @@ macro_rules! suite {
                     store.close().await;
                     drop(place);
                 }
+            )*
+        }
+    };
+    // One server for all, which is dear to start: each function has a prefix of its own there.
+    (@together $adapter:ident, $open:path: $($module:ident::$test:ident),* $(,)?) => {
+        #[tokio::test]
+        async fn $adapter() {
+            let server = $open();
+            $(
+                let store = server.store(stringify!($test)).await;
+                Box::pin(crate::$module::$test(store.clone())).await;
+                store.close().await;
             )*
         }
     };
@@ -193,6 +209,7 @@ pub async fn open_redis_feed() -> (FeedStore, Place) {
 suite!(memory, crate::open_memory);
 suite!(sqlite, crate::open_sqlite);
 suite!(server_redis, crate::open_redis);
+suite!(together server_redis_cluster_passes_the_suite, crate::redis_cluster::start);
 suite!(offloading, crate::offload::open);
 
 /// Opens an empty store in memory.

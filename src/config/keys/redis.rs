@@ -9,7 +9,7 @@ pub(super) const KEYS: &[Key] = &[
         "STORE",
         Kind::Secret,
         "",
-        "where jobs are kept: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// (TLS), redis-sentinel://HOST:PORT?sentinelServiceName=NAME, redis+unix:///PATH; empty is the embedded store in DATA_DIR, unless REDIS_HOST is set",
+        "where jobs are kept: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// (TLS), redis-cluster://HOST:PORT?node=HOST:PORT, redis-sentinel://HOST:PORT?sentinelServiceName=NAME, redis+unix:///PATH; empty is the embedded store in DATA_DIR, unless REDIS_HOST is set",
     ),
     key(
         "REDIS_HOST",

@@ -42,18 +42,15 @@ fn what_cannot_be_meant_is_told_without_the_password() {
     let seen =
         |env: &[(&'static str, &'static str)]| problems_of(load_with(vec![], env, None)).join("\n");
     let none = "environment STORE: error: STORE: this is no address of a Redis server: expected \
-                redis://USER:PASSWORD@HOST:PORT/DB, or rediss://, redis-sentinel://, redis+unix://";
+                redis://USER:PASSWORD@HOST:PORT/DB, or rediss://, redis-cluster://, redis-sentinel://, \
+                redis+unix://";
     assert_eq!(
         seen(&[("STORE", "redis://a"), ("REDIS_HOST", "b")]),
         "environment STORE: error: STORE: REDIS_HOST is set too: expected one of them"
     );
     assert_eq!(seen(&[("STORE", "mysql://u:hush@a")]), none);
     assert_eq!(seen(&[("STORE", "redis://u:hush@a/x/y")]), none);
-    assert_eq!(
-        seen(&[("STORE", "redis-cluster://u:hush@a")]),
-        "environment STORE: error: STORE: a Redis Cluster cannot keep the jobs: expected one server, \
-         or one behind Sentinel"
-    );
+    assert_eq!(seen(&[("STORE", "redis-cluster://u:hush@a:7000")]), "");
     assert_eq!(
         seen(&[("REDIS_ENCRYPTION_KEY", "k")]),
         "environment REDIS_ENCRYPTION_KEY: warning: REDIS_ENCRYPTION_KEY: has no effect without STORE \

@@ -94,7 +94,7 @@ fn address(settings: &RedisSettings) -> Result<Config, Error> {
         Error::new(
             ErrorKind::Config,
             "this is no address of a Redis server: expected redis://USER:PASSWORD@HOST:PORT/DB, \
-             or rediss://, redis-sentinel://, redis+unix://",
+             or rediss://, redis-cluster://, redis-sentinel://, redis+unix://",
         )
     };
     let url = settings.url.expose();
@@ -102,14 +102,6 @@ fn address(settings: &RedisSettings) -> Result<Config, Error> {
         return Err(no_address());
     }
     let config = Config::from_url(url).map_err(|_| no_address())?;
-    if config.server.is_clustered() {
-        // What has no partition (idempotency keys, quotas, data stores) is written in one go with
-        // what has one, which a cluster does not do.
-        return Err(Error::new(
-            ErrorKind::Config,
-            "a Redis Cluster cannot keep the jobs: expected one server, or one behind Sentinel",
-        ));
-    }
     Ok(config)
 }
 

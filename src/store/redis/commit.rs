@@ -4,8 +4,9 @@ use fred::types::Value;
 
 use super::link::Repeat;
 use super::records::{self, branch_place, items, ordered, text, time};
+use super::spread::{After, after_name};
 use super::{PARTITIONS, RedisStore, arguments, code};
-use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
+use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, Job};
 use crate::engine::{Effect, Guard};
 use crate::store::{Commit, CommitError, Committed, Message, StoreError, rules};
@@ -13,7 +14,7 @@ use crate::store::{Commit, CommitError, Committed, Message, StoreError, rules};
 code!(COMMIT, "commit");
 
 /// How long a month's count is kept after its last job, in ms.
-const QUOTA_KEPT_MS: i64 = 62 * 24 * 3_600_000;
+pub(super) const QUOTA_KEPT_MS: i64 = 62 * 24 * 3_600_000;
 /// Sorts after everything that begins with the same visit.
 const VISIT_END: &str = "z";
 /// What a webhook is in the outbox.
@@ -23,8 +24,30 @@ impl RedisStore {
     /// Stores all of the commit, or nothing.
     pub(super) async fn put(&self, commit: Commit) -> Result<Committed, CommitError> {
         rules::assert_well_formed(&commit);
+        if self.is_spread(&commit) {
+            return Box::pin(self.put_spread(&commit)).await;
+        }
+        let stored = self.put_in_partition(&commit, &[]).await?;
+        stored.ok_or_else(|| {
+            let why = "Redis: the job was so long on its way that it is refused";
+            StoreError::Unavailable(why.to_owned()).into()
+        })
+    }
+
+    /// Stores what lies in the job's partition, and notes what is to be done elsewhere afterwards;
+    /// nothing when the job has been refused for good.
+    pub(super) async fn put_in_partition(
+        &self,
+        commit: &Commit,
+        after: &[After],
+    ) -> Result<Option<Committed>, CommitError> {
         let mut outbox = Vec::new();
-        let sent = self.written_out(&commit, &mut outbox)?;
+        let guards: Vec<&Guard> = commit
+            .guards
+            .iter()
+            .filter(|one| self.is_here(one))
+            .collect();
+        let sent = self.written_out(commit, (&guards, after), &mut outbox)?;
         let partition = commit.job.id.partition();
         let answer = match self.replicas {
             0 => {
@@ -42,7 +65,8 @@ impl RedisStore {
         match answer.next().and_then(text).as_deref() {
             Some("ok") => {}
             Some("conflict") => return Err(CommitError::Conflict),
-            Some("refused") => return Err(refusal(&commit.guards, &answer.collect::<Vec<_>>())),
+            Some("never") => return Ok(None),
+            Some("refused") => return Err(refusal(&guards, &answer.collect::<Vec<_>>())),
             _ => return Err(unreadable().into()),
         }
         if let Some(id) = commit.settles.filter(|id| !is_beside(*id, commit.job.id)) {
@@ -50,16 +74,23 @@ impl RedisStore {
         }
         let ended = answer.next().map(items).unwrap_or_default();
         let released = answer.next().unwrap_or(Value::Null);
-        Ok(Committed {
+        Ok(Some(Committed {
             ended_leases: pairs(ended),
             released: self.seal.decode_tasks(released)?,
             outbox,
-        })
+        }))
+    }
+
+    /// Tells whether a guard is looked after by the commit's script.
+    fn is_here(&self, guard: &Guard) -> bool {
+        let is_beside = matches!(guard, Guard::Idempotency { .. } | Guard::Quota { .. });
+        !(is_beside && self.link.is_cluster())
     }
 
     fn written_out(
         &self,
         commit: &Commit,
+        (guards, after): (&[&Guard], &[After]),
         outbox: &mut Vec<uuid::Uuid>,
     ) -> Result<Vec<Value>, StoreError> {
         let job = &commit.job;
@@ -85,8 +116,8 @@ impl RedisStore {
         let settles = commit.settles.filter(|id| is_beside(*id, job.id));
         sent.push(settles.map_or_else(String::new, |id| id.to_string()).into());
         sent.extend(self.channel());
-        sent.push(commit.guards.len().to_string().into());
-        for guard in &commit.guards {
+        sent.push(guards.len().to_string().into());
+        for guard in guards {
             sent.extend(self.guard(guard));
         }
         let count_at = sent.len();
@@ -97,6 +128,11 @@ impl RedisStore {
                 sent.extend(written);
                 count += 1;
             }
+        }
+        for (index, one) in after.iter().enumerate() {
+            sent.extend(arguments([&"after", &after_name(commit, index)]));
+            sent.push(self.seal.encode(one)?);
+            count += 1;
         }
         sent[count_at] = count.to_string().into();
         Ok(sent)
@@ -132,15 +168,15 @@ impl RedisStore {
     fn guard(&self, guard: &Guard) -> Vec<Value> {
         let (kind, values) = match guard {
             Guard::Idempotency { client, key } => {
-                let name = self.key_name(client, &key.key);
-                let names = format!("{}keys", self.link.global());
+                let (at, name) = self.key_at(client, &key.key);
+                let names = self.key_names(at);
                 (
                     "key",
                     arguments([&name, &key.fingerprint, &key.until.0, &names]),
                 )
             }
             Guard::Quota { client, quota } => {
-                let name = format!("{}q:{client}:{}", self.link.global(), quota.month);
+                let (_, name) = self.quota_at(client, &quota.month);
                 ("quota", arguments([&name, &quota.limit, &QUOTA_KEPT_MS]))
             }
             Guard::TaskHeldBy { id, worker } => ("held", arguments([id, worker])),
@@ -202,24 +238,16 @@ impl RedisStore {
             }
             // Written before, all in one row.
             Effect::Record(_) => return Ok(None),
+            // Written afterwards, where they lie.
+            Effect::PutData { .. } if self.link.is_cluster() => return Ok(None),
             Effect::PutData { store, key, value } => {
-                let name = self.data_name(&commit.job.blueprint);
+                let (_, name) = self.data_at(&commit.job.blueprint);
                 let field = format!("{store}\0{key}");
                 let mut sent = arguments([&"data", &name, &field]);
                 sent.push(self.seal.encode(value)?);
                 sent
             }
         }))
-    }
-
-    /// Returns the key of a blueprint's data stores.
-    pub(super) fn data_name(&self, blueprint: &str) -> String {
-        format!("{}d:{blueprint}", self.link.global())
-    }
-
-    /// Returns the key of a client's idempotency key.
-    pub(super) fn key_name(&self, client: &ClientId, key: &str) -> String {
-        format!("{}k:{client}:{key}", self.link.global())
     }
 }
 
@@ -239,7 +267,7 @@ fn is_beside(message: uuid::Uuid, job: JobId) -> bool {
 }
 
 /// Reads which guard was not met; its number comes first.
-fn refusal(guards: &[Guard], answer: &[Value]) -> CommitError {
+fn refusal(guards: &[&Guard], answer: &[Value]) -> CommitError {
     let said = |index: usize| answer.get(index).cloned().and_then(text);
     let number = said(0).and_then(|number| number.parse::<usize>().ok());
     match number.and_then(|number| guards.get(number.checked_sub(1)?)) {
@@ -262,7 +290,8 @@ fn refusal(guards: &[Guard], answer: &[Value]) -> CommitError {
     }
 }
 
-fn unreadable() -> StoreError {
+/// Returns the error of an answer that is none.
+pub(super) fn unreadable() -> StoreError {
     StoreError::Corrupt("Redis: the answer to a commit is none".to_owned())
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use fred::types::Value;
+
 use super::RedisSettings;
-use super::link::{Link, Repeat};
+use super::link::Link;
 use super::records::{items, text};
 use crate::store::{Durability, StoreError};
 
@@ -22,22 +24,39 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Asks the server.
-    pub async fn look(link: &Link) -> Result<Self, StoreError> {
-        let info = link.call("INFO", vec![], Repeat::Safe).await?;
-        let mut server = Self::read(&text(info).unwrap_or_default());
-        for (name, slot) in [
-            ("appendonly", &mut server.appendonly),
-            ("appendfsync", &mut server.appendfsync),
-            ("maxmemory-policy", &mut server.maxmemory_policy),
-        ] {
-            let asked = vec!["GET".into(), name.into()];
+    /// Asks the server, or each of a cluster's.
+    pub async fn look(link: &Link) -> Result<Vec<Self>, StoreError> {
+        let infos = link.ask_each("INFO", &[]).await?;
+        let mut servers: Vec<Self> = infos
+            .into_iter()
+            .map(|info| Self::read(&text(info).unwrap_or_default()))
+            .collect();
+        for name in ["appendonly", "appendfsync", "maxmemory-policy"] {
             // Hosted servers may not tell.
-            if let Ok(answer) = link.call("CONFIG", asked, Repeat::Safe).await {
-                *slot = items(answer).into_iter().nth(1).and_then(text);
+            let Ok(answers) = link.ask_each("CONFIG", &["GET".into(), name.into()]).await else {
+                continue;
+            };
+            for (server, answer) in servers.iter_mut().zip(answers) {
+                let slot = match name {
+                    "appendonly" => &mut server.appendonly,
+                    "appendfsync" => &mut server.appendfsync,
+                    _ => &mut server.maxmemory_policy,
+                };
+                *slot = setting(answer);
             }
         }
-        Ok(server)
+        Ok(servers)
+    }
+
+    /// Returns the one of several that keeps least of what it is given.
+    pub fn weakest(servers: Vec<Self>) -> Self {
+        let rank = |server: &Self| match server.durability() {
+            Durability::None => 0,
+            Durability::Os => 1,
+            Durability::Everysec => 2,
+            Durability::Fsync => 3,
+        };
+        servers.into_iter().min_by_key(rank).unwrap_or_default()
     }
 
     fn read(info: &str) -> Self {
@@ -113,6 +132,15 @@ impl Server {
             tracing::info!(server = %self, ?durability, "Redis keeps the jobs");
         }
     }
+}
+
+/// Reads a setting from an answer of names and values.
+fn setting(answer: Value) -> Option<String> {
+    let value = match answer {
+        Value::Map(map) => map.inner().into_values().next(),
+        answer => items(answer).into_iter().nth(1),
+    };
+    value.and_then(text)
 }
 
 impl fmt::Display for Server {

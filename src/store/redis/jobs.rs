@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::commit::pin;
 use super::link::Repeat;
-use super::records::{bytes, corrupt, items, read_time, text};
+use super::records::{bytes, corrupt, items, text};
 use super::{RedisStore, arguments, code};
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Job, JobStatus, Lease, Task};
@@ -139,7 +139,7 @@ impl JobStore for RedisStore {
     }
 
     async fn data_stores(&self, blueprint: &str) -> Result<DataStores, StoreError> {
-        let name = self.data_name(blueprint);
+        let (_, name) = self.data_at(blueprint);
         let answer = self
             .link
             .call("HGETALL", arguments([&name]), Repeat::Safe)
@@ -168,22 +168,7 @@ impl JobStore for RedisStore {
         key: &str,
         now: Timestamp,
     ) -> Result<Option<KnownKey>, StoreError> {
-        let asked = arguments([&self.key_name(client, key), &"j", &"f", &"u"]);
-        let answer = self.link.call("HMGET", asked, Repeat::Safe).await?;
-        let mut answer = items(answer).into_iter();
-        let (job, fingerprint) = (answer.next().and_then(text), answer.next().and_then(text));
-        let until = answer
-            .next()
-            .and_then(bytes)
-            .and_then(|until| read_time(&until));
-        let (Some(job), Some(fingerprint), Some(until)) = (job, fingerprint, until) else {
-            return Ok(None);
-        };
-        let job_id = job.parse().map_err(|error| corrupt("key", error))?;
-        Ok((until > now).then_some(KnownKey {
-            job_id,
-            fingerprint,
-        }))
+        self.known_key(client, key, now).await
     }
 
     async fn list(&self, query: JobQuery) -> Result<Vec<Job>, StoreError> {
@@ -228,9 +213,7 @@ impl JobStore for RedisStore {
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        let name = format!("{}health", self.link.global());
-        let sent = arguments([&name, &"ok", &"PX", &60_000]);
-        self.link.call("SET", sent, Repeat::Safe).await.map(drop)
+        self.answers().await
     }
 
     fn server(&self) -> Option<String> {

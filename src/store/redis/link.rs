@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fred::clients::{Client, Pool};
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::ClientLike as _;
+use fred::interfaces::{ClientLike as _, ClusterInterface as _};
 use fred::types::config::Options;
 use fred::types::scripts::Script;
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value};
@@ -18,6 +18,10 @@ use super::watch::watch;
 use super::{PARTITIONS, RedisSettings};
 use crate::store::StoreError;
 
+/// Redirections that one call follows while a cluster changes.
+const REDIRECTIONS_MAX: u32 = 5;
+/// What the library says of a call whose attempts are used up before it was sent.
+const NONE_LEFT: &str = "Too many failed write attempts";
 /// Longest wait for the server's answer to a goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -51,6 +55,7 @@ struct Sent<'a> {
 pub(super) struct Link {
     pool: Pool,
     prefix: String,
+    is_cluster: bool,
     settings: RedisSettings,
     closed: AtomicBool,
     connections: Mutex<Vec<ConnectHandle>>,
@@ -77,12 +82,46 @@ impl Link {
         }
         Ok(Self {
             prefix: settings.prefix.clone(),
+            is_cluster: pool.next().is_clustered(),
             settings: settings.clone(),
             closed: AtomicBool::new(false),
             connections: Mutex::new(connections),
             watchers: Mutex::new(watch(&pool)),
             pool,
         })
+    }
+
+    /// Tells whether partitions lie on several servers.
+    pub fn is_cluster(&self) -> bool {
+        self.is_cluster
+    }
+
+    /// Asks each server that keeps something; returns the answers by server.
+    pub async fn ask_each(
+        &self,
+        name: &'static str,
+        arguments: &[Value],
+    ) -> Result<Vec<Value>, StoreError> {
+        let client = self.pool.next();
+        let routes = client.cached_cluster_state();
+        let servers = routes.map(|routes| routes.unique_primary_nodes());
+        let options = Options {
+            timeout: Some(self.settings.command_timeout),
+            ..Options::default()
+        };
+        let Some(servers) = servers else {
+            return Ok(vec![
+                self.call(name, arguments.to_vec(), Repeat::Safe).await?,
+            ]);
+        };
+        let mut answers = Vec::new();
+        for server in servers {
+            let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+            let asked = client.with_cluster_node(server).with_options(&options);
+            let asked = asked.custom(command, arguments.to_vec()).await;
+            answers.push(asked.map_err(|error| told(&error))?);
+        }
+        Ok(answers)
     }
 
     /// Returns the prefix of a partition's keys.
@@ -150,7 +189,7 @@ impl Link {
         count: u32,
     ) -> Result<Value, StoreError> {
         let prefix = self.partition(partition);
-        let slot = fred::util::redis_keyslot(prefix.as_bytes());
+        let place = place_of(prefix.as_bytes());
         // A server waits for what came over the same connection.
         let client = self.pool.next();
         let script = Sent {
@@ -162,7 +201,7 @@ impl Link {
         let answer = answer.map_err(|error| told(&error))?;
         let patience = (self.settings.command_timeout / 2).as_millis();
         let asked = vec![count.to_string().into(), patience.to_string().into()];
-        let wait = CustomCommand::new_static("WAIT", ClusterHash::Custom(slot), true);
+        let wait = CustomCommand::new_static("WAIT", place, true);
         match self
             .send(client, wait, asked, Repeat::Never)
             .await
@@ -185,7 +224,8 @@ impl Link {
         arguments: Vec<Value>,
         repeat: Repeat,
     ) -> Result<Value, StoreError> {
-        let command = CustomCommand::new_static(name, ClusterHash::Offset(0), false);
+        let key = arguments.first().and_then(Value::as_bytes);
+        let command = CustomCommand::new_static(name, place_of(key.unwrap_or_default()), false);
         let sent = self.send(self.pool.next(), command, arguments, repeat);
         sent.await.map_err(|error| told(&error))
     }
@@ -202,7 +242,7 @@ impl Link {
                 .chain(script.arguments.iter().cloned())
                 .collect()
         };
-        let hash = ClusterHash::Offset(2);
+        let hash = place_of(script.prefix.as_bytes());
         let code = &script.code.0;
         let by_hash = CustomCommand::new_static("EVALSHA", hash.clone(), false);
         match self
@@ -235,10 +275,23 @@ impl Link {
             timeout: Some(self.settings.command_timeout),
             ..Options::default()
         };
-        client
-            .with_options(&options)
-            .custom(command, arguments)
-            .await
+        let client = client.with_options(&options);
+        if !self.is_cluster {
+            return client.custom(command, arguments).await;
+        }
+        for _ in 0..REDIRECTIONS_MAX {
+            let sent = client.custom(command.clone(), arguments.clone()).await;
+            match sent {
+                // Another server has the key now. The library counts its redirection as an attempt, and
+                // says so when none is left; nothing was carried out.
+                Err(error) if error.details().starts_with(NONE_LEFT) => {}
+                other => return other,
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Cluster,
+            "the cluster's servers do not agree on who has the key",
+        ))
     }
 
     /// Ends the connections; later calls fail.
@@ -258,6 +311,11 @@ impl Link {
         let mut watchers = std::mem::take(&mut *held(&self.watchers));
         watchers.shutdown().await;
     }
+}
+
+/// Returns on which server of a cluster a key lies. Custom commands are told it in no other way.
+fn place_of(key: &[u8]) -> ClusterHash {
+    ClusterHash::Custom(fred::util::redis_keyslot(key))
 }
 
 pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -12,12 +12,14 @@ mod feed;
 mod hints;
 mod history;
 mod jobs;
+mod keys;
 mod link;
 mod outbox;
 mod queries;
 mod records;
 mod revisions;
 mod seal;
+mod spread;
 mod tasks;
 mod watch;
 mod workers;
@@ -186,14 +188,18 @@ impl RedisStore {
     async fn connect(settings: &RedisSettings) -> Result<Self, Refusal> {
         let link = Link::connect(settings).await?;
         let looked = Server::look(&link).await.map_err(Refusal::passing);
-        let server =
-            match looked.and_then(|server| server.accepted(settings).map_err(Refusal::lasting)) {
-                Ok(server) => server,
-                Err(refusal) => {
-                    link.close().await;
-                    return Err(refusal);
-                }
-            };
+        let accepted = looked.and_then(|servers| {
+            let servers = servers.into_iter().map(|server| server.accepted(settings));
+            let servers = servers.collect::<Result<Vec<_>, _>>();
+            servers.map(Server::weakest).map_err(Refusal::lasting)
+        });
+        let server = match accepted {
+            Ok(server) => server,
+            Err(refusal) => {
+                link.close().await;
+                return Err(refusal);
+            }
+        };
         server.tell();
         let hints = match Listener::start(settings).await {
             Ok(hints) => hints,

@@ -17,10 +17,7 @@ code!(JOBS, "jobs");
 code!(HASHES, "hashes");
 code!(FORGETTABLE, "forgettable");
 code!(FORGET, "forget");
-code!(FORGET_KEYS, "forget_keys");
 
-/// Keys that one call forgets.
-const KEYS_BATCH: u32 = 1_000;
 /// Jobs that one look for a listing brings.
 const PAGE: usize = 200;
 
@@ -66,6 +63,11 @@ impl RedisStore {
 
     /// Returns what is due.
     pub(super) async fn look(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError> {
+        if self.link.is_cluster()
+            && let Err(error) = self.finish_commits().await
+        {
+            tracing::debug!(%error, "what goes with a commit is done by the next look");
+        }
         let [jobs, tasks] = self.timed(now, limit, ["wake", "due"]).await?;
         let ids: Vec<TaskId> = tasks.due.into_iter().map(|(_, id)| id.into()).collect();
         let found = if ids.is_empty() {
@@ -263,19 +265,6 @@ impl RedisStore {
             .zip(gone)
             .filter_map(|(id, gone)| gone.then_some(id))
             .collect())
-    }
-
-    async fn forget_keys(&self, now: Timestamp) -> Result<(), StoreError> {
-        loop {
-            let sent = arguments([&now.0, &KEYS_BATCH]);
-            let run = self
-                .link
-                .run_on(&FORGET_KEYS, self.link.global(), sent, Repeat::Safe);
-            let count = text(run.await?).and_then(|count| count.parse().ok());
-            if count.unwrap_or(0) < KEYS_BATCH {
-                return Ok(());
-            }
-        }
     }
 }
 

@@ -20,6 +20,8 @@ local channel, origin = take(), take()
 local job = P .. 'j:' .. id
 local old = call('HMGET', job, 'v', 's', 'w', 'k', 'y')
 if (old[1] or '0') ~= expected then return { 'conflict' } end
+-- Its key was given to another job meanwhile.
+if expected == '0' and call('EXISTS', P .. 'no:' .. id) == 1 then return { 'never' } end
 
 local check = {
   key = function(index)
@@ -63,7 +65,7 @@ for _ = 1, guards do
   local kind = take()
   if kind == 'key' then
     local key, fingerprint, until_, names = take(), take(), take(), take()
-    call('HSET', key, 'j', id, 'f', fingerprint, 'u', until_)
+    call('HSET', key, 'j', id, 'f', fingerprint, 'u', until_, 's', 1)
     call('ZADD', names, until_, key)
   elseif kind == 'quota' then
     local key, _, ttl = take(), take(), take()
@@ -165,6 +167,10 @@ local perform = {
     call('ZADD', P .. 'outbox', outbox_due, member)
     call('ZADD', P .. 'x:' .. id, 0, member)
     call('HINCRBY', job, 'o', 1)
+  end,
+  after = function()
+    local name, body = take(), take()
+    call('HSET', P .. 'after', name, body)
   end,
   data = function()
     local key, field, value = take(), take(), take()

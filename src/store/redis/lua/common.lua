@@ -1,7 +1,7 @@
 -- What the scripts of the job store have in common. Each script is sent with this in front of it.
 --
 -- KEYS[1] is the prefix of all keys of one partition, `NAME:{pNN}:`. The scripts make these keys of
--- it; keys of what has no partition come as arguments, whole.
+-- it; keys of what belongs to no job lie in the partition of their name's hash, and come as arguments, whole.
 --
 --   j:JOB        hash: v revision, d body, f what it was given, s status, w wake_at, k keep_until,
 --                y when it may go once the archive has it, c client, b blueprint and revision, o messages still to be delivered
@@ -14,6 +14,10 @@
 --   all, s:STATUS, c:CLIENT    sorted sets of jobs        n, nc:CLIENT  counts by status
 --   wake, keep, early   jobs by time      due  tasks by time     queued  tasks      l:WORKER  its tasks
 --   outbox       messages by time  pins  jobs by blueprint and revision
+--   no:JOB       there if the job is never to come     after  what commits have to do elsewhere
+--   k:CLIENT:KEY   hash: j job, f request, u until, s settled        keys  these by time
+--   q:CLIENT:MONTH   count, and with :open those in doubt by time
+--   d:BLUEPRINT  hash of data stores, dl: of the numbers of their writers, dn: the last of these
 --   feed         rows of history that the archive does not have, by number: JOB PLACE
 --   fw           how many of them each job has           fo  there if the feed is on
 --   fs, fi       last numbers of the feed                ff  up to which job it is being filled

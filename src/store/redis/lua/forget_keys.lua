@@ -1,5 +1,4 @@
--- Forgets idempotency keys that are past their time. KEYS[1] is the prefix of what has no partition.
--- ARGV: now, at most how many; returns how many there were.
+-- Forgets idempotency keys that are past their time. ARGV: now, at most how many; returns how many there were.
 local names = call('ZRANGEBYSCORE', P .. 'keys', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
 for _, name in ipairs(names) do
   call('DEL', name)

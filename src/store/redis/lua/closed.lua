@@ -1,0 +1,2 @@
+-- Forgets what was left to do beside commits. ARGV: names.
+return call('HDEL', P .. 'after', unpack(ARGV))

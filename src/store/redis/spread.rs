@@ -1,0 +1,400 @@
+//! Commits in a cluster that concern more than one partition: a new job under an idempotency key or a
+//! quota, and values for a data store.
+//!
+//! Reserve, commit, settle. What lies elsewhere is reserved first, in the name of the job; the commit
+//! notes what is to be done there afterwards; that is done, and the note crossed out. After a crash
+//! before the commit the reservation is in doubt: who needs the key or the place looks whether the job
+//! is there, has it refused for good if it is not, and only then takes it over. After a crash behind
+//! the commit any orchestrator finds the note and does what it says. Doing it twice is doing it once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fred::types::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::commit::{QUOTA_KEPT_MS, unreadable};
+use super::link::{Code, Repeat};
+use super::records::{bytes, items, text};
+use super::{RedisStore, arguments, code};
+use crate::base::{JobId, Timestamp};
+use crate::engine::{Effect, Guard, IdempotencyKey};
+use crate::store::{Commit, CommitError, Committed, StoreError};
+
+static BESIDE: std::sync::LazyLock<Code> =
+    std::sync::LazyLock::new(|| Code::new("", include_str!("lua/beside.lua")));
+code!(NEVER, "never");
+code!(LEFT_OPEN, "left_open");
+code!(CLOSED, "closed");
+
+/// Between two looks at a job whose key is reserved, and how many until it is refused: two seconds.
+const RIVAL_PAUSE: Duration = Duration::from_millis(20);
+const RIVAL_LOOKS: u32 = 100;
+/// How long a job that was refused is remembered: longer than any commit can be on its way.
+const REFUSED_MS: u64 = 86_400_000;
+/// How old a place in a quota has to be for it to be doubted.
+const DOUBTED_MS: u64 = 60_000;
+
+/// What is to be done in another partition once a commit is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum After {
+    /// The idempotency key is the job's for good.
+    Key { at: u8, key: String, job: JobId },
+    /// The place in the quota is taken for good.
+    Quota {
+        at: u8,
+        count: String,
+        open: String,
+        job: JobId,
+    },
+    /// Values of a data store. A commit that reserved later has the higher number, and wins.
+    Data {
+        at: u8,
+        blueprint: String,
+        number: u64,
+        values: BTreeMap<String, Json>,
+    },
+}
+
+impl RedisStore {
+    /// Tells whether the commit concerns another partition than the job's.
+    pub(super) fn is_spread(&self, commit: &Commit) -> bool {
+        let is_guard =
+            |guard: &Guard| matches!(guard, Guard::Idempotency { .. } | Guard::Quota { .. });
+        let is_effect = |effect: &Effect| matches!(effect, Effect::PutData { .. });
+        self.link.is_cluster()
+            && (commit.guards.iter().any(is_guard) || commit.effects.iter().any(is_effect))
+    }
+
+    /// Stores such a commit.
+    pub(super) async fn put_spread(&self, commit: &Commit) -> Result<Committed, CommitError> {
+        let after = self.reserved(commit).await?;
+        let stored = self.put_in_partition(commit, &after).await;
+        let place = commit.job.id.partition();
+        match stored {
+            Ok(Some(committed)) => {
+                let names = (0..after.len()).map(|index| after_name(commit, index));
+                let done = self.carry_out(place, names.zip(after).collect()).await;
+                if let Err(error) = done {
+                    tracing::debug!(%error, "what goes with a commit is done by the next look");
+                }
+                Ok(committed)
+            }
+            // Somebody took the key over and refused this job for good.
+            Ok(None) => {
+                self.free(&after).await;
+                Err(self.overtaken(commit).await)
+            }
+            // Whether it is there is unknown: whoever needs the key or the place will look.
+            Err(error @ CommitError::Store(StoreError::Unavailable(_))) => Err(error),
+            Err(error) => {
+                // A job that is there already keeps its key.
+                let keeps = |one: &After| {
+                    matches!((one, &error), (After::Key { .. }, CommitError::Conflict))
+                };
+                let (kept, rest): (Vec<_>, Vec<_>) = after.into_iter().partition(keeps);
+                self.free(&rest).await;
+                for one in kept {
+                    let settled = self.carry_out(place, vec![(String::new(), one)]).await;
+                    if let Err(error) = settled {
+                        tracing::debug!(%error, "a reservation is left in doubt");
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn reserved(&self, commit: &Commit) -> Result<Vec<After>, CommitError> {
+        let (job, now) = (commit.job.id, commit.now);
+        let mut after = Vec::new();
+        for guard in &commit.guards {
+            let reserved = match guard {
+                Guard::Idempotency { client, key } => {
+                    let (at, name) = self.key_at(client, &key.key);
+                    self.reserve_key((at, &name), job, key, now)
+                        .await
+                        .map(|()| After::Key { at, key: name, job })
+                }
+                Guard::Quota { client, quota } => {
+                    let (at, count) = self.quota_at(client, &quota.month);
+                    let open = format!("{count}:open");
+                    self.reserve_place((at, &count, &open), job, quota.limit)
+                        .await
+                        .map(|()| After::Quota {
+                            at,
+                            count,
+                            open,
+                            job,
+                        })
+                }
+                _ => continue,
+            };
+            match reserved {
+                Ok(one) => after.push(one),
+                Err(error) => {
+                    self.free(&after).await;
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(data) = self.data(commit).await? {
+            after.push(data);
+        }
+        Ok(after)
+    }
+
+    /// Returns what the commit has for the blueprint's data stores. Their number is drawn before the
+    /// commit, so that of two commits, one after the other, the later has the higher one.
+    async fn data(&self, commit: &Commit) -> Result<Option<After>, StoreError> {
+        let mut values = BTreeMap::new();
+        for effect in commit.effects.iter() {
+            if let Effect::PutData { store, key, value } = effect {
+                values.insert(format!("{store}\0{key}"), value.clone());
+            }
+        }
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let blueprint = commit.job.blueprint.clone();
+        let (at, _) = self.data_at(&blueprint);
+        let counter = format!("{}dn:{blueprint}", self.link.partition(at));
+        let drawn = self
+            .link
+            .call("INCR", arguments([&counter]), Repeat::Safe)
+            .await?;
+        let number = text(drawn).and_then(|number| number.parse().ok());
+        Ok(Some(After::Data {
+            at,
+            blueprint,
+            number: number.ok_or_else(unreadable)?,
+            values,
+        }))
+    }
+
+    /// Reserves an idempotency key. One that another job has reserved is waited for a little, until it
+    /// is settled; a job that has not come by then never will.
+    async fn reserve_key(
+        &self,
+        (at, name): (u8, &str),
+        job: JobId,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        let names = self.key_names(at);
+        let mut looks = 0;
+        loop {
+            let sent = arguments([
+                &"key",
+                &name,
+                &names,
+                &job,
+                &key.fingerprint,
+                &key.until.0,
+                &now.0,
+            ]);
+            let mut answer = items(self.beside(at, sent).await?).into_iter();
+            let how = answer.next().and_then(text);
+            let other = answer.next().and_then(text).and_then(|id| id.parse().ok());
+            let taken = |job_id, fingerprint: Option<String>| CommitError::KeyTaken {
+                job_id,
+                fingerprint: fingerprint.unwrap_or_default(),
+            };
+            match (how.as_deref(), other) {
+                (Some("ours"), _) => return Ok(()),
+                (Some("settled"), Some(other)) => {
+                    return Err(taken(other, answer.next().and_then(text)));
+                }
+                (Some("reserved"), Some(other)) => {
+                    match self.is_there(other, looks >= RIVAL_LOOKS).await? {
+                        Some(true) => {
+                            let sent = arguments([&"key_settle", &name, &other]);
+                            self.beside(at, sent).await?;
+                            return Err(taken(other, answer.next().and_then(text)));
+                        }
+                        Some(false) => {
+                            let sent = arguments([&"key_free", &name, &names, &other]);
+                            self.beside(at, sent).await?;
+                            looks = 0;
+                        }
+                        None => {
+                            looks += 1;
+                            tokio::time::sleep(RIVAL_PAUSE).await;
+                        }
+                    }
+                }
+                _ => return Err(unreadable().into()),
+            }
+        }
+    }
+
+    /// Takes a place in a quota. When none is left, places are doubted whose jobs did not come to be.
+    async fn reserve_place(
+        &self,
+        (at, count, open): (u8, &str, &str),
+        job: JobId,
+        limit: u64,
+    ) -> Result<(), CommitError> {
+        let mut is_checked = false;
+        loop {
+            let sent = arguments([
+                &"quota",
+                &count,
+                &open,
+                &job,
+                &limit,
+                &QUOTA_KEPT_MS,
+                &DOUBTED_MS,
+            ]);
+            let mut answer = items(self.beside(at, sent).await?).into_iter();
+            match answer.next().and_then(text).as_deref() {
+                Some("ours") => return Ok(()),
+                Some("full") => {}
+                _ => return Err(unreadable().into()),
+            }
+            let doubted: Vec<JobId> = items(answer.next().unwrap_or(Value::Null))
+                .into_iter()
+                .filter_map(|id| text(id)?.parse().ok())
+                .collect();
+            if doubted.is_empty() || is_checked {
+                return Err(CommitError::QuotaExceeded { limit });
+            }
+            is_checked = true;
+            for other in doubted {
+                let act = match self.is_there(other, true).await? {
+                    Some(true) => "quota_settle",
+                    _ => "quota_free",
+                };
+                self.beside(at, arguments([&act, &count, &open, &other]))
+                    .await?;
+            }
+        }
+    }
+
+    /// Tells whether a new job is there; false is that it never will be, which `refuse` brings about.
+    pub(super) async fn is_there(
+        &self,
+        job: JobId,
+        refuse: bool,
+    ) -> Result<Option<bool>, StoreError> {
+        let sent = arguments([&job, &if refuse { REFUSED_MS } else { 0 }]);
+        let run = self.link.run(&NEVER, job.partition(), sent, Repeat::Safe);
+        Ok(match text(run.await?).as_deref() {
+            Some("1") => Some(true),
+            Some("2") => Some(false),
+            _ => None,
+        })
+    }
+
+    /// Says why a job was refused: another has its key.
+    async fn overtaken(&self, commit: &Commit) -> CommitError {
+        for guard in &commit.guards {
+            let Guard::Idempotency { client, key } = guard else {
+                continue;
+            };
+            for _ in 0..RIVAL_LOOKS {
+                match self.known_key(client, &key.key, commit.now).await {
+                    Ok(Some(known)) => {
+                        return CommitError::KeyTaken {
+                            job_id: known.job_id,
+                            fingerprint: known.fingerprint,
+                        };
+                    }
+                    Ok(None) => tokio::time::sleep(RIVAL_PAUSE).await,
+                    Err(error) => return error.into(),
+                }
+            }
+        }
+        let why = "Redis: the request was overtaken by another with its key, which is under way";
+        StoreError::Unavailable(why.to_owned()).into()
+    }
+
+    /// Gives back what was reserved for a job that was not stored. What cannot be given back is found
+    /// out by who needs it.
+    async fn free(&self, after: &[After]) {
+        for one in after {
+            let (at, sent) = match one {
+                After::Key { at, key, job } => {
+                    let names = self.key_names(*at);
+                    (*at, arguments([&"key_free", key, &names, job]))
+                }
+                After::Quota {
+                    at,
+                    count,
+                    open,
+                    job,
+                } => (*at, arguments([&"quota_free", count, open, job])),
+                After::Data { .. } => continue,
+            };
+            if let Err(error) = self.beside(at, sent).await {
+                tracing::debug!(%error, "a reservation is left in doubt");
+            }
+        }
+    }
+
+    /// Does what commits of a partition have left to do elsewhere, and crosses it out.
+    async fn carry_out(&self, place: u8, after: Vec<(String, After)>) -> Result<(), StoreError> {
+        let mut names: Vec<Value> = Vec::with_capacity(after.len());
+        for (name, one) in after {
+            let (at, sent) = match one {
+                After::Key { at, key, job } => (at, arguments([&"key_settle", &key, &job])),
+                After::Quota {
+                    at,
+                    count,
+                    open,
+                    job,
+                } => (at, arguments([&"quota_settle", &count, &open, &job])),
+                After::Data {
+                    at,
+                    blueprint,
+                    number,
+                    values,
+                } => {
+                    let (_, data) = self.data_at(&blueprint);
+                    let last = format!("{}dl:{blueprint}", self.link.partition(at));
+                    let mut sent = arguments([&"data", &data, &last, &number]);
+                    for (field, value) in &values {
+                        sent.push(field.as_str().into());
+                        sent.push(self.seal.encode(value)?);
+                    }
+                    (at, sent)
+                }
+            };
+            self.beside(at, sent).await?;
+            names.push(name.into());
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        let run = self.link.run(&CLOSED, place, names, Repeat::Safe);
+        run.await.map(drop)
+    }
+
+    /// Does what is left of commits whose orchestrator did not come to it.
+    pub(super) async fn finish_commits(&self) -> Result<(), StoreError> {
+        let answers = self.link.run_on_all(&LEFT_OPEN, &[]).await?;
+        for (place, answer) in (0_u8..).zip(answers) {
+            let mut after = Vec::new();
+            for pair in items(answer).chunks_exact(2) {
+                let body = bytes(pair[1].clone()).unwrap_or_default();
+                match self.seal.decode(&body, "rest of a commit") {
+                    Ok(one) => after.extend(text(pair[0].clone()).map(|name| (name, one))),
+                    Err(error) => tracing::error!(%error, "a damaged record is left out"),
+                }
+            }
+            self.carry_out(place, after).await?;
+        }
+        Ok(())
+    }
+
+    async fn beside(&self, at: u8, sent: Vec<Value>) -> Result<Value, StoreError> {
+        self.link.run(&BESIDE, at, sent, Repeat::Safe).await
+    }
+}
+
+/// Returns the name under which a commit notes what is to be done.
+pub(super) fn after_name(commit: &Commit, index: usize) -> String {
+    format!("{}:{}:{index}", commit.job.id, commit.job.revision)
+}

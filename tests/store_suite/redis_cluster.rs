@@ -1,0 +1,194 @@
+//! A store on a real cluster of three: what lies on another server than its job is neither lost nor
+//! doubled by a crash in between, and servers may change places.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use avtomatika::domain::{EventKind, Job};
+use avtomatika::engine::Effect;
+use avtomatika::store::{
+    CommitError, HistoryFeed as _, JobStore as _, RedisSettings, RedisStore, StoreError,
+};
+use serde_json::json;
+
+use crate::Store;
+use crate::fixtures::*;
+use crate::servers::redis::RedisCluster;
+
+/// A cluster on which stores are opened.
+pub struct Cluster(RedisCluster);
+
+/// Starts one.
+pub fn start() -> Cluster {
+    Cluster(RedisCluster::start())
+}
+
+impl Cluster {
+    /// Opens an empty store beside the others.
+    pub async fn store(&self, prefix: &str) -> Store {
+        Arc::new(self.open(prefix).await)
+    }
+
+    async fn open(&self, prefix: &str) -> RedisStore {
+        let settings = RedisSettings {
+            prefix: prefix.to_owned(),
+            ..RedisSettings::new(self.0.url().as_str().into())
+        };
+        RedisStore::open(&settings).await.expect("opens")
+    }
+
+    /// Runs a command on whichever server has the key.
+    fn ask(&mut self, words: &[&str]) -> String {
+        self.0.nodes()[0].command(&[&["-c"], words].concat())
+    }
+
+    /// Returns the one key that ends so.
+    fn key(&mut self, end: &str) -> String {
+        let pattern = format!("*{end}");
+        let nodes = self.0.nodes().iter();
+        let found = nodes.map(|node| node.command(&["keys", &pattern]));
+        let found: String = found.collect();
+        assert!(!found.is_empty() && !found.contains('\n'), "{end}: {found}");
+        found
+    }
+}
+
+/// A crash between reserving a key and the job's commit: the key is free for another job soon, and a
+/// commit that was still on its way is refused.
+#[tokio::test]
+async fn server_redis_cluster_gives_a_key_to_one_job_over_crashes() {
+    let mut cluster = start();
+    let store = cluster.open("crash").await;
+    let submit = async |n: u16| {
+        store
+            .commit(commit(job(n), vec![], vec![key_guard("k", "f")]))
+            .await
+    };
+    submit(1).await.expect("commits");
+    let name = cluster.key(":k:acme:k");
+    // After the commit and before the key was settled: the job is there, and so is its key.
+    cluster.ask(&["hdel", &name, "s"]);
+    let known = store.find_by_key(&"acme".into(), "k", NOW).await;
+    assert_eq!(
+        known.expect("reads").map(|known| known.job_id),
+        Some(job_id(1))
+    );
+    let taken = submit(2).await;
+    assert!(
+        matches!(taken, Err(CommitError::KeyTaken { job_id: id, .. }) if id == job_id(1)),
+        "{taken:?}"
+    );
+    // Before the commit: job 7 has reserved the key and is not there.
+    cluster.ask(&["hdel", &name, "s"]);
+    cluster.ask(&["hset", &name, "j", &job_id(7).to_string()]);
+    let known = store.find_by_key(&"acme".into(), "k", NOW).await;
+    assert_eq!(known.expect("reads"), None);
+    submit(3).await.expect("takes the key over");
+    let late = store.commit(commit(job(7), vec![], vec![])).await;
+    assert!(
+        matches!(late, Err(CommitError::Store(StoreError::Unavailable(_)))),
+        "{late:?}"
+    );
+    assert_eq!(store.load(job_id(7)).await.expect("reads"), None);
+    let taken = submit(7).await;
+    assert!(
+        matches!(taken, Err(CommitError::KeyTaken { job_id: id, .. }) if id == job_id(3)),
+        "{taken:?}"
+    );
+    store.close().await;
+}
+
+/// A place in a quota whose job did not come to be is given to another.
+#[tokio::test]
+async fn server_redis_cluster_repairs_what_a_crash_has_done() {
+    let mut cluster = start();
+    let store = cluster.open("crash").await;
+    let submit = async |n: u16| {
+        store
+            .commit(commit(
+                job(n),
+                vec![],
+                vec![quota_guard("acme", "2026-11", 2)],
+            ))
+            .await
+    };
+    submit(1).await.expect("commits");
+    let count = cluster.key(":q:acme:2026-11");
+    let open = format!("{count}:open");
+    assert_eq!(cluster.ask(&["exists", &open]), "0", "nothing is in doubt");
+    cluster.ask(&["incr", &count]);
+    cluster.ask(&["zadd", &open, "0", &job_id(9).to_string()]);
+    submit(2).await.expect("the place was nobody's");
+    let full = submit(3).await;
+    assert!(
+        matches!(full, Err(CommitError::QuotaExceeded { limit: 2 })),
+        "{full:?}"
+    );
+    assert_eq!(cluster.ask(&["get", &count]), "2");
+
+    // What a commit has left to do is done by whoever looks next, unless a later one was faster.
+    let put = |value: i64| Effect::PutData {
+        store: "s".to_owned(),
+        key: "x".to_owned(),
+        value: json!(value),
+    };
+    let first = store.commit(commit(job(4), vec![put(1)], vec![])).await;
+    first.expect("commits");
+    let data = cluster.key(":d:render");
+    let at = data
+        .split(['p', '}'])
+        .nth(1)
+        .expect("has a tag")
+        .trim_start_matches('0');
+    let at: u8 = at.parse().unwrap_or(0);
+    let notes = data.replace("d:render", "after");
+    for (name, number, field) in [("late", 0, "x"), ("left", 2, "y")] {
+        let note = json!({
+            "kind": "data", "at": at, "blueprint": "render", "number": number,
+            "values": {format!("s\0{field}"): number},
+        });
+        cluster.ask(&["hset", &notes, name, &note.to_string()]);
+    }
+    store.due(NOW, 9).await.expect("looks");
+    let stores = store.data_stores("render").await.expect("reads");
+    assert_eq!(json!(stores), json!({"s": {"x": 1, "y": 2}}));
+    assert_eq!(cluster.ask(&["exists", &notes]), "0", "it is crossed out");
+    store.close().await;
+}
+
+/// A partition moves to another server, then that server dies and its replica takes its place.
+#[tokio::test]
+async fn server_redis_cluster_may_change_under_way() {
+    let mut cluster = start();
+    let store = cluster.open("moves").await;
+    // The store still takes them for where they were when it was opened.
+    for partition in 0..16 {
+        let key = format!("moves:{{p{partition:02}}}:");
+        cluster.0.move_key(&key, (partition + 1) % 3);
+    }
+    cluster.0.add_replica(1);
+    let tell = async |job: &Job| {
+        let told = Effect::Record(Box::new(event(job, 0, EventKind::Log)));
+        store.commit(commit(job.clone(), vec![told], vec![])).await
+    };
+    let first = job(1);
+    tell(&first).await.expect("follows");
+    store.switch_feed(true).await.expect("switches");
+    assert_eq!(store.read_feed(9).await.expect("reads").events.len(), 1);
+    cluster.0.nodes()[1].command(&["wait", "1", "10000"]);
+    cluster.0.nodes()[1].kill();
+    let again = async { while store.health().await.is_err() {} };
+    tokio::time::timeout(Duration::from_mins(2), again)
+        .await
+        .expect("the replica takes over");
+    assert_eq!(
+        store.load(first.id).await.expect("reads"),
+        Some(first.clone())
+    );
+    for n in 2..=20 {
+        tell(&job(n)).await.expect("commits");
+    }
+    tell(&next(&first)).await.expect("commits");
+    assert_eq!(store.read_feed(99).await.expect("reads").events.len(), 21);
+    store.close().await;
+}
