@@ -1,5 +1,6 @@
 //! The frame for real servers itself: they start, keep what they are given, and are gone afterwards.
 
+#[expect(dead_code, reason = "shared with other tests of real servers")]
 #[path = "mod.rs"]
 mod servers;
 
