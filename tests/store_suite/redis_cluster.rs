@@ -32,6 +32,7 @@ impl Cluster {
     async fn open(&self, prefix: &str) -> RedisStore {
         let settings = RedisSettings {
             prefix: prefix.to_owned(),
+            revisions_kept: Duration::ZERO,
             ..RedisSettings::new(self.0.url().as_str().into())
         };
         RedisStore::open(&settings).await.expect("opens")

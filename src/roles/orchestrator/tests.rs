@@ -44,7 +44,7 @@ async fn a_slot_that_meets_a_shutdown_is_left_for_the_next_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let schedule = schedule();
     let first = start(folder.path()).await;
-    first.runtime().begin_shutdown();
+    first.runtime().shutdown().await;
     let met = fire(first.runtime(), &schedule, SLOT).await;
     assert!(matches!(met, Err(FireError::Later(_))), "{met:?}");
     first.stop().await;
