@@ -1,10 +1,11 @@
 //! Blobs as files in a directory. A body is written beside the others under a name of its own,
-//! synced, and renamed: whoever reads sees the old blob or the new one, never a part.
+//! synced, and renamed: whoever reads sees the old blob or the new one, never a part. What a put has
+//! answered for outlasts a power loss, with the folders that it lies in.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
@@ -26,6 +27,8 @@ pub struct DirBlobStore {
     root: Arc<Path>,
     bucket: String,
     arrivals: AtomicU64,
+    /// Held while folders are made.
+    making: Arc<Mutex<()>>,
 }
 
 impl DirBlobStore {
@@ -40,35 +43,65 @@ impl DirBlobStore {
         fs::create_dir_all(&incoming)
             .await
             .map_err(|error| unavailable(&error))?;
+        let above = root.canonicalize().map_err(|error| unavailable(&error))?;
+        blocking(move || {
+            let above = above.parent().unwrap_or(&above);
+            sync_folder(above).map_err(|error| unavailable(&error))
+        })
+        .await?;
         Ok(Self {
             root: root.into(),
             bucket: bucket.to_owned(),
             arrivals: AtomicU64::new(0),
+            making: Arc::default(),
         })
     }
 
     async fn place(&self, arrival: &Path, key: &str) -> Result<(), BlobError> {
-        let target = self.root.join(key);
-        let folder = target.parent().unwrap_or(&self.root);
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let moved = async {
-                fs::create_dir_all(folder).await?;
-                fs::rename(arrival, &target).await
-            };
-            match moved.await {
-                Ok(()) => break,
-                Err(error) if error.kind() == ErrorKind::NotFound && tries < PLACE_TRIES => {}
-                Err(error) => return Err(misplaced(&error, key)),
-            }
-        }
-        // The name is on disk only when its folder is.
-        let folder = fs::File::open(folder)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        folder.sync_all().await.map_err(|error| unavailable(&error))
+        let (root, making) = (Arc::clone(&self.root), Arc::clone(&self.making));
+        let (arrival, key) = (arrival.to_owned(), key.to_owned());
+        blocking(move || place(&root, &making, &arrival, &key)).await
     }
+}
+
+/// Gives the file its name, which is on disk when this returns, with the folders above it.
+fn place(root: &Path, making: &Mutex<()>, arrival: &Path, key: &str) -> Result<(), BlobError> {
+    let target = root.join(key);
+    let folder = target.parent().unwrap_or(root);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let moved =
+            make_folders(root, making, folder).and_then(|()| std::fs::rename(arrival, &target));
+        match moved {
+            Ok(()) => break,
+            Err(error) if error.kind() == ErrorKind::NotFound && tries < PLACE_TRIES => {}
+            Err(error) => return Err(misplaced(&error, key)),
+        }
+    }
+    // The name is on disk only when its folder is.
+    sync_folder(folder).map_err(|error| unavailable(&error))
+}
+
+/// Makes the folders that are missing, and has each on disk before anything is put into it. One at a
+/// time: whoever finds a folder finds one that is on disk, and need not sync it again.
+fn make_folders(root: &Path, making: &Mutex<()>, folder: &Path) -> std::io::Result<()> {
+    let _one = making.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_missing = |path: &&Path| *path != root && !path.is_dir();
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    for path in missing.into_iter().rev() {
+        std::fs::create_dir(path)?;
+        if let Err(error) = path.parent().map_or(Ok(()), sync_folder) {
+            // Nobody is to find it; where it stays, the disk is in trouble that shows elsewhere.
+            drop(std::fs::remove_dir(path));
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// A file that is removed unless it has been put into place.
