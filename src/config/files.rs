@@ -9,6 +9,9 @@ use crate::store::{S3Addressing, S3Settings};
 /// Access keys and secrets that everybody knows from the servers' own documentation.
 const WELL_KNOWN: [&str; 2] = ["minioadmin", "rustfsadmin"];
 
+/// From which size on a directory has values.
+const DIRECTORY_OFFLOADS: &str = "TASK_FILES_OFFLOAD_BYTES";
+
 /// Job files and heavy payloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
@@ -18,6 +21,8 @@ pub struct Files {
     pub bucket: String,
     /// Where links lead.
     pub links: FileLinks,
+    /// Whether large values lie there instead of in the store, or may have lain there before.
+    pub offloads: bool,
     /// Size of a value from which on it is kept there instead of in the store, in bytes; none is
     /// never.
     pub offload_bytes: Option<usize>,
@@ -27,14 +32,35 @@ pub struct Files {
 
 /// Builds the settings of files from checked texts.
 pub(super) fn files(values: &Resolved, production: bool, problems: &mut Problems) -> Files {
+    let s3 = s3(values, production, problems);
+    let is_embedded = ["STORE", "REDIS_HOST"]
+        .iter()
+        .all(|name| values.text(name).trim().is_empty());
+    // A directory is one process's own, so that nothing that several share may lead there.
+    let in_directory = s3.is_none() && is_embedded;
+    let limit = if in_directory {
+        DIRECTORY_OFFLOADS
+    } else {
+        "S3_OFFLOAD_BYTES"
+    };
+    if !in_directory && values.integer(DIRECTORY_OFFLOADS) > 0 {
+        let place = values.origin(DIRECTORY_OFFLOADS).to_string();
+        let message = if s3.is_some() {
+            "has no effect with S3_ENDPOINT_URL: S3_OFFLOAD_BYTES says what is kept there"
+        } else {
+            "has no effect with STORE or REDIS_HOST: large values need a store of files that all orchestrators share, S3"
+        };
+        problems.push(Problem::warning(&place, DIRECTORY_OFFLOADS, message));
+    }
     Files {
-        s3: s3(values, production, problems),
+        offloads: s3.is_some() || in_directory,
+        s3,
         bucket: values.text("S3_DEFAULT_BUCKET").trim().to_owned(),
         links: match values.text("S3_LINKS").to_ascii_lowercase().as_str() {
             "orchestrator" => FileLinks::Here,
             _ => FileLinks::Store,
         },
-        offload_bytes: Some(size(values, "S3_OFFLOAD_BYTES")).filter(|bytes| *bytes > 0),
+        offload_bytes: Some(size(values, limit)).filter(|bytes| *bytes > 0),
         deletes: values.flag("S3_AUTO_CLEANUP"),
     }
 }

@@ -12,6 +12,7 @@ mod feed;
 mod fixtures;
 mod leases;
 mod offload;
+mod offload_dir;
 mod offload_rest;
 mod outbox;
 mod queries;

@@ -63,6 +63,15 @@ pub(super) const KEYS: &[Key] = &[
         "values of initial data, results and parameters whose JSON is larger are kept on the S3 server, with a reference in the store, in bytes; 0 is never",
     ),
     key(
+        "TASK_FILES_OFFLOAD_BYTES",
+        Kind::Integer {
+            min: 0,
+            max: 64 << 20,
+        },
+        "0",
+        "the same for files in TASK_FILES_DIR beside the embedded store; an archive of the history then has references that lead nowhere once the job has gone; 0 is never",
+    ),
+    key(
         "S3_AUTO_CLEANUP",
         Kind::Bool,
         "true",

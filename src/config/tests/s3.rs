@@ -59,3 +59,23 @@ fn what_is_incomplete_or_well_known_is_told() {
     environment S3_ENDPOINT_URL: warning: S3_ENDPOINT_URL: files cross the network without encryption: https:// where it is not your own
     ");
 }
+
+#[test]
+fn a_directory_takes_large_values_only_when_told_and_only_of_one_process() {
+    const LIMIT: (&str, &str) = ("TASK_FILES_OFFLOAD_BYTES", "4096");
+    let seen = |env: &[(&'static str, &'static str)]| {
+        let loaded = load_with(vec![], env, None).expect("good");
+        let files = loaded.settings.files;
+        (files.offloads, files.offload_bytes)
+    };
+    assert_eq!(seen(&[]), (true, None), "what was offloaded is read");
+    assert_eq!(seen(&[LIMIT]), (true, Some(4096)));
+    let redis = ("STORE", "redis://127.0.0.1");
+    assert!(!seen(&[redis]).0);
+    assert_eq!(seen(&ALL), (true, Some(262_144)));
+    let told =
+        |env: &[(&'static str, &'static str)]| problems_of(load_with(vec![], env, None)).join("\n");
+    insta::assert_snapshot!(told(&[LIMIT, redis]), @"environment TASK_FILES_OFFLOAD_BYTES: warning: TASK_FILES_OFFLOAD_BYTES: has no effect with STORE or REDIS_HOST: large values need a store of files that all orchestrators share, S3");
+    let env = [&ALL[..], &[LIMIT]].concat();
+    insta::assert_snapshot!(told(&env), @"environment TASK_FILES_OFFLOAD_BYTES: warning: TASK_FILES_OFFLOAD_BYTES: has no effect with S3_ENDPOINT_URL: S3_OFFLOAD_BYTES says what is kept there");
+}

@@ -112,15 +112,12 @@ fn offloading(
     blobs: &Arc<dyn BlobStore>,
     settings: &Settings,
 ) -> Arc<dyn JobStore> {
-    match (&settings.files.s3, settings.files.offload_bytes) {
-        (None, _) => jobs,
-        // What was offloaded before is still read.
-        (Some(_), bytes) => Arc::new(Offloading::new(
-            jobs,
-            Arc::clone(blobs),
-            bytes.unwrap_or(usize::MAX),
-        )),
+    if !settings.files.offloads {
+        return jobs;
     }
+    // What was offloaded before is still read, whatever is offloaded from now on.
+    let bytes_max = settings.files.offload_bytes.unwrap_or(usize::MAX);
+    Arc::new(Offloading::new(jobs, Arc::clone(blobs), bytes_max))
 }
 
 fn sqlite_settings(settings: &Settings) -> SqliteSettings {
