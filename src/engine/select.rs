@@ -182,13 +182,16 @@ pub struct Candidate<'a> {
     pub worker: &'a Worker,
     /// Tasks that it has under way.
     pub load: u32,
+    /// It can be given the task by who ranks; another has to be left the task for the others.
+    pub is_near: bool,
 }
 
 /// Chooses one of the candidates by the task's strategy; nothing only when there are none.
 ///
 /// The candidates come in the order of their turn: the one that was asked longest ago comes first.
 /// `round_robin` takes it, and with every other strategy those that are equally good are told apart
-/// by their load and then by their turn (fixes EQ10). `soft_limit` is `overflow`'s.
+/// by whether they are near, by their load and then by their turn (fixes EQ10). `soft_limit` is
+/// `overflow`'s.
 #[must_use]
 pub fn choose(spec: &TaskSpec, candidates: &[Candidate<'_>], soft_limit: u32) -> Option<usize> {
     let cost = |candidate: &Candidate<'_>| candidate.worker.cost(&spec.skill);
@@ -198,14 +201,15 @@ pub fn choose(spec: &TaskSpec, candidates: &[Candidate<'_>], soft_limit: u32) ->
             .cmp(&is_cold(b))
             .then_with(|| cost(a).total_cmp(&cost(b)))
             .then_with(|| b.worker.reputation.total_cmp(&a.worker.reputation)),
-        Strategy::RoundRobin | Strategy::LeastConnections => Ordering::Equal,
+        Strategy::RoundRobin => Ordering::Equal,
+        Strategy::LeastConnections => a.load.cmp(&b.load),
         Strategy::Cheapest => cost(a).total_cmp(&cost(b)),
         Strategy::BestValue => value(a.worker, cost(a)).total_cmp(&value(b.worker, cost(b))),
         Strategy::Overflow => {
             let full = |candidate: &Candidate<'_>| candidate.load >= soft_limit;
             full(a).cmp(&full(b)).then_with(|| {
                 if full(a) {
-                    Ordering::Equal
+                    a.load.cmp(&b.load)
                 } else {
                     cost(a).total_cmp(&cost(b))
                 }
@@ -218,7 +222,9 @@ pub fn choose(spec: &TaskSpec, candidates: &[Candidate<'_>], soft_limit: u32) ->
     // min_by keeps the first of equals, which is the next in turn.
     (0..candidates.len()).min_by(|a, b| {
         let (a, b) = (&candidates[*a], &candidates[*b]);
-        better(a, b).then_with(|| a.load.cmp(&b.load))
+        better(a, b)
+            .then_with(|| b.is_near.cmp(&a.is_near))
+            .then_with(|| a.load.cmp(&b.load))
     })
 }
 

@@ -16,7 +16,7 @@ use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    FleetNews, Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
 };
 
 /// See the module.
@@ -168,6 +168,11 @@ impl JobStore for WatchedJobs {
             .await
     }
 
+    async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+        self.timed(Operation::Outbox, self.jobs.extend_outbox(ids, until))
+            .await
+    }
+
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
         self.timed(Operation::Outbox, self.jobs.next_outbox()).await
     }
@@ -273,6 +278,10 @@ impl JobStore for WatchedJobs {
 
     fn server(&self) -> Option<String> {
         self.jobs.server()
+    }
+
+    async fn tell(&self, news: &FleetNews) -> Result<(), StoreError> {
+        self.jobs.tell(news).await
     }
 
     fn hints(&self) -> Hints {

@@ -93,7 +93,7 @@ impl Runtime {
             Ok(Applied::Ignored(reason)) => {
                 self.inner.ports.metrics.ignored(reason);
                 if let Err(error) = self.inner.record_ignored(job, worker, task, reason).await {
-                    tracing::warn!(job.id = %job, task.id = %task, %error, "an ignored result is not in the history");
+                    warn_of!(error, job.id = %job, task.id = %task, "an ignored result is not in the history");
                 }
                 Ok(Reported::Ignored(reason))
             }

@@ -70,7 +70,7 @@ impl Drop for Handout {
                 Ok(Some(task)) => inner.offer(task),
                 Ok(None) => {}
                 // The lease ends by itself.
-                Err(error) => tracing::warn!(task.id = %id, %error, "a lease was not given back"),
+                Err(error) => warn_of!(error, task.id = %id, "a lease was not given back"),
             }
         });
     }

@@ -20,6 +20,7 @@ impl Runtime {
         worker.expires_at = now.after_ms(self.inner.settings.worker_ttl_ms);
         let stored = self.inner.ports.workers.put_worker(worker).await?;
         self.inner.registry.insert(Known::new(stored.clone()));
+        self.inner.worker_changed(&stored.id);
         self.inner.rematch(&stored.id);
         tracing::info!(worker.id = %stored.id, worker.r#type = %stored.worker_type, "worker registered");
         Ok(stored)
@@ -49,6 +50,7 @@ impl Runtime {
         if worker_differs(&worker, &known.worker) {
             self.inner.ports.workers.beat(worker.clone()).await?;
             stored_until = worker.expires_at;
+            self.inner.worker_changed(id);
         }
         if let Some(meanwhile) = self.inner.registry.known(id) {
             // A report may have been rated while the store was busy.

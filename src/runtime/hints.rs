@@ -53,25 +53,14 @@ impl Inner {
                 let notice = Notice::CancelTask { task_id, job_id };
                 self.registry.notify(&worker, notice);
             }
-            Hint::Registered(id) => self.meet(&id).await?,
+            Hint::Leased(id) => self.matchmaker.remove_queued(&id),
+            Hint::Fleet(news) => self.take_news(&news).await?,
             Hint::Missed => {
+                self.ask_fleet();
                 self.watchers.all_look_again();
                 self.load_workers().await?;
                 self.refill_queue().await?;
             }
-        }
-        Ok(())
-    }
-
-    /// Learns from the store of a worker that has registered elsewhere.
-    async fn meet(self: &Arc<Self>, id: &WorkerId) -> Result<(), RuntimeError> {
-        let workers = self.ports.workers.list_workers().await?;
-        let Some(worker) = workers.into_iter().find(|worker| worker.id == *id) else {
-            return Ok(());
-        };
-        if worker.status != WorkerStatus::Offline {
-            self.registry.insert(Known::new(worker));
-            self.rematch(id);
         }
         Ok(())
     }

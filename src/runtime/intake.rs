@@ -219,7 +219,7 @@ impl Inner {
             effects: Arc::clone(&effects),
             guards,
             now,
-            outbox_due: now.after_ms(super::outbox::SCAN_GRACE_MS),
+            outbox_due: now.after_ms(super::outbox::CLAIM_MS),
             settles,
         };
         let committed = match self.ports.jobs.commit(commit).await {

@@ -87,6 +87,7 @@ pub(super) const COUNT: usize = 7;
 pub(super) fn start(inner: &Arc<Inner>) {
     inner.tasks.spawn(Arc::clone(inner).run_timers());
     inner.tasks.spawn(Arc::clone(inner).run_outbox());
+    inner.tasks.spawn(Arc::clone(inner).run_claims());
     inner.tasks.spawn(Arc::clone(inner).run_reputation());
     inner.tasks.spawn(Arc::clone(inner).run_sweep());
     inner.tasks.spawn(Arc::clone(inner).run_expiry());
@@ -147,7 +148,7 @@ impl Inner {
             Ok(_) | Err(RuntimeError::JobNotFound) => {}
             // Looked at again: it is still due.
             Err(error) => {
-                tracing::warn!(job.id = %job, %error, "a due job has to wait");
+                warn_of!(error, job.id = %job, "a due job has to wait");
                 self.schedule
                     .wake_at(self.ports.clock.now().after(STORE_PAUSE));
             }

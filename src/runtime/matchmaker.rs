@@ -1,53 +1,32 @@
 //! Matching: a queued task is bound to a worker only by a lease, and only when that worker has a
 //! poll open. So no task is ever parked behind a dead or busy worker.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::fleet::News;
 use super::handout::{Handout, Offer, Ticket};
 use super::holders::Holders;
+use super::polls::{Among, Choice, Poll, Polls, View, Workers};
 use super::queue::{Fit, Queue};
-use super::registry::Known;
-use super::{Inner, Runtime, RuntimeError};
+use super::{Inner, Runtime, RuntimeError, Settings};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::task::Strategy;
 use crate::domain::{Lease, Task, TaskSpec};
-use crate::engine::select::{self, Candidate};
 
-/// Workers that are ranked for one task; beyond it the turn moves on, so that all get theirs.
-const CANDIDATES_MAX: usize = 64;
 /// Tasks that one look at the store's queue brings.
 const REFILL_BATCH: u32 = 1_000;
 
-/// An open poll.
-pub(super) struct Poll {
-    number: u64,
-    answer: oneshot::Sender<Offer>,
-}
-
-impl Poll {
-    /// Answers the poll. What a poll that is gone was given is dropped, which puts it back.
-    pub(super) fn answer(self, offer: Offer) {
-        drop(self.answer.send(offer));
-    }
-}
-
 /// All of it, behind one short lock that is never held across an await.
 #[derive(Default)]
-struct State {
-    queue: Queue,
-    polls: BTreeMap<WorkerId, VecDeque<Poll>>,
-    /// Workers with a poll open, by the skills that they had when they opened it.
-    pollers: HashMap<String, BTreeSet<WorkerId>>,
-    /// Who was asked last, by skill: the next ranking begins behind it. `round_robin` has turns of
-    /// its own, which other strategies' choices do not disturb.
-    asked_last: HashMap<(String, bool), WorkerId>,
-    holders: Holders,
-    polls_opened: u64,
+pub(super) struct State {
+    pub(super) queue: Queue,
+    pub(super) polls: Polls,
+    pub(super) holders: Holders,
+    /// What the other orchestrators are to be told.
+    pub(super) news: News,
 }
 
 /// The matchmaker.
@@ -65,70 +44,40 @@ struct OpenPoll {
 
 impl Drop for OpenPoll {
     fn drop(&mut self) {
-        self.inner
-            .matchmaker
-            .state()
-            .close_poll(&self.worker, self.number);
+        let mut state = self.inner.matchmaker.state();
+        state.polls.close(&self.worker, self.number);
+        state.news.poll_changed(&self.worker);
     }
 }
 
 impl State {
-    fn close_poll(&mut self, worker: &WorkerId, number: u64) {
-        let Some(polls) = self.polls.get_mut(worker) else {
-            return;
-        };
-        polls.retain(|poll| poll.number != number);
-        if polls.is_empty() {
-            self.polls.remove(worker);
-            self.pollers.retain(|_, workers| {
-                workers.remove(worker);
-                !workers.is_empty()
-            });
-        }
-    }
-
-    fn load(&self, known: &Known) -> u32 {
-        let counted = self.holders.count(&known.worker.id);
-        let told = u32::try_from(known.worker.current_tasks.len()).unwrap_or(u32::MAX);
-        counted.max(told)
-    }
-
-    /// Picks the open poll that should have the task.
-    fn pick(
+    /// Picks the worker that should have the task.
+    fn choose(
         &mut self,
         spec: &TaskSpec,
-        workers: &BTreeMap<WorkerId, Arc<Known>>,
-        settings: &super::Settings,
-    ) -> Option<(WorkerId, Poll)> {
-        let pollers = self.pollers.get(&spec.skill)?;
-        let turns = (spec.skill.clone(), spec.strategy == Strategy::RoundRobin);
-        let behind = match self.asked_last.get(&turns) {
-            Some(last) => Bound::Excluded(last),
-            None => Bound::Unbounded,
+        workers: &Workers,
+        settings: &Settings,
+        among: Among,
+    ) -> Choice {
+        let view = View {
+            workers,
+            holders: &self.holders,
+            settings,
+            among,
         };
-        let rest = pollers.range::<WorkerId, _>((behind, Bound::Unbounded));
-        let candidates: Vec<Candidate<'_>> = rest
-            .chain(pollers.iter())
-            .take(pollers.len())
-            .filter_map(|id| workers.get(id))
-            .filter(|known| known.fit(spec, settings.reputation_min) == Fit::Yes)
-            .take(CANDIDATES_MAX)
-            .map(|known| Candidate {
-                worker: &known.worker,
-                load: self.load(known),
-            })
-            .collect();
-        let chosen = select::choose(spec, &candidates, settings.soft_limit)?;
-        let worker = candidates[chosen].worker.id.clone();
-        self.asked_last.insert(turns, worker.clone());
-        let poll = self.polls.get_mut(&worker)?.pop_front()?;
-        self.close_poll(&worker, poll.number);
-        Some((worker, poll))
+        let choice = self.polls.choose(spec, view);
+        if let Choice::Here(worker, _) = &choice {
+            self.news.poll_changed(worker);
+            if spec.strategy == Strategy::RoundRobin {
+                self.news.had_its_turn(&spec.skill, worker);
+            }
+        }
+        choice
     }
 }
 
 impl Matchmaker {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,6 +88,11 @@ impl Matchmaker {
         state.holders.remove(id)
     }
 
+    /// Forgets a queued task: a worker has it.
+    pub(super) fn remove_queued(&self, id: &TaskId) {
+        self.state().queue.remove(id);
+    }
+
     /// Forgets the queued tasks of one stay of a job in one state.
     pub(super) fn remove_visit(&self, job: JobId, visit: u64) {
         self.state().queue.remove_visit(job, visit);
@@ -146,34 +100,36 @@ impl Matchmaker {
 
     /// Tells whether any worker waits for a task.
     pub(super) fn has_open_polls(&self) -> bool {
-        !self.state().polls.is_empty()
+        self.state().polls.any_here()
     }
 
-    /// Takes the open poll that should have the task out of the others.
+    /// Takes the open poll that should have the task out of the others; nothing when a worker should
+    /// have it that does not wait here.
     pub(super) fn take_poll(
         &self,
         spec: &TaskSpec,
-        workers: &BTreeMap<WorkerId, Arc<Known>>,
-        settings: &super::Settings,
+        workers: &Workers,
+        settings: &Settings,
     ) -> Option<(WorkerId, Poll)> {
-        self.state().pick(spec, workers, settings)
+        match self.state().choose(spec, workers, settings, Among::All) {
+            Choice::Here(worker, poll) => Some((worker, poll)),
+            Choice::Elsewhere(_) | Choice::Nobody => None,
+        }
     }
 
     /// Puts a poll back that was taken and got nothing, as the next of its worker's.
     pub(super) fn put_back(&self, worker: &WorkerId, poll: Poll) {
-        let mut state = self.state();
         // Its caller closes it under this lock, or has gone before.
-        if poll.answer.is_closed() {
-            return;
+        let mut state = self.state();
+        if state.polls.put_back(worker, poll) {
+            state.news.poll_changed(worker);
         }
-        let polls = state.polls.entry(worker.clone()).or_default();
-        polls.push_front(poll);
     }
 
     /// Looks at the queue, and tells how many polls are open.
     pub(super) fn queue<T>(&self, look: impl FnOnce(&Queue, usize) -> T) -> T {
         let state = self.state();
-        look(&state.queue, state.polls.values().map(VecDeque::len).sum())
+        look(&state.queue, state.polls.count())
     }
 
     /// Looks at, or changes, who has which task.
@@ -184,6 +140,7 @@ impl Matchmaker {
 
 impl Inner {
     /// Gives a queued task to the best open poll, or keeps it for the next.
+    /// When another orchestrator has the best one, it has a moment to take the task.
     pub(super) fn match_task(self: &Arc<Self>, task: Task, now: Timestamp) {
         let workers = self.registry.read();
         let mut state = self.matchmaker.state();
@@ -191,13 +148,58 @@ impl Inner {
             state.queue.push(task, now);
             return;
         }
-        match state.pick(&task.spec, &workers, &self.settings) {
-            None => state.queue.push(task, now),
-            Some((_, poll)) => {
+        match state.choose(&task.spec, &workers, &self.settings, Among::All) {
+            Choice::Nobody => state.queue.push(task, now),
+            Choice::Elsewhere(worker) => {
+                state.polls.left_to(&worker, &task.spec);
+                state.news.leave(task.id.clone(), worker, now);
+                state.queue.push(task, now);
+            }
+            Choice::Here(_, poll) => {
                 drop(state);
                 drop(workers);
                 poll.answer(Offer::Queued(self.ticket(task)));
             }
+        }
+    }
+
+    /// Finds a worker here for a task that another orchestrator was to take, and has not taken.
+    pub(super) fn match_left(self: &Arc<Self>, id: &TaskId) {
+        let workers = self.registry.read();
+        let mut state = self.matchmaker.state();
+        let Some(spec) = state.queue.get(id).map(|task| task.spec.clone()) else {
+            return;
+        };
+        let choice = state.choose(&spec, &workers, &self.settings, Among::Here);
+        if let Choice::Here(_, poll) = choice
+            && let Some(task) = state.queue.remove(id)
+        {
+            drop(state);
+            drop(workers);
+            poll.answer(Offer::Queued(self.ticket(task)));
+        }
+    }
+
+    /// Gives a queued task to a worker that waits here, because another orchestrator leaves it.
+    pub(super) fn take_offer(self: &Arc<Self>, task: &TaskId, worker: &WorkerId) {
+        let Some(known) = self.registry.known(worker) else {
+            return;
+        };
+        let mut state = self.matchmaker.state();
+        let min = self.settings.reputation_min;
+        let fits = |task: &Task| known.fit(&task.spec, min) == Fit::Yes;
+        if !state.queue.get(task).is_some_and(fits) {
+            return;
+        }
+        if let Some(poll) = state.polls.take(worker)
+            && let Some(task) = state.queue.remove(task)
+        {
+            state
+                .polls
+                .asked(&task.spec.skill, worker, task.spec.strategy);
+            state.news.poll_changed(worker);
+            drop(state);
+            poll.answer(Offer::Queued(self.ticket(task)));
         }
     }
 
@@ -219,13 +221,10 @@ impl Inner {
                 return;
             };
             let mut state = self.matchmaker.state();
-            if !state.polls.contains_key(worker) {
+            if !state.polls.is_here(worker) {
                 return;
             }
-            for skill in known.open_skills() {
-                let pollers = state.pollers.entry(skill.to_owned()).or_default();
-                pollers.insert(worker.clone());
-            }
+            state.polls.index(worker, known.open_skills());
             let min = self.settings.reputation_min;
             let Some(task) = state
                 .queue
@@ -233,11 +232,8 @@ impl Inner {
             else {
                 return;
             };
-            let poll = state.polls.get_mut(worker).and_then(VecDeque::pop_front);
-            if let Some(poll) = &poll {
-                let number = poll.number;
-                state.close_poll(worker, number);
-            }
+            let poll = state.polls.take(worker);
+            state.news.poll_changed(worker);
             drop(state);
             let ticket = self.ticket(task);
             if let Some(poll) = poll {
@@ -261,21 +257,11 @@ impl Inner {
         {
             return Ok(self.ticket(task));
         }
-        for skill in known.iter().flat_map(|known| known.open_skills()) {
-            state
-                .pollers
-                .entry(skill.to_owned())
-                .or_default()
-                .insert(worker.clone());
+        let (number, receiver) = state.polls.open(worker);
+        if let Some(known) = &known {
+            state.polls.index(worker, known.open_skills());
         }
-        let (answer, receiver) = oneshot::channel();
-        state.polls_opened += 1;
-        let number = state.polls_opened;
-        state
-            .polls
-            .entry(worker.clone())
-            .or_default()
-            .push_back(Poll { number, answer });
+        state.news.poll_changed(worker);
         Err((
             OpenPoll {
                 inner: Arc::clone(self),

@@ -5,10 +5,13 @@
 //! is kept in memory here can be lost at any instruction and costs latency, never a job.
 //! Knows neither HTTP statuses nor SQL.
 
+#[macro_use]
+mod error;
 mod apply;
 mod blueprints;
 mod expiry;
 pub mod export;
+mod fleet;
 mod handout;
 mod heartbeat;
 mod hints;
@@ -18,6 +21,7 @@ mod loops;
 mod matchmaker;
 mod measure;
 mod outbox;
+mod polls;
 mod queue;
 mod registry;
 mod reserve;
@@ -38,10 +42,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::base::{Clock, Entropy, JobId, Timestamp};
 use crate::domain::{ClientRef, Job, Object};
-use crate::engine::{Answer, Ignored, Limits, SubmitError};
+use crate::engine::{Answer, Ignored, Limits};
 use crate::observe::Metrics;
-use crate::store::{BlobStore, Durability, HistoryStore, JobStore, StoreError, WorkerStore};
+use crate::store::{BlobStore, Durability, HistoryStore, JobStore, WorkerStore};
 
+pub use error::RuntimeError;
 pub use export::Export;
 pub use handout::Handout;
 pub use registry::{Beat, BeatAnswer, Notice};
@@ -223,44 +228,6 @@ pub enum Reported {
     JobNotFound,
 }
 
-/// Why the shell could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// No good revision of that name.
-    #[error("there is no blueprint `{name}`")]
-    UnknownBlueprint {
-        /// The name.
-        name: String,
-    },
-    /// The client's to mend.
-    #[error(transparent)]
-    Submit(#[from] SubmitError),
-    /// The idempotency key belongs to another request.
-    #[error("the idempotency key was used for another request, which made job {job_id}")]
-    KeyReused {
-        /// That request's job.
-        job_id: JobId,
-    },
-    /// No job left this month.
-    #[error("the quota of {limit} jobs a month is used up")]
-    QuotaExceeded {
-        /// The quota.
-        limit: u64,
-    },
-    /// No such job.
-    #[error("job not found")]
-    JobNotFound,
-    /// Too much at once; the same call may go through later.
-    #[error("too many changes at once, try again")]
-    Busy,
-    /// The store's trouble.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The process is on its way out.
-    #[error("shutting down")]
-    ShuttingDown,
-}
-
 /// Whether work can be accepted, and what stands in the way.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Readiness {
@@ -335,6 +302,7 @@ impl Runtime {
         loops::start(&inner);
         if let Some(hints) = hints {
             inner.tasks.spawn(Arc::clone(&inner).run_hints(hints));
+            inner.tasks.spawn(Arc::clone(&inner).run_fleet());
         }
         Ok(Self { inner })
     }

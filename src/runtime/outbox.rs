@@ -3,8 +3,9 @@
 //! Whoever commits delivers at once; a scan finds what a crash or a full house left behind. So each
 //! message goes out at least once, and `step` and the receivers ignore what comes twice.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -15,10 +16,11 @@ use crate::base::{JobId, Timestamp};
 use crate::engine::{Effect, Input, Signal};
 use crate::store::{Delivery, Message, OutboxItem, StoreError};
 
-/// How long a new row is left to the process that wrote it.
-pub(super) const SCAN_GRACE_MS: u64 = 5_000;
-/// How long a claimed row is left to the process that claimed it; longer than any delivery takes.
-const CLAIM_MS: u64 = 60_000;
+/// How long a row is left to the process that wrote or claimed it, unless it says that it is still
+/// at work with it.
+pub(super) const CLAIM_MS: u64 = 3_000;
+/// Between two looks at what is still going out; two of them fall into a claim.
+const CLAIM_LOOK: Duration = Duration::from_secs(1);
 /// Signals that wait in memory for a place to go out by; what is beyond waits for the scan.
 const SIGNALS_WAITING_MAX: usize = 4_096;
 /// Rows that one scan claims.
@@ -33,7 +35,8 @@ pub(super) struct Outbox {
     /// Signals are short work and a job waits for each, so they queue for their places.
     signals_waiting: Arc<Semaphore>,
     webhooks: Arc<Semaphore>,
-    in_flight: Mutex<HashSet<Uuid>>,
+    /// What is going out or waits for its place, with when the claim on it ends.
+    in_flight: Mutex<HashMap<Uuid, Timestamp>>,
     left_over: Notify,
 }
 
@@ -45,20 +48,15 @@ pub(super) enum Answered {
     Without,
 }
 
-/// One message going out. Its place is free again when this is dropped.
+/// One message that nobody else in this process sends until this is dropped.
 struct Slot {
     inner: Arc<Inner>,
     id: Uuid,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let in_flight = &self.inner.outbox.in_flight;
-        in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.id);
+        self.inner.outbox.held().remove(&self.id);
     }
 }
 
@@ -80,20 +78,27 @@ impl Outbox {
         })
     }
 
-    /// Takes a place for a message; nothing when it is going out already.
-    fn slot(inner: &Arc<Inner>, id: Uuid, place: OwnedSemaphorePermit) -> Option<Slot> {
-        let mut in_flight = inner
-            .outbox
-            .in_flight
+    /// Takes a message up; nothing when it is going out already.
+    fn slot(inner: &Arc<Inner>, id: Uuid) -> Option<Slot> {
+        let until = inner.ports.clock.now().after_ms(CLAIM_MS);
+        let mut in_flight = inner.outbox.held();
+        match in_flight.entry(id) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(vacant) => {
+                vacant.insert(until);
+                drop(in_flight);
+                Some(Slot {
+                    inner: Arc::clone(inner),
+                    id,
+                })
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Uuid, Timestamp>> {
+        self.in_flight
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let new = in_flight.insert(id);
-        drop(in_flight);
-        new.then(|| Slot {
-            inner: Arc::clone(inner),
-            id,
-            _place: place,
-        })
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,23 +135,27 @@ impl Inner {
             self.outbox.left_over.notify_one();
             return;
         };
+        let Some(slot) = Outbox::slot(self, item.id) else {
+            return;
+        };
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
             let place = inner.outbox.places(&item.message).acquire_owned().await;
-            drop(waiting);
             let place = place.expect("the semaphores are never closed");
-            inner.spawn_delivery(item, place);
+            drop(waiting);
+            inner.deliver(item).await;
+            drop((place, slot));
         });
     }
 
     fn spawn_delivery(self: &Arc<Self>, item: OutboxItem, place: OwnedSemaphorePermit) {
-        let Some(slot) = Outbox::slot(self, item.id, place) else {
+        let Some(slot) = Outbox::slot(self, item.id) else {
             return;
         };
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
             inner.deliver(item).await;
-            drop(slot);
+            drop((place, slot));
         });
     }
 
@@ -175,7 +184,7 @@ impl Inner {
         let now = self.ports.clock.now();
         if let Err(error) = self.ports.jobs.settle_outbox(item.id, delivery, now).await {
             // The claim ends and the message goes out again.
-            tracing::warn!(message.id = %item.id, %error, "a delivery could not be recorded");
+            warn_of!(error, message.id = %item.id, "a delivery could not be recorded");
             self.outbox.left_over.notify_one();
         }
     }
@@ -212,6 +221,36 @@ impl Inner {
             // and never will be: its parent no longer waits for it.
             Ok(Applied::Ignored(_)) | Err(RuntimeError::JobNotFound) => Ok(Answered::Without),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Puts off the end of the claims on what is still going out: the receiver of a webhook may be
+    /// slow. Without it another process, or a scan after a crash, takes the message over.
+    pub(super) async fn run_claims(self: Arc<Self>) {
+        loop {
+            self.pause(CLAIM_LOOK).await;
+            if self.stop.is_cancelled() {
+                return;
+            }
+            let soon = self.ports.clock.now().after_ms(CLAIM_MS * 2 / 3);
+            let ids: Vec<Uuid> = {
+                let in_flight = self.outbox.held();
+                let ending = in_flight.iter().filter(|(_, until)| **until < soon);
+                ending.map(|(id, _)| *id).collect()
+            };
+            if ids.is_empty() {
+                continue;
+            }
+            let until = self.ports.clock.now().after_ms(CLAIM_MS);
+            match self.ports.jobs.extend_outbox(&ids, until).await {
+                Ok(()) => {
+                    let mut in_flight = self.outbox.held();
+                    for id in ids {
+                        in_flight.entry(id).and_modify(|end| *end = until);
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "claims on messages were not extended"),
+            }
         }
     }
 

@@ -123,6 +123,18 @@ impl Queue {
         }
     }
 
+    /// Returns a task that can be had; nothing when it is not there.
+    pub(super) fn get(&self, id: &TaskId) -> Option<&Task> {
+        match self.positions.get(id)? {
+            Position::Delayed(_) => None,
+            Position::Ready {
+                skill,
+                group,
+                place,
+            } => self.by_skill.get(skill)?.groups.get(group)?.get(place),
+        }
+    }
+
     /// Takes a task out; nothing when it is not there.
     pub(super) fn remove(&mut self, id: &TaskId) -> Option<Task> {
         let task = match self.positions.remove(id)? {

@@ -103,6 +103,13 @@ impl Known {
         }
     }
 
+    /// Returns the same worker with another reputation.
+    pub(super) fn with_reputation(&self, reputation: f64) -> Self {
+        let mut worker = Worker::clone(&self.worker);
+        worker.reputation = reputation;
+        Self::with_skills_of(Arc::new(worker), self)
+    }
+
     /// Returns the same worker, of which the store knows that it lives so long.
     pub(super) fn stored_until(&self, until: Timestamp) -> Self {
         Self {
@@ -321,7 +328,7 @@ impl Inner {
 
     async fn rate(&self, worker: WorkerId, delta: f64) {
         if let Err(error) = self.change_reputation(&worker, delta).await {
-            tracing::warn!(worker.id = %worker, %error, "a change of reputation was lost");
+            warn_of!(error, worker.id = %worker, "a change of reputation was lost");
         }
     }
 
@@ -331,12 +338,9 @@ impl Inner {
         delta: f64,
     ) -> Result<(), StoreError> {
         let reputation = self.ports.workers.adjust_reputation(worker, delta).await?;
-        if let Some(known) = self.registry.known(worker) {
-            let mut changed = Worker::clone(&known.worker);
-            changed.reputation = reputation;
-            self.registry
-                .insert(Known::with_skills_of(Arc::new(changed), &known));
-        }
+        self.registry
+            .change(worker, |known| known.with_reputation(reputation));
+        self.matchmaker.state().news.rated(worker, reputation);
         Ok(())
     }
 }

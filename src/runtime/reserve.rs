@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::handout::{Handout, Offer};
-use super::matchmaker::Poll;
+use super::polls::Poll;
 use crate::base::{Timestamp, WorkerId};
 use crate::domain::TaskStatus;
 use crate::engine::Effect;

@@ -116,7 +116,7 @@ impl Inner {
         let until = now.after_ms(self.settings.nonce_ms);
         let workers = &self.ports.workers;
         if let Err(error) = workers.remember_nonce(worker, nonce, now, until).await {
-            tracing::warn!(worker.id = %worker, %error, "a message is not remembered");
+            warn_of!(error, worker.id = %worker, "a message is not remembered");
         }
     }
 }

@@ -10,6 +10,7 @@ mod blob_keys;
 pub mod blob_port;
 pub mod blob_s3;
 mod durability;
+mod error;
 pub mod feed_port;
 mod hint;
 mod known;
@@ -37,57 +38,15 @@ pub use blob_dir::DirBlobStore;
 pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore, PRESIGN_MAX};
 pub use blob_s3::{S3Addressing, S3BlobStore, S3Settings};
 pub use durability::Durability;
+pub use error::{CommitError, StoreError};
 pub use feed_port::{FeedBatch, HistoryFeed};
-pub use hint::{HINTS_MAX, Hint, Hints};
+pub use hint::{FleetNews, HINTS_MAX, Hint, Hints};
 pub use known::{BlueprintRevision, Due, KnownKey};
 pub use memory::MemoryStore;
 pub use offload::Offloading;
 pub use redis::{RedisSettings, RedisStore};
 pub use sqlite::{SqliteArchive, SqliteSettings, SqliteStore, Synchronous};
 pub use worker_port::{RefreshOutcome, TokenKind, TokenRecord, WorkerStore};
-
-/// What went wrong with a store. Ask of each: retry, tell the user, or bug?
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// The store cannot be reached or is too slow just now; the same call may go through later.
-    #[error("the store is unavailable: {0}")]
-    Unavailable(String),
-    /// The store's content cannot be read: a newer version wrote it, or it is damaged.
-    #[error("the store's content cannot be read: {0}")]
-    Corrupt(String),
-}
-
-/// Why a commit did not happen. Nothing of it was stored.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// The job's revision is another: load it and step again.
-    #[error("the job has changed meanwhile")]
-    Conflict,
-    /// The idempotency key has a job already.
-    #[error("the idempotency key belongs to job {job_id}")]
-    KeyTaken {
-        /// That job.
-        job_id: JobId,
-        /// The request that made it.
-        fingerprint: String,
-    },
-    /// The client has no job left this month.
-    #[error("the quota of {limit} jobs a month is used up")]
-    QuotaExceeded {
-        /// The quota.
-        limit: u64,
-    },
-    /// A task is no longer what the step took it for: load it and step again.
-    #[error("task {0} has changed meanwhile")]
-    TaskChanged(TaskId),
-    /// Another job is no longer what the step took it for: load it and look again.
-    #[error("job {0} has changed meanwhile")]
-    OtherJobChanged(JobId),
-    /// The store's own trouble. Whether the commit happened is unknown after `Unavailable`: load
-    /// the job and see.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// One step's fruit, to be stored all together or not at all.
 #[derive(Debug, Clone, PartialEq)]
@@ -284,6 +243,9 @@ pub trait JobStore: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError>;
 
+    /// Puts off the end of claims. An item that is settled or due later stays as it is.
+    async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError>;
+
     /// Returns when the next outbox item is due, if any: claimed ones at the end of their claim.
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError>;
 
@@ -372,6 +334,9 @@ pub trait JobStore: Send + Sync + 'static {
     fn hints(&self) -> Hints {
         None
     }
+
+    /// Tells other processes on the store, if there are any.
+    async fn tell(&self, news: &FleetNews) -> Result<(), StoreError>;
 
     /// Writes what is under way, answers it and stops; later calls are `Unavailable`.
     async fn close(&self);

@@ -62,6 +62,13 @@ pub trait WorkerStore: Send + Sync + 'static {
     /// Returns every worker, by id, the expired ones included.
     async fn list_workers(&self) -> Result<Vec<Worker>, StoreError>;
 
+    /// Returns those of the workers that are known, by id.
+    async fn load_workers(&self, ids: &[WorkerId]) -> Result<Vec<Worker>, StoreError> {
+        let mut workers = self.list_workers().await?;
+        workers.retain(|worker| ids.contains(&worker.id));
+        Ok(workers)
+    }
+
     /// Forgets workers that expired before the time; their reputation is kept for their return.
     async fn forget_workers(&self, expired_before: Timestamp) -> Result<Vec<WorkerId>, StoreError>;
 

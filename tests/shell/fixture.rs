@@ -63,6 +63,10 @@ impl Receiver {
         self.refuse.store(count, Ordering::Relaxed);
     }
 
+    pub fn count(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+
     pub async fn wait_for(&self, count: usize) -> Vec<WebhookRequest> {
         loop {
             let came = self.came.notified();
@@ -141,6 +145,16 @@ impl Fixture {
     {
         let (ports, webhooks) = Self::ports(store);
         Self::begin(ports, settings, webhooks, blueprints).await
+    }
+
+    /// Starts as one of several processes on a store; their ids are told apart by the number.
+    pub async fn start_beside<S>(store: Arc<S>, number: u64, blueprints: &str) -> Self
+    where
+        S: JobStore + WorkerStore + HistoryStore,
+    {
+        let (mut ports, webhooks) = Self::ports(store);
+        ports.entropy = Arc::new(CountingEntropy(AtomicU64::new(number << 32)));
+        Self::begin(ports, Settings::default(), webhooks, blueprints).await
     }
 
     /// Starts with job files.

@@ -6,14 +6,19 @@
 )]
 
 mod blueprints;
+mod claims;
 mod fan_out;
 mod files;
 mod fixture;
+mod fleet;
 mod jobs;
 mod loads;
 mod metrics;
 mod reserved;
 mod revisions;
+#[expect(dead_code, reason = "shared with other tests of real servers")]
+#[path = "../servers/mod.rs"]
+mod servers;
 mod slow;
 mod workers;
 

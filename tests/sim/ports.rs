@@ -10,7 +10,7 @@ use avtomatika::domain::{Job, JobStatus, Lease, Task};
 use avtomatika::engine::DataStores;
 use avtomatika::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    FleetNews, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
 };
 use uuid::Uuid;
 
@@ -173,6 +173,19 @@ impl JobStore for Ports {
         through!(self, "take outbox", |world, _gate| {
             world.store.take_outbox(now, until, limit).await
         })
+    }
+
+    async fn tell(&self, news: &FleetNews) -> Result<(), StoreError> {
+        let news = news.clone();
+        through!(self, "tell", |world, _gate| world.store.tell(&news).await)
+    }
+
+    async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        through!(self, "extend outbox", |world, _gate| world
+            .store
+            .extend_outbox(&ids, until)
+            .await)
     }
 
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {

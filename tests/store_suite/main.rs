@@ -90,6 +90,7 @@ macro_rules! suite {
             leases::tells_what_is_due,
             leases::lets_either_the_result_or_the_expiry_win,
             outbox::hands_out_what_is_due_and_claims_it,
+            outbox::puts_off_the_end_of_claims,
             outbox::settles_a_signal,
             outbox::settles_a_signal_with_the_step_that_answers_it,
             outbox::keeps_a_log_of_webhooks,

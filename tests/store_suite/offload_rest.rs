@@ -8,7 +8,7 @@ use avtomatika::domain::{Event, Job, JobStatus, Lease, Task, Worker};
 use avtomatika::engine::DataStores;
 use avtomatika::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    HistoryStore, JobQuery, JobStore, KnownKey, OutboxItem, RefreshOutcome, StoreError,
+    FleetNews, HistoryStore, JobQuery, JobStore, KnownKey, OutboxItem, RefreshOutcome, StoreError,
     TokenRecord, WorkerStore,
 };
 use uuid::Uuid;
@@ -167,6 +167,14 @@ impl JobStore for Heavy {
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
         self.jobs.take_outbox(now, until, limit).await
+    }
+
+    async fn tell(&self, news: &FleetNews) -> Result<(), StoreError> {
+        self.jobs.tell(news).await
+    }
+
+    async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+        self.jobs.extend_outbox(ids, until).await
     }
 
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {

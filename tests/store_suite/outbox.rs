@@ -55,6 +55,38 @@ pub async fn hands_out_what_is_due_and_claims_it(store: Store) {
     assert_eq!(take(100, 200, 9).await.len(), 3, "the claims are over");
 }
 
+pub async fn puts_off_the_end_of_claims(store: Store) {
+    let effects = (1..=4).map(|n| Effect::Signal(signal(n))).collect();
+    let ids = write(&store, &job(1), effects, 0).await;
+    let take = async |now: i64, until: i64| {
+        let items = store.take_outbox(at(now), at(until), 9).await;
+        let ids = items.expect("claims").into_iter().map(|item| item.id);
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(take(0, 10).await.len(), 4);
+    store
+        .settle_outbox(ids[1], Delivery::Delivered, at(1))
+        .await
+        .expect("settles");
+    let later = Delivery::Retry {
+        at: at(90),
+        reason: "busy".to_owned(),
+    };
+    store
+        .settle_outbox(ids[2], later, at(1))
+        .await
+        .expect("settles");
+    let unknown = Uuid::from_u128(7);
+    let extended = [ids[0], ids[1], ids[2], unknown];
+    store
+        .extend_outbox(&extended, at(50))
+        .await
+        .expect("extends");
+    assert_eq!(take(49, 60).await, [ids[3]], "the one that was left out");
+    assert_eq!(take(50, 80).await, [ids[0]]);
+    assert_eq!(take(90, 99).await.len(), 3, "the settled one never comes");
+}
+
 pub async fn settles_a_signal(store: Store) {
     let ids = write(&store, &job(1), vec![Effect::Signal(signal(9))], 0).await;
     let again = Delivery::Retry {

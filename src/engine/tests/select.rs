@@ -164,6 +164,7 @@ fn chosen(strategy: &str, candidates: &[(&str, f64, f64, bool, u32)]) -> Option<
         .map(|(worker, load)| Candidate {
             worker,
             load: *load,
+            is_near: true,
         })
         .collect();
     choose(&spec, &candidates, 3).map(|index| candidates[index].worker.id.to_string())

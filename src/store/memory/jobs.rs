@@ -11,7 +11,7 @@ use crate::domain::{Job, JobStatus, Lease, Task, TaskStatus};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    JobQuery, JobStore, KnownKey, OutboxItem, StoreError, rules,
+    FleetNews, JobQuery, JobStore, KnownKey, OutboxItem, StoreError, rules,
 };
 
 impl State {
@@ -202,6 +202,15 @@ impl JobStore for MemoryStore {
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
         Ok(self.state()?.outbox.take(now, until, limit))
+    }
+
+    async fn tell(&self, _news: &FleetNews) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+        self.state()?.outbox.extend(ids, until);
+        Ok(())
     }
 
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {

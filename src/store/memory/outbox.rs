@@ -75,6 +75,23 @@ impl Outbox {
         items
     }
 
+    /// Puts off the end of claims.
+    pub fn extend(&mut self, ids: &[Uuid], until: Timestamp) {
+        for id in ids {
+            let Some(&number) = self.numbers.get(id) else {
+                continue;
+            };
+            let Some(row) = self.rows.get_mut(&number) else {
+                continue;
+            };
+            if let Some(at) = row.due_at.filter(|at| *at < until) {
+                row.due_at = Some(until);
+                self.due.remove(&(at, number));
+                self.due.insert((until, number));
+            }
+        }
+    }
+
     /// Returns when the next message is due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)

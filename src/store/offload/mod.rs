@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     BlobStore, BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due,
-    Durability, Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    Durability, FleetNews, Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
 };
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Job, JobStatus, Lease, Task};
@@ -186,6 +186,10 @@ impl JobStore for Offloading {
         self.jobs.take_outbox(now, until, limit).await
     }
 
+    async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+        self.jobs.extend_outbox(ids, until).await
+    }
+
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
         self.jobs.next_outbox().await
     }
@@ -284,6 +288,10 @@ impl JobStore for Offloading {
 
     fn server(&self) -> Option<String> {
         self.jobs.server()
+    }
+
+    async fn tell(&self, news: &FleetNews) -> Result<(), StoreError> {
+        self.jobs.tell(news).await
     }
 
     fn hints(&self) -> Hints {

@@ -1,6 +1,6 @@
 //! What other processes on the same server do: a subscription, read into hints.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use fred::clients::SubscriberClient;
 use fred::interfaces::{ClientLike as _, EventInterface as _, PubsubInterface as _};
@@ -12,7 +12,7 @@ use super::RedisSettings;
 use super::address::builder;
 use super::link::{held, unavailable};
 use crate::base::{Entropy as _, JobId, SystemEntropy, TaskId};
-use crate::store::{HINTS_MAX, Hint, StoreError};
+use crate::store::{FleetNews, HINTS_MAX, Hint, StoreError};
 
 /// The subscription.
 pub(super) struct Listener {
@@ -57,6 +57,13 @@ impl Listener {
     /// Returns this process's name.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Returns what is published to tell others the news.
+    pub fn message(&self, news: &FleetNews) -> String {
+        // Numbers that JSON does not have are none that a worker has.
+        let news = serde_json::to_string(news).unwrap_or_default();
+        format!("{}\n\nf {news}", self.origin)
     }
 
     /// Returns the hints from now on.
@@ -116,6 +123,10 @@ fn hints(text: &str, own: &str) -> Vec<Hint> {
     let job = lines.next().and_then(|id| id.parse::<JobId>().ok());
     let of_task = lines.filter_map(|line| {
         let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if what == "f" {
+            let news = serde_json::from_str(rest).ok()?;
+            return Some(Hint::Fleet(Arc::new(news)));
+        }
         match (what, rest.split_once(' ')) {
             ("q", None) => Some(Hint::Queued(TaskId::new(rest))),
             ("e", None) => Some(Hint::Ended(TaskId::new(rest))),
@@ -124,7 +135,7 @@ fn hints(text: &str, own: &str) -> Vec<Hint> {
                 task_id: task.into(),
                 job_id: job?,
             }),
-            ("w", None) => Some(Hint::Registered(rest.into())),
+            ("l", None) => Some(Hint::Leased(TaskId::new(rest))),
             ("m", None) => Some(Hint::Missed),
             _ => None,
         }
@@ -156,8 +167,19 @@ mod tests {
         assert_eq!(hints(&text, "me"), expected);
         assert_eq!(hints(&text, "other"), []);
         assert_eq!(
-            hints("other\n\nw w1", "me"),
-            [Hint::Registered("w1".into())]
+            hints("other\n\nl task-1", "me"),
+            [Hint::Leased("task-1".into())]
+        );
+        let news = FleetNews {
+            waiting: vec![("w 1\n2".into(), 3)],
+            rated: vec![("w".into(), 0.5)],
+            whole: true,
+            ..FleetNews::default()
+        };
+        let text = serde_json::to_string(&news).expect("JSON");
+        assert_eq!(
+            hints(&format!("other\n\nf {text}"), "me"),
+            [Hint::Fleet(Arc::new(news))]
         );
         assert_eq!(hints("", "me"), []);
     }

@@ -15,7 +15,7 @@ use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    FleetNews, Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
 };
 
 code!(LOAD, "load");
@@ -115,6 +115,10 @@ impl JobStore for RedisStore {
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
         self.claimed(now, until, limit).await
+    }
+
+    async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+        self.extended(ids, until).await
     }
 
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -226,6 +230,15 @@ impl JobStore for RedisStore {
 
     fn hints(&self) -> Hints {
         Some(self.hints.subscribe())
+    }
+
+    async fn tell(&self, news: &FleetNews) -> Result<(), StoreError> {
+        let message = self.hints.message(news);
+        let sent = vec![self.hints.channel().into(), message.into()];
+        self.link
+            .call("PUBLISH", sent, Repeat::Safe)
+            .await
+            .map(drop)
     }
 
     async fn close(&self) {

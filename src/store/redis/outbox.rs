@@ -15,6 +15,7 @@ use crate::store::rules::{self, Standing};
 use crate::store::{Delivery, DeliveryRecord, Message, OutboxItem, StoreError};
 
 code!(CLAIM, "claim");
+code!(PUT_OFF, "put_off");
 code!(WAITING, "waiting");
 code!(SETTLE, "settle");
 code!(DELIVERIES, "deliveries");
@@ -96,6 +97,22 @@ impl RedisStore {
             .get("m")
             .ok_or_else(|| corrupt("message", "it has no body"))?;
         self.seal.decode(body, "message")
+    }
+
+    /// Puts off the end of claims.
+    pub(super) async fn extended(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+        let mut by_partition: BTreeMap<u8, Vec<Value>> = BTreeMap::new();
+        for id in ids {
+            let partition = id.as_bytes()[15] % PARTITIONS;
+            let sent = by_partition
+                .entry(partition)
+                .or_insert_with(|| arguments([&until.0]));
+            sent.push(id.to_string().into());
+        }
+        let runs = by_partition
+            .into_iter()
+            .map(|(partition, sent)| self.link.run(&PUT_OFF, partition, sent, Repeat::Safe));
+        futures::future::try_join_all(runs).await.map(drop)
     }
 
     /// Returns when the next message is due.

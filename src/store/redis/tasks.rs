@@ -35,6 +35,7 @@ impl RedisStore {
             &lease.until.0,
             &lease.deadline.0,
         ]));
+        sent.extend(self.channel());
         self.one(&LEASE, id, sent, Repeat::Never).await
     }
 

@@ -23,6 +23,16 @@ impl RedisStore {
         self.link.run_on(&WORKERS, prefix, sent, repeat).await
     }
 
+    async fn read_workers(&self, sent: Vec<Value>) -> Result<Vec<Worker>, StoreError> {
+        let answer = self.on_workers(sent, Repeat::Safe).await?;
+        let mut workers = items(answer)
+            .into_iter()
+            .map(|parts| self.worker(parts))
+            .collect::<Result<Vec<_>, _>>()?;
+        workers.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(workers)
+    }
+
     /// Reads a worker from its body, and what is kept beside it.
     fn worker(&self, parts: Value) -> Result<Worker, StoreError> {
         let mut parts = items(parts).into_iter().skip(1).map(bytes);
@@ -71,14 +81,6 @@ impl WorkerStore for RedisStore {
         ]));
         let earned = self.on_workers(sent, Repeat::Safe).await?;
         worker.reputation = reputation(bytes(earned))?;
-        let [channel, origin] = self.channel();
-        let said = format!("{}\n\nw {}", text(origin).unwrap_or_default(), worker.id);
-        // A hint only: the worker is registered whether others are told or not.
-        drop(
-            self.link
-                .call("PUBLISH", vec![channel, said.into()], Repeat::Safe)
-                .await,
-        );
         Ok(worker)
     }
 
@@ -101,13 +103,13 @@ impl WorkerStore for RedisStore {
     }
 
     async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
-        let answer = self.on_workers(arguments([&"list"]), Repeat::Safe).await?;
-        let mut workers = items(answer)
-            .into_iter()
-            .map(|parts| self.worker(parts))
-            .collect::<Result<Vec<_>, _>>()?;
-        workers.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(workers)
+        self.read_workers(arguments([&"list"])).await
+    }
+
+    async fn load_workers(&self, ids: &[WorkerId]) -> Result<Vec<Worker>, StoreError> {
+        let mut sent = arguments([&"read"]);
+        sent.extend(ids.iter().map(|id| Value::from(id.as_str())));
+        self.read_workers(sent).await
     }
 
     async fn forget_workers(&self, expired_before: Timestamp) -> Result<Vec<WorkerId>, StoreError> {

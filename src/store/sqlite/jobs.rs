@@ -15,7 +15,7 @@ use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    JobQuery, JobStore, KnownKey, OutboxItem, StoreError, rules,
+    FleetNews, JobQuery, JobStore, KnownKey, OutboxItem, StoreError, rules,
 };
 
 #[async_trait]
@@ -103,6 +103,15 @@ impl JobStore for SqliteStore {
     ) -> Result<Vec<OutboxItem>, StoreError> {
         self.write(move |db| outbox::take(db, now, until, limit))
             .await
+    }
+
+    async fn tell(&self, _news: &FleetNews) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        self.write(move |db| outbox::extend(db, &ids, until)).await
     }
 
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {

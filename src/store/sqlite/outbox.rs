@@ -71,6 +71,16 @@ pub(super) fn take(
     Ok(claimed.into_iter().map(|(_, item)| item).collect())
 }
 
+/// Puts off the end of claims.
+pub(super) fn extend(db: &Connection, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
+    let mut extend =
+        db.prepare_cached("UPDATE outbox SET due_at = ?2 WHERE id = ?1 AND due_at < ?2")?;
+    for id in ids {
+        extend.execute(params![id.as_bytes(), until.0])?;
+    }
+    Ok(())
+}
+
 /// Returns when the next message is due.
 pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>, StoreError> {
     let at = first(

@@ -43,13 +43,24 @@ function calls.extend(...)
   return 0
 end
 
+local function worker(id, body)
+  local registered, reputation = call('HGET', P .. 'reg', id), call('HGET', P .. 'rep', id)
+  return { id, body, registered, reputation, call('ZSCORE', P .. 'exp', id) }
+end
+
 function calls.list()
   local all = call('HGETALL', P .. 'w')
   local found = {}
-  for index = 1, #all, 2 do
-    local id = all[index]
-    local registered, reputation = call('HGET', P .. 'reg', id), call('HGET', P .. 'rep', id)
-    found[#found + 1] = { id, all[index + 1], registered, reputation, call('ZSCORE', P .. 'exp', id) }
+  for index = 1, #all, 2 do found[#found + 1] = worker(all[index], all[index + 1]) end
+  return found
+end
+
+-- workers
+function calls.read(...)
+  local found = {}
+  for _, id in ipairs({ ... }) do
+    local body = call('HGET', P .. 'w', id)
+    if body then found[#found + 1] = worker(id, body) end
   end
   return found
 end
