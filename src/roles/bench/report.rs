@@ -193,6 +193,8 @@ impl Report {
     pub fn new(world: &World, meter: &Meter, elapsed: Duration, complete: bool) -> Self {
         let tally = world.tally();
         let seconds = elapsed.as_secs_f64();
+        let span = tally.span.map(|(first, last)| last - first);
+        let working = span.unwrap_or(elapsed).as_secs_f64();
         let micros = |value: u64| rounded(ratio(value, 1000));
         let latencies = &tally.latencies;
         let latency = (!latencies.is_empty()).then(|| Latency {
@@ -218,9 +220,9 @@ impl Report {
             idle_polls: plan.idle_polls,
             payload_bytes: world.wire.payload.len(),
             complete,
-            seconds: rounded(seconds),
+            seconds: rounded(working),
             jobs_measured: tally.measured,
-            jobs_per_second: rounded(ratio(tally.measured, 1) / seconds),
+            jobs_per_second: rounded(ratio(tally.measured, 1) / working),
             latency_ms: latency,
             jobs_unsent: meter.unsent.get(),
             totals: world.ledger.borrow().totals(),

@@ -68,6 +68,9 @@ pub struct Tally {
     pub ended: u64,
     /// Jobs that started and ended while it counted.
     pub measured: u64,
+    /// From the start of the first of these to the last one's end. A job that is lost is waited for,
+    /// which is no part of the speed of the others.
+    pub span: Option<(Instant, Instant)>,
 }
 
 impl World {
@@ -95,6 +98,7 @@ impl World {
                 errors: BTreeMap::new(),
                 ended: 0,
                 measured: 0,
+                span: None,
             }),
             waiting: RefCell::default(),
             failure: RefCell::default(),
@@ -138,6 +142,8 @@ impl World {
         tally.ended += 1;
         if counts {
             tally.measured += 1;
+            let first = tally.span.map_or(since, |(first, _)| first.min(since));
+            tally.span = Some((first, since + took));
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             tally.latencies.saturating_record(micros);
         }
