@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Between two looks at whether a server is there.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Looks before a server counts as not coming: a minute, far more than is needed.
+/// Looks before something counts as not coming: a minute, far more than is needed.
 const LOOKS: u32 = 6_000;
 
 /// Returns a port that is free now. Another process may take it before the server does: whoever
@@ -104,6 +104,17 @@ impl Drop for Launched {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits until something is as it should be; panics after a minute with what that is.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..LOOKS {
+        if is_so() {
+            return;
+        }
+        sleep(PAUSE);
+    }
+    panic!("not so after a minute: {what}");
 }
 
 /// Runs a program to its end and returns what it printed; panics with all that it said when it fails.

@@ -9,3 +9,4 @@ mod launch;
 pub(crate) mod postgres;
 pub(crate) mod prometheus;
 pub(crate) mod redis;
+pub(crate) mod sentinel;

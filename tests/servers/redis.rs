@@ -9,10 +9,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub(crate) use super::launch::free_port;
-use super::launch::{Launched, run};
+use super::launch::{Launched, run, until};
 
 /// Tries to find a port that nobody takes meanwhile.
-const TRIES: u32 = 20;
+pub(super) const TRIES: u32 = 20;
 
 /// A Redis server with an append-only file, alone unless its options say otherwise.
 pub(crate) struct Redis {
@@ -28,17 +28,25 @@ impl Redis {
         Self::with(&[])
     }
 
+    /// Stands for a free port in its options.
+    pub(crate) const FREE: &str = "FREE";
+
     /// Starts a server with further options, as on its command line: `["--maxmemory", "10mb"]`. It
     /// listens on a Unix socket too.
     pub(crate) fn with(options: &[&str]) -> Self {
         let mut redis = Self {
             launched: None,
             port: 0,
-            options: options.iter().map(ToString::to_string).collect(),
+            options: Vec::new(),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
         for _ in 0..TRIES {
             redis.port = free_port();
+            let filled = options.iter().map(|option| match *option {
+                Self::FREE => free_port().to_string(),
+                option => option.to_owned(),
+            });
+            redis.options = filled.collect();
             if redis.comes_up() {
                 return redis;
             }
@@ -79,6 +87,12 @@ impl Redis {
         self.port
     }
 
+    /// Returns the value of one of its options.
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
+        let place = self.options.iter().position(|option| option == name)?;
+        self.options.get(place + 1).map(String::as_str)
+    }
+
     /// Returns its URL.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
@@ -97,6 +111,15 @@ impl Redis {
             std::fs::read(file.expect("a file").path()).expect("can be read")
         };
         files.flat_map(read).collect()
+    }
+
+    /// Waits until it sends so many replicas what it writes. Only the server itself knows from when
+    /// on it does.
+    pub(crate) fn has_replicas(&self, count: usize) {
+        until("it has its replicas", || {
+            let info = self.command(&["info", "replication"]);
+            info.matches("state=online").count() >= count
+        });
     }
 
     /// Kills it at once.
@@ -126,14 +149,17 @@ impl Redis {
 
     /// Runs a command by `redis-cli` and returns its answer.
     pub(crate) fn command(&self, words: &[&str]) -> String {
-        let port = self.port.to_string();
-        let answer = run(Command::new("redis-cli").args(["-p", &port]).args(words));
-        answer.trim_end().to_owned()
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string()]);
+        if let Some(password) = self.option("--requirepass") {
+            command.env("REDISCLI_AUTH", password);
+        }
+        run(command.args(words)).trim_end().to_owned()
     }
 }
 
 /// Tells whether a server answers there, and has read its file.
-fn answers(port: u16) -> bool {
+pub(super) fn answers(port: u16) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -163,12 +189,10 @@ impl RedisCluster {
         let cluster = Self { nodes };
         for node in &cluster.nodes {
             // The nodes tell each other; nothing else waits for that.
-            while !node
-                .command(&["cluster", "info"])
-                .contains("cluster_state:ok")
-            {
-                std::thread::yield_now();
-            }
+            until("each node has the whole cluster", || {
+                let info = node.command(&["cluster", "info"]);
+                info.contains("cluster_state:ok")
+            });
         }
         cluster
     }
@@ -197,29 +221,28 @@ impl RedisCluster {
     pub(crate) fn add_replica(&mut self, of: usize) {
         let node = member(self.nodes.first());
         let id = self.nodes[of].command(&["cluster", "myid"]);
-        while !node.command(&["cluster", "nodes"]).contains(&id) {
-            std::thread::yield_now();
-        }
+        until("the replica knows whom it follows", || {
+            node.command(&["cluster", "nodes"]).contains(&id)
+        });
         assert_eq!(node.command(&["cluster", "replicate", &id]), "OK");
         self.nodes.push(node);
-        let first = &self.nodes[of];
-        while !first
-            .command(&["info", "replication"])
-            .contains("state=online")
-        {
-            std::thread::yield_now();
-        }
+        self.nodes[of].has_replicas(1);
     }
 }
 
 /// Starts a server that may be one of a cluster, and has it meet another.
 fn member(known: Option<&Redis>) -> Redis {
     let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-    let bus = free_port().to_string();
-    let node = Redis::with(&[&options[..], &["--cluster-port", &bus]].concat());
+    let rest = [
+        "--cluster-port",
+        Redis::FREE,
+        "--repl-diskless-sync-delay",
+        "0",
+    ];
+    let node = Redis::with(&[&options[..], &rest].concat());
     if let Some(known) = known {
-        let port = node.port.to_string();
-        known.command(&["cluster", "meet", "127.0.0.1", &port, &bus]);
+        let (port, bus) = (node.port.to_string(), node.option("--cluster-port"));
+        known.command(&["cluster", "meet", "127.0.0.1", &port, bus.expect("its own")]);
     }
     node
 }

@@ -21,6 +21,7 @@ mod records;
 mod redis_cluster;
 mod redis_feed;
 mod redis_only;
+mod redis_sentinel;
 mod resident;
 #[expect(dead_code, reason = "shared with other tests of real servers")]
 #[path = "../servers/mod.rs"]

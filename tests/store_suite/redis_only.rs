@@ -257,10 +257,9 @@ async fn server_redis_shows_its_certificate() {
     std::fs::write(&certificate, made.cert.pem()).expect("is written");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("is written");
     let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
-    let port = crate::servers::redis::free_port();
     let redis = Redis::with(&[
         "--tls-port",
-        &port.to_string(),
+        Redis::FREE,
         "--tls-cert-file",
         &certificate,
         "--tls-key-file",
@@ -268,6 +267,7 @@ async fn server_redis_shows_its_certificate() {
         "--tls-auth-clients",
         "no",
     ]);
+    let port = redis.option("--tls-port").expect("its own");
     let url = format!("rediss://localhost:{port}");
     let trusting = RedisSettings {
         tls: TlsFiles {
@@ -302,13 +302,7 @@ async fn server_redis_waits_for_replicas_when_told() {
     assert!(alone.contains("0 of the 1 replicas"), "{alone}");
 
     let second = Redis::with(&["--replicaof", "127.0.0.1", &port]);
-    // Only the first server knows from when on it sends the other what it writes.
-    while !first
-        .command(&["info", "replication"])
-        .contains("state=online")
-    {
-        std::thread::yield_now();
-    }
+    first.has_replicas(1);
     let patient = RedisSettings {
         command_timeout: Duration::from_secs(10),
         ..replicated
