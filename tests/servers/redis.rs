@@ -227,18 +227,20 @@ impl RedisCluster {
         assert_eq!(node.command(&["cluster", "replicate", &id]), "OK");
         self.nodes.push(node);
         self.nodes[of].has_replicas(1);
+        // Those who are to vote for it have to know whom it follows.
+        for node in &self.nodes {
+            until("every node knows the replica", || {
+                let nodes = node.command(&["cluster", "nodes"]);
+                nodes.contains(&format!("slave {id}"))
+            });
+        }
     }
 }
 
 /// Starts a server that may be one of a cluster, and has it meet another.
 fn member(known: Option<&Redis>) -> Redis {
     let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-    let rest = [
-        "--cluster-port",
-        Redis::FREE,
-        "--repl-diskless-sync-delay",
-        "0",
-    ];
+    let rest = ["--cluster-port", Redis::FREE];
     let node = Redis::with(&[&options[..], &rest].concat());
     if let Some(known) = known {
         let (port, bus) = (node.port.to_string(), node.option("--cluster-port"));
