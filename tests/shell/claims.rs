@@ -24,6 +24,9 @@ async fn two_and_a_slow_receiver() -> (Fixture, Fixture) {
         ..Settings::default()
     };
     let second = Fixture::start_on(store, settings, AT_ONCE).await;
+    // Both have looked at the empty outbox: the first one looks again after half a minute only, and
+    // so keeps its message by saying that it is at work with it, or not at all.
+    tokio::time::sleep(Duration::from_millis(1)).await;
     first.webhooks.stuck.send_replace(true);
     let mut new = new_job(json!({}));
     new.webhook_url = Some("http://127.0.0.1/hook".to_owned());
