@@ -252,6 +252,32 @@ fn ties_go_by_load_then_turn() {
 }
 
 #[test]
+fn a_better_worker_is_chosen_from_afar_and_an_equal_one_is_not() {
+    for (strategy, far_cost, near_load, far_is_chosen) in [
+        ("cheapest", 1.0, 0, true),
+        ("cheapest", 2.0, 5, false),
+        ("default", 2.0, 5, false),
+        ("least_connections", 9.0, 5, true),
+        ("least_connections", 1.0, 0, false),
+    ] {
+        let costs = |cost: f64| json!({ "capabilities": { "cost_per_skill": { "skill": cost } } });
+        let (far, near) = (worker("far", &costs(far_cost)), worker("near", &costs(2.0)));
+        let candidate = |worker, load, is_near| Candidate {
+            worker,
+            load,
+            is_near,
+        };
+        let candidates = [candidate(&far, 0, false), candidate(&near, near_load, true)];
+        let chosen = choose(&spec(&json!({ "strategy": strategy })), &candidates, 3);
+        assert_eq!(
+            chosen,
+            Some(usize::from(!far_is_chosen)),
+            "{strategy} {far_cost}"
+        );
+    }
+}
+
+#[test]
 fn names_what_it_saw_and_wanted() {
     let wants = json!({ "requires": { "resources": { "devices": [
         { "type": "gpu", "properties": { "memory_gb": 80 } } ] } } });
