@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::{ApiState, json as answers};
 use crate::base::crypto;
 use crate::domain::{ClientRef, Object};
+use crate::observe::trace;
 use crate::protocol::to_wire_bytes;
 use crate::runtime::NewJob;
 
@@ -47,6 +48,9 @@ pub(super) async fn create(
     let key = idempotency_key(&parts.headers)?;
     let mut new = request_of(state, caller, &body)?;
     new.tracing_context = tracing_context(&parts.headers);
+    if let Some(span) = trace::current() {
+        new.tracing_context = trace::carried(&new.tracing_context, span);
+    }
     new.idempotency = key.map(|key| (key, fingerprint(blueprint, body)));
     let created = state.runtime.submit(blueprint, new).await?;
     Ok(answers::reply(

@@ -5,13 +5,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt as _;
 
 use super::ApiState;
 use super::error::{ApiError, Code};
+use crate::base::trace::TRACEPARENT;
+use crate::observe::trace::{self, Answering, Lap};
 use crate::observe::{Audience, Refusal};
 use crate::protocol::headers::{PROTOCOL_VERSION, RXON_VERSION};
 
@@ -37,7 +39,13 @@ pub async fn envelope(
     let method = request.method().clone();
     // The path without its query, which may hold what no log should.
     let path = request.uri().path().to_owned();
-    let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let span = begin_span(&state, &request);
+    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let outcome = match &span {
+        None => run.await,
+        // On the heap, so that requests without a trace do not carry its size.
+        Some(span) => Box::pin(trace::scope(span.place().context, run)).await,
+    };
     let mut response = if let Ok(response) = outcome {
         uniform(response, &id)
     } else {
@@ -49,6 +57,9 @@ pub async fn envelope(
     };
     let status = response.status();
     count(&state, &path, &response);
+    if let Some(span) = span {
+        state.runtime.traces().record(span.ended(status.as_u16()));
+    }
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::error!(request.id = %id, %method, path, status = status.as_u16(), "request failed");
     } else {
@@ -141,12 +152,35 @@ fn framed(error: &ApiError, id: &str) -> Response {
     response
 }
 
-fn count(state: &ApiState, path: &str, response: &Response) {
-    let audience = match path.split('/').nth(1) {
+/// Begins a request's span: when its caller is in a trace, and when a client changes something, which
+/// begins one. What only looks or asks for work would begin a trace every few seconds.
+fn begin_span(state: &ApiState, request: &Request) -> Option<Answering> {
+    let traces = state.runtime.traces();
+    if !traces.is_on() {
+        return None;
+    }
+    let (method, path) = (request.method(), request.uri().path());
+    let given = request.headers().get(TRACEPARENT);
+    let traceparent = given.and_then(|value| value.to_str().ok());
+    if traceparent.is_none() && (method != Method::POST || audience(path) != Audience::Client) {
+        return None;
+    }
+    let place = traces.begin(traceparent)?;
+    let lap = Lap::begin(state.runtime.clock().as_ref());
+    Some(Answering::begin(place, lap, method, path))
+}
+
+/// Returns whom a path is for.
+fn audience(path: &str) -> Audience {
+    match path.split('/').nth(1) {
         Some("_worker") => Audience::Worker,
         Some("_public") => Audience::Public,
         _ => Audience::Client,
-    };
+    }
+}
+
+fn count(state: &ApiState, path: &str, response: &Response) {
+    let audience = audience(path);
     let metrics = state.runtime.metrics();
     metrics.answered(audience, response.status().as_u16());
     if let Some(code) = response.extensions().get::<Code>() {

@@ -258,7 +258,10 @@ pub async fn next_task(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     counted.refund(&state);
-    match task_message(handout.task(), &state.settings.task_secret, state.now()) {
+    let task = handout.task();
+    let context = state.runtime.traces().of_task(task);
+    let secret = &state.settings.task_secret;
+    match task_message(task, &context, secret, state.now()) {
         Ok(message) => Ok(HandoutBody::answer(&message, handout)),
         Err(error) => {
             // On the heap: it is rare, and every poll would carry its size.

@@ -1,4 +1,4 @@
-//! Floor 0: time, ids, entropy, hashes and secrets. Knows nothing of jobs and performs no I/O
+//! Floor 0: time, ids, entropy, hashes, secrets and places in traces. Knows nothing of jobs and performs no I/O
 //! beyond reading the clock and the operating system's entropy.
 
 pub mod crypto;
@@ -6,8 +6,10 @@ pub mod entropy;
 pub mod ids;
 pub mod secret;
 pub mod time;
+pub mod trace;
 
 pub use entropy::{Entropy, SystemEntropy};
 pub use ids::{ClientId, JobId, TaskId, WorkerId};
 pub use secret::Secret;
 pub use time::{Clock, SystemClock, Timestamp};
+pub use trace::TraceContext;

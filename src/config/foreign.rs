@@ -28,11 +28,8 @@ pub const UNSUPPORTED: &[Unsupported] = &[
         instead: "nothing waits in Redis: open polls are told of what is queued",
     },
     Unsupported {
-        names: &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", ""),
-        ],
-        instead: "neither traces nor metrics are exported: the log and the history tell what happens",
+        names: &[("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "")],
+        instead: "metrics are fetched, from /_public/metrics",
     },
     Unsupported {
         names: &[("WATCHER_INTERVAL_SECONDS", "20"), ("WATCHER_LIMIT", "500")],

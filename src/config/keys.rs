@@ -7,6 +7,7 @@
 mod files;
 mod redis;
 mod server;
+mod traces;
 mod work;
 
 use super::value::Kind;
@@ -52,7 +53,9 @@ const fn count(max: u64) -> Kind {
 const DAY: u64 = 86_400;
 
 /// All settings, grouped as `config/avtomatika.toml` shows them.
-pub const KEYS: &[Key] = &joined::<{ PLACES.len() + work::KEYS.len() }>(&PLACES, work::KEYS);
+pub const KEYS: &[Key] = &joined::<{ WORK.len() + traces::KEYS.len() }>(&WORK, traces::KEYS);
+
+const WORK: [Key; PLACES.len() + work::KEYS.len()] = joined(&PLACES, work::KEYS);
 
 const PLACES: [Key; STORES.len() + files::KEYS.len()] = joined(&STORES, files::KEYS);
 

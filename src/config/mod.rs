@@ -16,6 +16,7 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod traces;
 pub mod value;
 pub mod workers;
 

@@ -13,6 +13,7 @@ use crate::base::Secret;
 use crate::domain::task::RetryPolicy;
 use crate::engine::Limits;
 use crate::net::ListenerFiles;
+use crate::observe::trace::TraceSettings;
 use crate::observe::{LogFormat, LogSettings};
 use crate::store::RedisSettings;
 use crate::store::archive::uri::Target;
@@ -179,6 +180,8 @@ pub struct Settings {
     pub embedded_scheduler: bool,
     /// Logs; its zone is also the schedules' default.
     pub log: LogSettings,
+    /// Traces; none records none.
+    pub traces: Option<TraceSettings>,
 }
 
 impl Settings {
@@ -260,6 +263,7 @@ pub fn build(values: &Resolved, problems: &mut Problems) -> Settings {
         },
         embedded_scheduler: values.flag("EMBEDDED_SCHEDULER"),
         log: log(values),
+        traces: super::traces::traces(values, problems),
     }
 }
 

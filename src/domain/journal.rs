@@ -1,5 +1,7 @@
 //! What is told of a job: history events for the record, webhooks for the client.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -166,6 +168,9 @@ pub struct Webhook {
     pub event: String,
     /// The body, rendered once so that every attempt sends the same bytes. Source: http-api §5.
     pub body: Value,
+    /// The job's trace context.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tracing_context: BTreeMap<String, String>,
     /// When it was made.
     pub created_at: Timestamp,
 }

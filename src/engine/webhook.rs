@@ -82,6 +82,7 @@ fn send(passage: &mut Passage<'_>, id: Uuid, event: &str, body: Object) {
         url,
         event: event.to_owned(),
         body: Value::Object(body),
+        tracing_context: passage.job.tracing_context.clone(),
         created_at: passage.world.now,
     };
     passage.effects.push(Effect::SendWebhook(Box::new(webhook)));

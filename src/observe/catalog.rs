@@ -60,6 +60,7 @@ catalog! { ORCHESTRATOR, "Every metric that an orchestrator has besides those of
     AUTH_FAILURES = counter("orchestrator_security_auth_failures_total", &["reason"], "Callers refused, by reason: the API's error code.");
     TRIGGERED = counter("orchestrator_scheduler_jobs_triggered_total", &["blueprint"], "Jobs made by the embedded scheduler, by blueprint.");
     SCHEDULER_LAG = histogram("orchestrator_scheduler_lag_seconds", &[], LONG, "Time from a schedule's slot to its job.");
+    SPANS = counter("orchestrator_trace_spans_total", &["outcome"], "Spans of traces, by outcome: exported, dropped (the queue was full) or failed (the collector did not take them); 0 while traces are off.");
     LOOP_LAG = gauge("orchestrator_loop_lag_seconds", &[], "How late a timer of one second was last: the process has too much to do when this grows.");
 }
 

@@ -12,6 +12,7 @@ use super::register::{Register, text};
 use super::requests::{Audience, Refusal, Requests};
 use super::snapshot::Snapshot;
 use super::store::Store;
+use super::trace::Counted;
 use crate::engine::Ignored;
 use crate::store::Delivery;
 
@@ -32,6 +33,7 @@ struct All {
     loop_lag: Gauge,
     transfers: IntCounterVec,
     transfer_durations: HistogramVec,
+    spans: Counted,
 }
 
 impl fmt::Debug for Metrics {
@@ -57,6 +59,7 @@ impl Metrics {
             .set(1.0);
         let webhooks = register.counters(&catalog::WEBHOOKS);
         let lag = register.histograms(&catalog::SCHEDULER_LAG);
+        let spans = register.counters(&catalog::SPANS);
         Self(Arc::new(All {
             jobs: Jobs::new(&register),
             store: Store::new(&register),
@@ -69,6 +72,10 @@ impl Metrics {
             loop_lag: register.gauge(&catalog::LOOP_LAG),
             transfers: register.counters(&catalog::S3),
             transfer_durations: register.histograms(&catalog::S3_DURATION),
+            spans: Counted::new(
+                ["exported", "dropped", "failed"]
+                    .map(|outcome| spans.with_label_values(&[outcome])),
+            ),
             register,
         }))
     }
@@ -79,6 +86,12 @@ impl Metrics {
 
     pub(super) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Returns what counts spans.
+    #[must_use]
+    pub fn spans(&self) -> Counted {
+        self.0.spans.clone()
     }
 
     /// Counts a request's answer.

@@ -1,4 +1,4 @@
-//! What the program tells of itself: log lines ([`log`]) and figures ([`Metrics`]). Never sees a
+//! What the program tells of itself: log lines ([`log`]), figures ([`Metrics`]) and spans ([`trace`]). Never sees a
 //! payload or a secret: whoever tells passes names, ids and counts, and no id becomes a label.
 //!
 //! A process makes one [`Metrics`] when it starts and hands it down; there is no global one. Those
@@ -16,6 +16,7 @@ mod register;
 mod requests;
 mod snapshot;
 mod store;
+pub mod trace;
 mod watched_blobs;
 mod watched_jobs;
 
@@ -27,5 +28,6 @@ pub use outage::{Outages, Standing};
 pub use register::CONTENT_TYPE;
 pub use requests::{Audience, Refusal};
 pub use snapshot::{Reputation, SkillQueue, Snapshot};
+pub use trace::Traces;
 pub use watched_blobs::WatchedBlobs;
 pub use watched_jobs::WatchedJobs;

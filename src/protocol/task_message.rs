@@ -3,6 +3,8 @@
 //! The original's worker checks the signature over the members that it knows, so exactly those
 //! are signed; anything else goes in after the signature. Source: wire-protocol §6.2.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::errors::WireError;
@@ -31,11 +33,17 @@ const KNOWN: [&str; 15] = [
     "parent_hash",
 ];
 
-/// Returns the task as its worker gets it, signed with the orchestrator's secret.
+/// Returns the task as its worker gets it, signed with the orchestrator's secret. The context is that
+/// of the task's own span, or what the client sent.
 ///
 /// Errors when the parameters hold what has no canonical form (nesting beyond the limit, numbers
 /// beyond 64 bits): such a task cannot be sent to anyone, so fail it as `INVALID_INPUT_ERROR`.
-pub fn task_message(task: &Task, secret: &Secret, now: Timestamp) -> Result<Value, WireError> {
+pub fn task_message(
+    task: &Task,
+    tracing_context: &BTreeMap<String, String>,
+    secret: &Secret,
+    now: Timestamp,
+) -> Result<Value, WireError> {
     let spec = &task.spec;
     let some_object =
         |object: &Option<Object>| object.clone().filter(|members| !members.is_empty());
@@ -55,7 +63,7 @@ pub fn task_message(task: &Task, secret: &Secret, now: Timestamp) -> Result<Valu
         .with("task_id", task.id.as_str())
         .with("type", spec.skill.as_str())
         .with("params", spec.params.clone())
-        .with_serde("tracing_context", Some(&spec.tracing_context))
+        .with_serde("tracing_context", Some(tracing_context))
         .with_some("params_metadata", params_metadata)
         .with("priority", spec.priority)
         .with_some(

@@ -153,7 +153,7 @@ fn task_messages_are_signed_as_the_original_signs() {
     let now = Timestamp(1_767_225_600_999);
     let secret = Secret::from(TASK_KEY);
     let mut task = t1();
-    let message = task_message(&task, &secret, now).unwrap();
+    let message = task_message(&task, &task.spec.tracing_context, &secret, now).unwrap();
     assert_eq!(message["sig"], T1_SIG);
     let wire = String::from_utf8(to_wire_bytes(&message)).unwrap();
     assert_eq!(
@@ -175,7 +175,7 @@ fn task_messages_are_signed_as_the_original_signs() {
         until: now,
         deadline: Timestamp(1_767_229_200_500),
     });
-    let message = task_message(&task, &secret, now).unwrap();
+    let message = task_message(&task, &task.spec.tracing_context, &secret, now).unwrap();
     assert!(verify_task(&message, &secret));
     assert_eq!(message["deadline"], 1_767_229_200);
     assert_eq!(
@@ -194,7 +194,7 @@ fn task_messages_are_signed_as_the_original_signs() {
         .params
         .insert("n".to_owned(), json!(1e300));
     assert!(matches!(
-        task_message(&task, &secret, now),
+        task_message(&task, &task.spec.tracing_context, &secret, now),
         Err(WireError::NumberOutOfRange(_))
     ));
 }

@@ -14,6 +14,7 @@ pub mod scheduler;
 pub mod showcase;
 pub mod stack;
 pub mod submit;
+mod traces;
 pub mod webhook_sink;
 pub mod worker;
 

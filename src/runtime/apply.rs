@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::intake::Occasion;
 use super::{Applied, Inner, Reported, Runtime, RuntimeError};
 use serde_json::json;
 use uuid::Uuid;
@@ -9,6 +10,7 @@ use uuid::Uuid;
 use crate::base::{JobId, TaskId, WorkerId, crypto};
 use crate::domain::{Event, EventKind, Job, Object, Task, TaskReport, TaskStatus};
 use crate::engine::{self, Answer, Effect, Ignored, Input, Outcome, WorkerEvent, World};
+use crate::observe::trace::Lap;
 use crate::store::{CommitError, Committed, StoreError};
 
 /// An input of which a part is read from the store anew for every try.
@@ -206,6 +208,7 @@ impl Inner {
                 branches: branches.as_deref(),
             };
             let revision = job.revision;
+            let trace = self.ports.traces.step(&job, &input, || self.lap());
             let advance = match engine::step(&world, job, input) {
                 Outcome::Ignored(reason) => return Ok(Applied::Ignored(reason)),
                 Outcome::Advanced(advance) => *advance,
@@ -215,7 +218,10 @@ impl Inner {
                 }
             };
             let answer = advance.answer;
-            match self.commit(revision, advance, now, settles).await {
+            match self
+                .commit(revision, advance, now, Occasion { settles, trace })
+                .await
+            {
                 Ok(job) => return Ok(Applied::Advanced { job, answer }),
                 // Another process was faster, or a heartbeat was: look again.
                 Err(
@@ -327,6 +333,11 @@ impl Inner {
             self.schedule.wake_at(task.available_at);
         }
         self.match_task(task, now);
+    }
+
+    /// Begins to measure a span.
+    pub(super) fn lap(&self) -> Lap {
+        Lap::begin(self.ports.clock.as_ref())
     }
 
     /// Returns when a lease that is given or extended now ends.

@@ -13,6 +13,7 @@ use crate::domain::Job;
 use crate::engine::{
     self, Advance, ChildStart, Guard, IdempotencyKey, Input, Quota, Submission, World, child,
 };
+use crate::observe::trace::StepTrace;
 use crate::store::{Commit, CommitError, StoreError};
 
 impl Runtime {
@@ -74,6 +75,15 @@ impl Runtime {
     }
 }
 
+/// What a commit stands in.
+#[derive(Default)]
+pub(super) struct Occasion {
+    /// The signal that it answers.
+    pub(super) settles: Option<Uuid>,
+    /// What its spans are made of.
+    pub(super) trace: Option<Box<StepTrace>>,
+}
+
 /// What a child's creation depends on and answers; nothing for a client's job.
 #[derive(Default)]
 struct Cause {
@@ -113,9 +123,14 @@ impl Inner {
             public_url: &self.settings.public_url,
             branches: None,
         };
+        let trace = self
+            .ports
+            .traces
+            .creation(&submission.tracing_context, || self.lap());
         let mut advance = engine::create(&world, submission).map_err(RuntimeError::from)?;
         advance.guards.extend(cause.guard);
-        self.commit(0, advance, now, cause.settles)
+        let settles = cause.settles;
+        self.commit(0, advance, now, Occasion { settles, trace })
             .await
             .map_err(CreateError::Refused)?;
         Ok(())
@@ -196,14 +211,15 @@ impl Inner {
         self.answer_signal(start.parent, end, message).await
     }
 
-    /// Stores an advance and lets the hints go out; `settles` is the signal that it answers.
+    /// Stores an advance and lets the hints go out.
     pub(super) async fn commit(
         self: &Arc<Self>,
         expected_revision: u64,
         advance: Advance,
         now: Timestamp,
-        settles: Option<Uuid>,
+        occasion: Occasion,
     ) -> Result<Arc<Job>, CommitError> {
+        let Occasion { settles, mut trace } = occasion;
         let Advance {
             job,
             mut effects,
@@ -212,6 +228,9 @@ impl Inner {
             ..
         } = advance;
         let reservations = self.reserve(&mut effects, now);
+        if let Some(trace) = &mut trace {
+            trace.commit_begins();
+        }
         let (job, effects) = (Arc::new(job), Arc::new(effects));
         let commit = Commit {
             expected_revision,
@@ -234,6 +253,10 @@ impl Inner {
             }
         };
         reservations.stored();
+        if let Some(trace) = &trace {
+            let traces = &self.ports.traces;
+            traces.stepped(trace, &job, &effects, &committed.ended_leases);
+        }
         self.after_commit(&job, &effects, committed);
         if let Some((worker, delta)) = &reputation {
             self.registry.queue_reputation(worker, *delta);

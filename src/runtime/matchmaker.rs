@@ -318,6 +318,7 @@ impl Inner {
                 if let Some(due) = task.due_at() {
                     self.schedule.wake_at(due);
                 }
+                self.ports.traces.leased(&task);
                 handout.task = task;
                 Ok(Some(handout))
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Inner, Runtime};
 use crate::base::Timestamp;
 use crate::domain::worker::WorkerStatus;
-use crate::observe::{Metrics, Reputation, Snapshot};
+use crate::observe::{Metrics, Reputation, Snapshot, Traces};
 
 /// The longest that a scrape waits for the servers.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -43,6 +43,12 @@ impl Runtime {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.inner.ports.metrics
+    }
+
+    /// Returns where spans are recorded.
+    #[must_use]
+    pub fn traces(&self) -> &Traces {
+        &self.inner.ports.traces
     }
 
     /// Returns how many tasks are queued, of all skills.

@@ -43,7 +43,7 @@ use tokio_util::task::TaskTracker;
 use crate::base::{Clock, Entropy, JobId, Timestamp};
 use crate::domain::{ClientRef, Job, Object};
 use crate::engine::{Answer, Ignored, Limits};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Traces};
 use crate::store::{BlobStore, Durability, HistoryStore, JobStore, WorkerStore};
 
 pub use error::RuntimeError;
@@ -77,6 +77,8 @@ pub struct Ports {
     pub secrets: Arc<dyn WebhookSecrets>,
     /// What is told of all that happens.
     pub metrics: Metrics,
+    /// Where spans are recorded.
+    pub traces: Traces,
 }
 
 /// The shell's bounds and times. Units are in the names.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::Inner;
 use crate::base::{ClientId, Secret, crypto};
 use crate::domain::Webhook;
+use crate::observe::trace::{Span, asking};
 use crate::protocol::webhook as standard;
 use crate::store::Delivery;
 
@@ -64,12 +65,27 @@ impl Inner {
             let signature = standard::sign(&secret, &id, now.as_secs(), &body);
             headers.push((standard::HEADER_SIGNATURE, signature));
         }
+        let (place, carried) = self.ports.traces.webhook(webhook);
+        let traced = place.map(|place| (place, self.lap()));
+        headers.extend(carried);
         let request = WebhookRequest {
             url: webhook.url.clone(),
             headers,
             body,
         };
-        let Err(failure) = self.ports.webhooks.send(request).await else {
+        let sent = self.ports.webhooks.send(request).await;
+        if let Some((place, lap)) = traced {
+            let span = Span::ended(format!("webhook {}", webhook.event), place, &lap)
+                .with("avtomatika.job.id", webhook.job_id.to_string())
+                .with("avtomatika.webhook.id", id.clone())
+                .with("http.request.resend_count", i64::from(attempts));
+            let span = asking(span, "POST", &webhook.url);
+            self.ports.traces.record(match &sent {
+                Ok(()) => span,
+                Err(_) => span.failed("not_delivered"),
+            });
+        }
+        let Err(failure) = sent else {
             return Delivery::Delivered;
         };
         let delay = delay(&id, attempts);

@@ -96,6 +96,7 @@ impl World {
             webhooks: Arc::new(Nobody),
             secrets: Arc::new(Nobody),
             metrics: avtomatika::observe::Metrics::new(),
+            traces: avtomatika::observe::Traces::default(),
         };
         let runtime = Runtime::start(ports, settings).await.expect("starts");
         let files = vec![("short.yaml".to_owned(), BLUEPRINTS.to_owned())];

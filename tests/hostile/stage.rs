@@ -173,6 +173,7 @@ async fn runtime(folder: &Path) -> Runtime {
         webhooks: Arc::new(Nobody),
         secrets: Arc::new(Nobody),
         metrics: avtomatika::observe::Metrics::new(),
+        traces: avtomatika::observe::Traces::default(),
     };
     let settings = Settings {
         lease_ms: 3_600_000,

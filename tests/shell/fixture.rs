@@ -185,6 +185,7 @@ impl Fixture {
             webhooks: webhooks.clone(),
             secrets: Arc::new(OneSecret),
             metrics,
+            traces: avtomatika::observe::Traces::default(),
         };
         (ports, webhooks)
     }

@@ -227,5 +227,6 @@ pub fn assemble(
         webhooks: Arc::new(ports.clone()),
         secrets: Arc::new(ports.clone()),
         metrics: avtomatika::observe::Metrics::new(),
+        traces: avtomatika::observe::Traces::default(),
     }
 }

@@ -168,6 +168,7 @@ pub fn webhook(job: &Job, n: u128) -> Webhook {
         url: "https://client.example/hook".to_owned(),
         event: "job_finished".to_owned(),
         body: json!({"event": "job_finished", "job_id": job.id}),
+        tracing_context: job.tracing_context.clone(),
         created_at: NOW,
     }
 }

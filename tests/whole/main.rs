@@ -21,4 +21,5 @@ mod site;
 mod skills;
 mod stopping;
 mod tls;
+mod traces;
 mod webhooks;

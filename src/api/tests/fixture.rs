@@ -100,6 +100,7 @@ impl Api {
             webhooks: Arc::new(NoWebhooks),
             secrets: Arc::new(NoWebhooks),
             metrics: crate::observe::Metrics::new(),
+            traces: crate::observe::Traces::default(),
         };
         let runtime = Runtime::start(ports, Settings::default())
             .await

@@ -20,6 +20,7 @@ use super::context::{Context, SettingsArgs};
 use super::exit::{Exit, Failure, RoleResult};
 use super::scheduler::core::{self, FireError};
 use super::scheduler::job_metadata;
+use super::traces::{Tracing, service};
 use crate::api::{ApiState, ClientBook};
 use crate::base::{Clock, Timestamp};
 use crate::config::Configuration;
@@ -75,6 +76,7 @@ pub struct Orchestrator {
     /// The API's accept loop, the scheduler and the watchers of files and signals.
     tasks: TaskTracker,
     stop: CancellationToken,
+    tracing: Tracing,
     /// Held while the orchestrator runs: who else opens the data directory is refused.
     _store: wiring::StoreHandle,
 }
@@ -97,7 +99,10 @@ impl Orchestrator {
         } = configuration;
         let key = settings.secrets.orchestrator_key.clone();
         let secrets = Arc::new(ClientSecrets::new(&clients, key));
-        let (ports, store) = wiring::open(&settings, secrets.clone()).await?;
+        let (mut ports, store) = wiring::open(&settings, secrets.clone()).await?;
+        let counted = ports.metrics.spans();
+        let tracing = Tracing::start(settings.traces.as_ref(), &service("avtomatika"), counted)?;
+        ports.traces = tracing.traces.clone();
         let changes = reload::Changes::listen(&blueprints, Access::files(&settings))?;
         let runtime = Runtime::start(ports, wiring::runtime_settings(&settings)).await?;
         reload::load(&runtime, &blueprints).await?;
@@ -142,6 +147,7 @@ impl Orchestrator {
             is_https,
             tasks,
             stop,
+            tracing,
             _store: store,
         })
     }
@@ -177,6 +183,8 @@ impl Orchestrator {
         self.tasks.close();
         self.tasks.wait().await;
         self.runtime.shutdown().await;
+        // Last: what was finished just now is told too.
+        self.tracing.finish().await;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::api::{self, ApiSettings, RateLimits};
 use crate::base::{Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
 use crate::config::{self, Settings, settings};
 use crate::net::{Call, GuardedClient, Method, NetError};
-use crate::observe::{Metrics, WatchedBlobs, WatchedJobs};
+use crate::observe::{Metrics, Traces, WatchedBlobs, WatchedJobs};
 use crate::runtime::{
     self, Export, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender,
 };
@@ -79,6 +79,7 @@ async fn ports<S: JobStore + WorkerStore + HistoryStore>(
         webhooks: Arc::new(HttpWebhooks(webhooks)),
         secrets,
         metrics,
+        traces: Traces::default(),
     };
     Ok((ports, store))
 }

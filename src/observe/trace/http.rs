@@ -1,0 +1,102 @@
+//! HTTP's side of spans: names without ids, and the attributes of the semantic conventions.
+
+use hyper::Method;
+use uuid::Uuid;
+
+use super::span::whole;
+use super::{Kind, Lap, Place, Span};
+
+/// A request that is being answered.
+#[derive(Debug, Clone)]
+pub struct Answering {
+    place: Place,
+    lap: Lap,
+    method: Method,
+    route: String,
+}
+
+impl Answering {
+    /// Begins. Whatever in the path is an id or a token does not become part of the name.
+    #[must_use]
+    pub fn begin(place: Place, lap: Lap, method: &Method, path: &str) -> Self {
+        Self {
+            place,
+            lap,
+            method: method.clone(),
+            route: route_of(path),
+        }
+    }
+
+    /// Returns the span's place.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Ends with an answer's status.
+    #[must_use]
+    pub fn ended(self, status: u16) -> Span {
+        let name = format!("{} {}", self.method, self.route);
+        let span = Span::ended(name, self.place, &self.lap)
+            .kind(Kind::Server)
+            .with("http.request.method", self.method.as_str().to_owned())
+            .with("http.route", self.route)
+            .with("http.response.status_code", whole(status));
+        if status >= 500 {
+            return span.failed(status.to_string());
+        }
+        span
+    }
+}
+
+/// Adds what is known of a request that was made: the host and not the path, in which strangers
+/// keep their secrets.
+#[must_use]
+pub fn asking(span: Span, method: &'static str, url: &str) -> Span {
+    let uri = url.parse::<hyper::Uri>().unwrap_or_default();
+    let default = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    span.kind(Kind::Client)
+        .with("http.request.method", method)
+        .with_some("server.address", uri.host().map(str::to_owned))
+        .with("server.port", whole(uri.port_u16().unwrap_or(default)))
+}
+
+/// Returns a path with its ids left out; behind `/_public/…` nothing is shown but the first word,
+/// for tokens come there.
+fn route_of(path: &str) -> String {
+    let is_public = path.starts_with("/_public/");
+    let mut route = String::with_capacity(path.len());
+    for (index, part) in path.split('/').enumerate() {
+        if index > 0 {
+            route.push('/');
+        }
+        let hides = Uuid::try_parse(part).is_ok() || (is_public && index > 2);
+        route.push_str(if hides { "{id}" } else { part });
+    }
+    route
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_have_no_ids_and_no_tokens() {
+        for (path, route) in [
+            ("/api/v1/jobs/full_showcase", "/api/v1/jobs/full_showcase"),
+            (
+                "/api/v1/jobs/0192f0c1-2b3c-7d4e-8f90-123456789abc/cancel",
+                "/api/v1/jobs/{id}/cancel",
+            ),
+            ("/_public/approvals/s3cret-token", "/_public/approvals/{id}"),
+            ("/_public/metrics", "/_public/metrics"),
+            ("/", "/"),
+        ] {
+            assert_eq!(route_of(path), route);
+        }
+    }
+}

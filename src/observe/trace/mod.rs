@@ -1,0 +1,151 @@
+//! Traces: what happened to a job, as spans for OpenTelemetry.
+//!
+//! A span is recorded when it has ended, whole, with the times that the job's record and the step
+//! have; nothing is kept in memory until then. Its id derives from what it is about
+//! ([`TraceContext::derived`]), so that a task can name its parent before that is recorded, by
+//! another process or after a restart. Recording never waits: spans go into a bounded queue, and
+//! those that find it full are dropped and counted. Without settings nothing of this runs.
+//!
+//! No payload, no message of an error and no address with a path becomes an attribute.
+
+mod http;
+mod job;
+mod otlp;
+mod pipeline;
+mod sampler;
+mod settings;
+mod span;
+mod task;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::trace::SpanData;
+use tokio::sync::mpsc;
+
+use crate::base::trace::TRACEPARENT;
+use crate::base::{Entropy, TraceContext};
+
+pub use http::{Answering, asking};
+pub use job::StepTrace;
+pub use pipeline::{Counted, Pipeline, Service, start};
+pub use sampler::Sampler;
+pub use settings::{Protocol, TraceSettings};
+pub use span::{Kind, Lap, Span};
+
+tokio::task_local! {
+    static CURRENT: TraceContext;
+}
+
+/// Where spans are recorded, or nowhere. Cheap to clone; every clone is the same one.
+#[derive(Clone, Default)]
+pub struct Traces(Option<Arc<On>>);
+
+/// What all clones share.
+struct On {
+    sampler: Sampler,
+    queue: mpsc::Sender<SpanData>,
+    counted: Counted,
+    entropy: Arc<dyn Entropy>,
+    scope: InstrumentationScope,
+}
+
+impl fmt::Debug for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_on() {
+            "Traces(on)"
+        } else {
+            "Traces(off)"
+        })
+    }
+}
+
+/// The place of a span that begins now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its own.
+    pub context: TraceContext,
+    /// The id of its parent, unless it is the trace's first.
+    pub parent: Option<[u8; 8]>,
+}
+
+impl Traces {
+    /// Tells whether spans are recorded at all.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns the place of a span that begins now: in the trace that a `traceparent` names, or as a
+    /// trace's first. Whether the trace is recorded is decided here. Nothing while traces are off.
+    #[must_use]
+    pub fn begin(&self, traceparent: Option<&str>) -> Option<Place> {
+        let on = self.0.as_deref()?;
+        let parent = traceparent.and_then(TraceContext::parse);
+        let mut random = [0; 24];
+        on.entropy.fill(&mut random);
+        let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
+        trace_id.copy_from_slice(&random[..16]);
+        span_id.copy_from_slice(&random[16..]);
+        let trace_id = parent.map_or(trace_id, |parent| parent.trace_id);
+        let is_sampled = on.sampler.takes(trace_id, parent.as_ref());
+        Some(Place {
+            context: TraceContext::root(trace_id, span_id, is_sampled),
+            parent: parent.map(|parent| parent.span_id),
+        })
+    }
+
+    /// Returns the place of a span within another one, with an id of its own. Nothing while traces
+    /// are off.
+    #[must_use]
+    pub fn within(&self, parent: TraceContext) -> Option<Place> {
+        let on = self.0.as_deref()?;
+        let mut span_id = [0; 8];
+        on.entropy.fill(&mut span_id);
+        let context = TraceContext::root(parent.trace_id, span_id, parent.is_sampled());
+        Some(Place {
+            context,
+            parent: Some(parent.span_id),
+        })
+    }
+
+    /// Records a span that has ended, unless its trace is not recorded. Never waits.
+    pub fn record(&self, span: Span) {
+        let Some(on) = self.0.as_deref().filter(|_| span.is_sampled()) else {
+            return;
+        };
+        if on.queue.try_send(span.data(&on.scope)).is_err() {
+            on.counted.dropped();
+        }
+    }
+}
+
+/// Runs what is done within a span; [`current`] tells those who ask there.
+pub async fn scope<F: Future>(context: TraceContext, work: F) -> F::Output {
+    CURRENT.scope(context, work).await
+}
+
+/// Returns the span within which the caller runs, if it runs within one.
+#[must_use]
+pub fn current() -> Option<TraceContext> {
+    CURRENT.try_with(|context| *context).ok()
+}
+
+/// Returns the place that a carried context names.
+#[must_use]
+pub fn place_of(carried: &BTreeMap<String, String>) -> Option<TraceContext> {
+    TraceContext::parse(carried.get(TRACEPARENT)?)
+}
+
+/// Returns a carried context with another span in it; what else it carries stays.
+#[must_use]
+pub fn carried(
+    known: &BTreeMap<String, String>,
+    context: TraceContext,
+) -> BTreeMap<String, String> {
+    let mut carried = known.clone();
+    carried.insert(TRACEPARENT.to_owned(), context.to_string());
+    carried
+}

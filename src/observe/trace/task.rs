@@ -1,0 +1,155 @@
+//! The spans of tasks and webhooks, and what they carry on to those who take them up.
+
+use std::collections::BTreeMap;
+
+use super::job::{StepTrace, Stored, below, job_place, state_place, text};
+use super::span::whole;
+use super::{Kind, Place, Span, Traces, carried, place_of};
+use crate::base::trace::{BAGGAGE, TRACEPARENT, TRACESTATE};
+use crate::base::{TaskId, Timestamp, TraceContext};
+use crate::domain::task::status;
+use crate::domain::{EventKind, Task, Webhook};
+use crate::engine::{Effect, Input};
+
+/// Who names themselves on the side of messages. Source: semantic conventions for messaging.
+const SYSTEM: &str = "avtomatika";
+
+/// An attempt that an input is about.
+pub(super) struct Attempt {
+    id: TaskId,
+    skill: String,
+    ordinal: u32,
+    branch: Option<u32>,
+    visit: u64,
+    available_at: Timestamp,
+}
+
+fn task_place(context: TraceContext, task: &TaskId) -> TraceContext {
+    context.derived(&[b"task", task.as_str().as_bytes()])
+}
+
+impl Traces {
+    /// Records the attempts at tasks that the step has ended: by their report, or by the end of
+    /// what they were for.
+    pub(super) fn attempts(&self, step: &StepTrace, stored: Stored<'_>) {
+        let job = stored.job;
+        for effect in stored.effects {
+            let Effect::Record(event) = effect else {
+                continue;
+            };
+            let ended = event.kind == EventKind::TaskFinished;
+            let known = step
+                .attempt
+                .as_ref()
+                .filter(|attempt| ended && Some(&attempt.id) == event.task_id.as_ref());
+            if let Some(attempt) = known {
+                let state = state_place(step.context, job.id, attempt.visit);
+                let place = below(state, task_place(step.context, &attempt.id));
+                let ends = (attempt.available_at, event.at);
+                let span = Span::from_to(format!("task {}", attempt.skill), place, ends)
+                    .kind(Kind::Producer)
+                    .with("messaging.system", SYSTEM)
+                    .with("messaging.operation.type", "send")
+                    .with("messaging.destination.name", attempt.skill.clone())
+                    .with("messaging.message.id", attempt.id.to_string())
+                    .with("avtomatika.job.id", job.id.to_string())
+                    .with("avtomatika.task.attempt", whole(attempt.ordinal))
+                    .with_some("avtomatika.task.branch", attempt.branch.map(whole))
+                    .with_some(
+                        "avtomatika.worker.id",
+                        event.worker_id.as_ref().map(ToString::to_string),
+                    )
+                    .with("avtomatika.task.status", text(event, "status").to_owned());
+                let has_failed = text(event, "status") == status::FAILURE;
+                self.record(if has_failed {
+                    span.failed(text(event, "code"))
+                } else {
+                    span
+                });
+            }
+        }
+        for (worker, task) in stored.ended_leases {
+            // Nobody has read its record: it was given in this visit, not before its beginning.
+            let state = state_place(step.context, job.id, step.visit);
+            let place = below(state, task_place(step.context, task));
+            let span = Span::from_to("task", place, (step.entered_at, job.updated_at))
+                .kind(Kind::Producer)
+                .with("messaging.system", SYSTEM)
+                .with("messaging.operation.type", "send")
+                .with("messaging.message.id", task.to_string())
+                .with("avtomatika.job.id", job.id.to_string())
+                .with("avtomatika.worker.id", worker.to_string())
+                .with("avtomatika.task.status", status::CANCELLED);
+            self.record(span);
+        }
+    }
+
+    /// Records a task's time in the queue: it has been leased.
+    pub fn leased(&self, task: &Task) {
+        let (true, Some(lease)) = (self.is_on(), &task.lease) else {
+            return;
+        };
+        let Some(context) = place_of(&task.spec.tracing_context).filter(TraceContext::is_sampled)
+        else {
+            return;
+        };
+        let parts = [
+            b"queue".as_slice(),
+            task.id.as_str().as_bytes(),
+            lease.id.as_bytes(),
+        ];
+        let place = below(task_place(context, &task.id), context.derived(&parts));
+        let ends = (task.available_at, lease.since);
+        let span = Span::from_to(format!("queue {}", task.spec.skill), place, ends)
+            .with("messaging.system", SYSTEM)
+            .with("messaging.destination.name", task.spec.skill.clone())
+            .with("messaging.message.id", task.id.to_string())
+            .with("avtomatika.job.id", task.job_id.to_string())
+            .with("avtomatika.worker.id", lease.worker.to_string())
+            .with("avtomatika.task.priority", task.spec.priority);
+        self.record(span);
+    }
+
+    /// Returns the context that a worker gets with its task: the task's own span, so that the
+    /// worker's hangs below it. Without a trace of ours, what the client sent goes on as it is.
+    #[must_use]
+    pub fn of_task(&self, task: &Task) -> BTreeMap<String, String> {
+        let known = &task.spec.tracing_context;
+        match place_of(known).filter(|_| self.is_on()) {
+            Some(context) => carried(known, task_place(context, &task.id)),
+            None => known.clone(),
+        }
+    }
+
+    /// Begins a try at a webhook: returns its place, and the headers that carry it.
+    #[must_use]
+    pub fn webhook(&self, webhook: &Webhook) -> (Option<Place>, Vec<(&'static str, String)>) {
+        let known = &webhook.tracing_context;
+        let place =
+            place_of(known).and_then(|context| self.within(job_place(context, webhook.job_id)));
+        let names = [TRACEPARENT, TRACESTATE, BAGGAGE];
+        let mut headers: Vec<_> = names
+            .into_iter()
+            .filter_map(|name| Some((name, known.get(name)?.clone())))
+            .collect();
+        if let (Some(place), Some((_, parent))) = (place, headers.first_mut()) {
+            *parent = place.context.to_string();
+        }
+        (place, headers)
+    }
+}
+
+/// Returns the attempt that an input is about.
+pub(super) fn attempt_of(input: &Input) -> Option<Attempt> {
+    let (Input::TaskReported { task, .. } | Input::TaskExpired { task }) = input else {
+        return None;
+    };
+    Some(Attempt {
+        id: task.id.clone(),
+        skill: task.spec.skill.clone(),
+        ordinal: task.ordinal,
+        branch: task.branch,
+        visit: task.visit,
+        available_at: task.available_at,
+    })
+}

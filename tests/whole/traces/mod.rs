@@ -1,0 +1,131 @@
+//! Somebody who wants to see where a job's time went, and whose doing it was.
+
+mod collector;
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::process::{Process, command};
+use crate::site::{Site, WORKER};
+use collector::{Collector, KEY, Seen, Spoken, tree};
+
+fn blueprint(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("blueprints");
+    std::fs::read_to_string(folder.join(name)).expect("a blueprint of the demonstration")
+}
+
+/// Tells a process where the collector is.
+fn traced(command: &mut tokio::process::Command, collector: &Collector, spoken: Spoken) {
+    let protocol = match spoken {
+        Spoken::Http => "http/protobuf",
+        Spoken::Grpc => "grpc",
+    };
+    command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint)
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        .env("OTEL_EXPORTER_OTLP_HEADERS", format!("api-key={KEY}"))
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50");
+}
+
+/// Runs one job of the demonstration with everything in it and returns the spans of its trace.
+async fn showcase(spoken: Spoken) -> Vec<Seen> {
+    let collector = Collector::start(spoken).await;
+    let (full, metadata) = (
+        blueprint("full_showcase.yaml"),
+        blueprint("metadata_enrichment.yaml"),
+    );
+    let site = Site::new(&[
+        ("full_showcase.yaml", &full),
+        ("metadata_enrichment.yaml", &metadata),
+    ]);
+    let mut orchestrator = site.orchestrator(0);
+    traced(&mut orchestrator, &collector, spoken);
+    let server = crate::site::Server::start(orchestrator).await;
+    let mut worker = command(
+        site.folder(),
+        &["worker", "--profile", "gpu", "--id", "gpu"],
+    );
+    worker
+        .env("ORCHESTRATOR_URL", &server.url)
+        .env("WORKER_TOKEN", WORKER);
+    let worker = Process::start(worker);
+    let sink = command(
+        site.folder(),
+        &["webhook-sink", "--port", "0", "-o", "jsonl"],
+    );
+    let sink = Process::start(sink);
+    let said = sink.says("webhook sink at ").await;
+    let (_, url) = said.split_once("webhook sink at ").expect("the address");
+    let submit = [
+        "submit",
+        "full_showcase",
+        "--set",
+        "needs_approval=true",
+        "--set",
+        "deterministic=true",
+        "--webhook-url",
+        url,
+        "--detach",
+        "-o",
+        "json",
+    ];
+    let submitted = site.ask(&server, &submit).await.with(0).json();
+    let job = submitted["job_id"].as_str().expect("an id").to_owned();
+    sink.prints("approval_required").await;
+    let approval = ["jobs", "approve", &job];
+    site.ask(&server, &approval).await.with(0);
+    sink.prints("job_finished").await;
+    let outcome = server.outcome(&job).await;
+    assert_eq!(outcome["status"], json!("finished"), "{outcome}");
+    // The last spans go out at the end of their processes.
+    worker.stop().await.with(0);
+    server.process.stop().await.with(0);
+    sink.stop().await.with(0);
+    let all = collector.so_far();
+    let of_job = |seen: &&Seen| {
+        seen.span.name == "job full_showcase"
+            && seen.attribute("avtomatika.job.id").as_ref() == Some(&job)
+    };
+    let trace = all
+        .iter()
+        .find(of_job)
+        .map(|seen| seen.span.trace_id.clone());
+    let trace = trace.unwrap_or_else(|| panic!("no span of the job:\n{}", tree(&all)));
+    let mut spans = all;
+    spans.retain(|seen| seen.span.trace_id == trace);
+    without(spans, |name| name.contains("worker_event"))
+}
+
+/// Leaves out spans and everything below them: how often a skill says how far it is, and how its
+/// words travel, depends on the time that it takes.
+fn without(mut spans: Vec<Seen>, is_left_out: impl Fn(&str) -> bool) -> Vec<Seen> {
+    let mut out: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let before = spans.len();
+        spans.retain(|seen| {
+            let goes = is_left_out(&seen.span.name) || out.contains(&seen.span.parent_span_id);
+            if goes {
+                out.push(seen.span.span_id.clone());
+            }
+            !goes
+        });
+        if spans.len() == before {
+            return spans;
+        }
+    }
+}
+
+/// One job is one trace, from the request that made it to the last word of it.
+#[tokio::test]
+async fn one_job_is_one_trace_over_http() {
+    let spans = showcase(Spoken::Http).await;
+    insta::assert_snapshot!("showcase", tree(&spans));
+}
+
+/// The same over gRPC.
+#[tokio::test]
+async fn one_job_is_one_trace_over_grpc() {
+    let spans = showcase(Spoken::Grpc).await;
+    insta::assert_snapshot!("showcase", tree(&spans));
+}
