@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt as _;
+use tracing::Instrument as _;
 
 use super::ApiState;
 use super::error::{ApiError, Code};
@@ -44,7 +45,12 @@ pub async fn envelope(
     let outcome = match &span {
         None => run.await,
         // On the heap, so that requests without a trace do not carry its size.
-        Some(span) => Box::pin(trace::scope(span.place().context, run)).await,
+        Some(span) => {
+            let place = span.place().context;
+            let log =
+                tracing::error_span!("request", request.id = %id, trace.id = place.trace_id_text());
+            Box::pin(trace::scope(place, run).instrument(log)).await
+        }
     };
     let mut response = if let Ok(response) = outcome {
         uniform(response, &id)

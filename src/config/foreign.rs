@@ -64,11 +64,8 @@ pub const UNSUPPORTED_BY_WORKERS: &[Unsupported] = &[
         instead: "the orchestrator checks what skills send",
     },
     Unsupported {
-        names: &[
-            ("WORKER_ENABLE_METRICS", "false"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        ],
-        instead: "neither traces nor metrics are exported: the log tells what happens",
+        names: &[("WORKER_ENABLE_METRICS", "false")],
+        instead: "no metrics of workers are exported: the orchestrator's tell of their tasks",
     },
     Unsupported {
         names: &[("WORKER_BLOB_CACHE_DIR", "/tmp/avtomatika_cache")],

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::exit::{Exit, Failure};
 use crate::base::Secret;
+use crate::base::trace::TRACEPARENT;
 use crate::net::{
     Call, ClientOptions, EventStream, HttpAnswer, HttpClient, Method, NetError, TlsFiles,
 };
@@ -92,6 +93,8 @@ pub struct Remote {
     mount: String,
     token: Secret,
     client: HttpClient,
+    /// What new jobs are part of.
+    traceparent: Option<String>,
 }
 
 impl Remote {
@@ -135,7 +138,17 @@ impl Remote {
             mount,
             token,
             client,
+            traceparent: None,
         })
+    }
+
+    /// Returns the same orchestrator, for jobs that are part of a trace.
+    #[must_use]
+    pub fn within(&self, traceparent: Option<String>) -> Self {
+        Self {
+            traceparent,
+            ..self.clone()
+        }
     }
 
     /// Returns the orchestrator's address.
@@ -181,7 +194,11 @@ impl Remote {
         key: &str,
     ) -> Result<Reply, Failure> {
         let call = self.call(Method::Post, path).json(body.to_string());
-        self.repeat(&call.header("idempotency-key", key)).await
+        let call = call.header("idempotency-key", key);
+        match &self.traceparent {
+            Some(text) => self.repeat(&call.header(TRACEPARENT, text)).await,
+            None => self.repeat(&call).await,
+        }
     }
 
     /// Opens a stream of events; nothing when this orchestrator has none (the original).

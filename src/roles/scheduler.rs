@@ -15,9 +15,12 @@ use super::exit::{Exit, Failure, RoleResult};
 use super::printer::{Output, Table};
 use super::remote::{Remote, RemoteArgs, encoded};
 use super::submit;
+use super::traces::{Asking, Tracing, service};
 use crate::base::{Clock, Timestamp};
 use crate::domain::Object;
 use crate::domain::schedule::{Schedule, Timetable};
+use crate::observe::Traces;
+use crate::observe::trace::Counted;
 use core::FireError;
 
 /// What `scheduler` is told.
@@ -52,7 +55,14 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
         list(&schedules, context.clock.now(), count as usize, context);
         return Ok(Exit::Ok);
     }
+    let tracing = Tracing::start(
+        configuration.settings.traces.as_ref(),
+        &service("avtomatika-scheduler"),
+        Counted::default(),
+    )
+    .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
     let remote = Arc::new(Door {
+        traces: tracing.traces.clone(),
         remote: Remote::new(&args.remote)?,
         clock: Arc::clone(&context.clock),
         paths: Mutex::default(),
@@ -64,6 +74,7 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
     };
     let clock = Arc::clone(&context.clock);
     core::run_schedules(schedules, clock, fire, context.stop.clone()).await;
+    tracing.finish().await;
     tracing::info!("scheduler stopped");
     Ok(Exit::Ok)
 }
@@ -74,6 +85,7 @@ const PATH_KNOWN_FOR: Duration = Duration::from_mins(1);
 
 /// The orchestrator with what is known of its endpoints.
 struct Door {
+    traces: Traces,
     remote: Remote,
     clock: Arc<dyn Clock>,
     paths: Mutex<Paths>,
@@ -93,12 +105,32 @@ impl Paths {
 
 impl Door {
     async fn fire(&self, schedule: &Schedule, slot: Timestamp) -> Result<String, FireError> {
+        let mut trace = Asking::begin(&self.traces, self.clock.as_ref(), None);
+        let fired = self.ask(schedule, slot, &mut trace).await;
+        let failed = fired.as_ref().err().map(|_| "not_fired");
+        trace.ended(format!("schedule {}", schedule.name), failed);
+        fired
+    }
+
+    async fn ask(
+        &self,
+        schedule: &Schedule,
+        slot: Timestamp,
+        trace: &mut Asking<'_>,
+    ) -> Result<String, FireError> {
         let path = self.path(&schedule.blueprint).await?;
         let key = schedule.slot_key(slot);
+        trace.asks();
         let posted = self
             .remote
+            .within(trace.traceparent.clone())
             .post_with_key(&path, &request(schedule, slot), &key)
             .await;
+        let job = posted
+            .as_ref()
+            .ok()
+            .and_then(|reply| reply.body["job_id"].as_str());
+        trace.answered(self.remote.origin(), job);
         let reply = match posted {
             Ok(reply) => reply,
             Err(failure) => {

@@ -17,6 +17,7 @@ use super::webhook_sink::{Inbox, SinkConfig, serve_sink};
 use super::worker::{self, Profile, WorkerConfig};
 use crate::base::Secret;
 use crate::config::{self, Configuration, Flag, Sources};
+use crate::observe::Traces;
 
 /// The example's files, which the program carries so that nothing else is needed.
 const CLIENTS: &str = include_str!("../../config/clients.toml");
@@ -114,8 +115,13 @@ impl Stack {
             keep: INBOX_MAX,
             printer: None,
             clock: Arc::clone(&context.clock),
+            traces: Traces::default(),
         };
         let orchestrator = Orchestrator::start(configuration, blueprints).await?;
+        let sink = SinkConfig {
+            traces: orchestrator.runtime().traces().clone(),
+            ..sink
+        };
         let (tasks, sink_stop) = (TaskTracker::new(), CancellationToken::new());
         let inbox = Inbox::new(sink.keep);
         tasks.spawn(serve_sink(sink, inbox.clone(), listener, sink_stop.clone()));
@@ -133,6 +139,7 @@ impl Stack {
     pub fn worker(&self, profile: Profile, id: &str, token: &str, speed: f64) -> StackWorker {
         let mut config = WorkerConfig::for_profile(profile, id, token, &self.orchestrator.url());
         config.speed = speed;
+        config.traces = self.orchestrator.runtime().traces().clone();
         config.timing.heartbeat = Duration::from_secs(1);
         config.timing.heartbeat_cooldown = Duration::from_millis(100);
         config.timing.idle = Duration::from_millis(10);

@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 pub use args::Args;
 pub use progress::{JobProgress, TaskProgress};
 
-use super::context::Context;
+use super::context::{Context, env};
 use super::exit::{Exit, Failure, RoleResult};
 use super::printer::Output;
 use super::remote::{Remote, encoded};
+use super::traces::{Asking, Tracing, service};
 pub use follow::{Ended, Follower};
 
 /// Milliseconds of a second.
@@ -26,6 +27,23 @@ const MS: f64 = 1000.0;
 
 /// Runs the role.
 pub async fn run(args: Args, context: &Context) -> RoleResult {
+    let tracing = Tracing::from_environment(&service("avtomatika-submit"))?;
+    // As OpenTelemetry carries context to processes.
+    let outer = env("TRACEPARENT");
+    let mut trace = Asking::begin(&tracing.traces, context.clock.as_ref(), outer);
+    let name = format!("submit {}", args.blueprint);
+    let ended = submit(args, context, &mut trace).await;
+    let failed = match &ended {
+        Ok(Exit::Ok) => None,
+        Ok(_) => Some("ended_badly"),
+        Err(_) => Some("failed"),
+    };
+    trace.ended(name, failed);
+    tracing.finish().await;
+    ended
+}
+
+async fn submit(args: Args, context: &Context, trace: &mut Asking<'_>) -> RoleResult {
     let remote = Remote::new(&args.remote)?;
     let body = args.body()?;
     let key = match &args.idempotency_key {
@@ -33,7 +51,11 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
         None => format!("submit-{}", context.entropy.uuid()),
     };
     let started = context.clock.now();
-    let job_id = create(&remote, &args, &body, &key).await?;
+    trace.asks();
+    let door = remote.within(trace.traceparent.clone());
+    let created = create(&door, &args, &body, &key).await;
+    trace.answered(remote.origin(), created.as_ref().ok().map(String::as_str));
+    let job_id = created?;
     context.printer.note(&format!("job {job_id} accepted"));
     if args.detach {
         context

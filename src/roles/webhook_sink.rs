@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Json, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -24,8 +24,12 @@ pub use inbox::{Inbox, Received};
 use super::context::Context;
 use super::exit::{Exit, Failure, RoleResult};
 use super::printer::{Output, Printer, visible};
+use super::traces::{Tracing, service};
 use crate::api::{ServerSettings, serve};
+use crate::base::trace::TRACEPARENT;
 use crate::base::{Clock, Secret};
+use crate::observe::Traces;
+use crate::observe::trace::{Answering, Lap};
 use crate::protocol::webhook;
 
 /// Largest body that is taken, in bytes; the orchestrator's webhooks are far smaller.
@@ -65,6 +69,8 @@ pub struct SinkConfig {
     pub printer: Option<Printer>,
     /// The time, for freshness.
     pub clock: Arc<dyn Clock>,
+    /// Where spans are recorded.
+    pub traces: Traces,
 }
 
 /// Runs the role.
@@ -77,6 +83,7 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
             .printer
             .warn("no --secret: signatures are not checked");
     }
+    let tracing = Tracing::from_environment(&service("avtomatika-webhook-sink"))?;
     let address = format!("{}:{}", args.host, args.port);
     let listener = TcpListener::bind(&address)
         .await
@@ -91,9 +98,11 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
         keep: args.keep as usize,
         printer: Some(context.printer.clone()),
         clock: Arc::clone(&context.clock),
+        traces: tracing.traces.clone(),
     };
     let inbox = Inbox::new(config.keep);
     serve_sink(config, inbox, listener, context.stop.clone()).await;
+    tracing.finish().await;
     Ok(Exit::Ok)
 }
 
@@ -131,17 +140,31 @@ async fn not_found() -> Response {
 }
 
 async fn receive(State(sink): State<Arc<Sink>>, headers: HeaderMap, body: Bytes) -> Response {
-    match sink.take(&headers, &body) {
+    let span = sink.begin_span(&headers);
+    let response = match sink.take(&headers, &body) {
         Ok(true) => Json(json!({"status": "received"})).into_response(),
         Ok(false) => Json(json!({"status": "repeated"})).into_response(),
         Err((status, message)) => {
             tracing::warn!(reason = message, "webhook refused");
             (status, Json(json!({"error": message}))).into_response()
         }
+    };
+    if let Some(span) = span {
+        let status = response.status().as_u16();
+        sink.config.traces.record(span.ended(status));
     }
+    response
 }
 
 impl Sink {
+    /// Begins a delivery's span, in the trace that it comes with.
+    fn begin_span(&self, headers: &HeaderMap) -> Option<Answering> {
+        let traceparent = headers.get(TRACEPARENT)?.to_str().ok()?;
+        let place = self.config.traces.begin(Some(traceparent))?;
+        let lap = Lap::begin(self.config.clock.as_ref());
+        Some(Answering::begin(place, lap, &Method::POST, "/"))
+    }
+
     /// Judges a delivery; true when it is new.
     fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<bool, (StatusCode, String)> {
         let text = |name: &str| {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::base::trace::TRACEPARENT;
 use crate::base::{Entropy, TraceContext};
@@ -116,7 +117,8 @@ impl Traces {
         let Some(on) = self.0.as_deref().filter(|_| span.is_sampled()) else {
             return;
         };
-        if on.queue.try_send(span.data(&on.scope)).is_err() {
+        // Once the way out has been finished there is nobody to tell.
+        if let Err(TrySendError::Full(_)) = on.queue.try_send(span.data(&on.scope)) {
             on.counted.dropped();
         }
     }

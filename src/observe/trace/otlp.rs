@@ -161,3 +161,40 @@ fn resource(settings: &TraceSettings, service: &Service) -> Resource {
         .with_attributes(given)
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the settings allow, the exporter can be built with.
+    #[tokio::test]
+    async fn all_settings_make_an_exporter() {
+        let service = Service {
+            name: "test".to_owned(),
+            instance: "1".to_owned(),
+            attributes: Vec::new(),
+        };
+        for protocol in ["grpc", "http/protobuf"] {
+            for compression in ["none", "gzip"] {
+                for address in ["http://localhost:1", "https://localhost:1"] {
+                    let read = |name: &str| {
+                        Some(match name {
+                            "OTEL_EXPORTER_OTLP_ENDPOINT" => address.to_owned(),
+                            "OTEL_EXPORTER_OTLP_PROTOCOL" => protocol.to_owned(),
+                            "OTEL_EXPORTER_OTLP_COMPRESSION" => compression.to_owned(),
+                            "OTEL_EXPORTER_OTLP_HEADERS" => "api-key=x".to_owned(),
+                            _ => return None,
+                        })
+                    };
+                    let settings = TraceSettings::read(&read);
+                    let settings = settings.expect("good").expect("on");
+                    let built = exporter(&settings, &service);
+                    assert!(
+                        built.is_ok(),
+                        "{protocol} {compression} {address}: {built:?}"
+                    );
+                }
+            }
+        }
+    }
+}

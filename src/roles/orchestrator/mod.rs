@@ -26,6 +26,7 @@ use crate::base::{Clock, Timestamp};
 use crate::config::Configuration;
 use crate::domain::{ClientRef, client::SYSTEM_CLIENT, schedule::Schedule};
 use crate::observe::Metrics;
+use crate::observe::trace::{self, Lap, Span};
 use crate::runtime::{NewJob, Runtime, RuntimeError};
 
 use listen::Listeners;
@@ -230,7 +231,20 @@ async fn fire(
     new.security = schedule.security.clone().map(Into::into);
     new.metadata = Some(metadata);
     new.idempotency = Some((schedule.slot_key(slot), schedule.name.clone()));
-    match runtime.submit(&schedule.blueprint, new).await {
+    let place = runtime.traces().begin(None);
+    let lap = Lap::begin(runtime.clock().as_ref());
+    if let Some(place) = place {
+        new.tracing_context = trace::carried(&new.tracing_context, place.context);
+    }
+    let submitted = runtime.submit(&schedule.blueprint, new).await;
+    if let Some(place) = place {
+        let span = Span::ended(format!("schedule {}", schedule.name), place, &lap);
+        runtime.traces().record(match &submitted {
+            Ok(created) => span.with("avtomatika.job.id", created.job_id.to_string()),
+            Err(_) => span.failed("not_fired"),
+        });
+    }
+    match submitted {
         Ok(created) => {
             if !created.repeated {
                 let lag = runtime.clock().now().since(slot);

@@ -22,6 +22,7 @@ impl Clock for Fixed {
 fn sink(secret: Option<&str>, keep: usize) -> (Router, Inbox) {
     let inbox = Inbox::new(keep);
     let config = SinkConfig {
+        traces: crate::observe::Traces::default(),
         secret: secret.map(Secret::from),
         keep,
         printer: None,

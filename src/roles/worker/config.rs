@@ -17,6 +17,7 @@ use crate::config::foreign;
 use crate::domain::Object;
 use crate::domain::worker::{Artifact, Resources};
 use crate::net::TlsFiles;
+use crate::observe::Traces;
 use crate::store::S3Settings;
 
 /// The largest file that is moved unless told otherwise: S3's own limit to one call, and the
@@ -155,6 +156,8 @@ pub struct WorkerConfig {
     pub clock: Arc<dyn Clock>,
     /// Ids of events and nonces.
     pub entropy: Arc<dyn Entropy>,
+    /// Where spans are recorded.
+    pub traces: Traces,
 }
 
 impl WorkerConfig {
@@ -194,6 +197,7 @@ impl WorkerConfig {
             deterministic: false,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            traces: Traces::default(),
         }
     }
 

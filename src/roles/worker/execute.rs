@@ -7,16 +7,19 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{Instrument as _, error, info};
 
 use super::board::Given;
 use super::events::Events;
 use super::result::{Report, compose, deliver};
 use super::skill::{Outcome, Progress, Skill, TaskContext};
+use super::trace::Carried;
+use super::transfer::TaskFolder;
 use super::{Worker, ms};
 use crate::base::{TaskId, Timestamp};
 use crate::domain::task::status;
 use crate::domain::{Object, TaskErrorCode};
+use crate::observe::trace::Lap;
 use crate::protocol::WireError;
 use crate::protocol::freshness::is_fresh;
 use crate::protocol::wire::{PROGRESS, TaskPayload, TaskResult, WorkerEventPayload};
@@ -48,17 +51,21 @@ impl End {
 pub(super) async fn run(worker: Arc<Worker>, given: Given) {
     let mut next = Some(given);
     while let Some(given) = next {
-        next = run_once(&worker, &given).await;
+        let trace = Carried::of(&worker.config, &given.task);
+        let span = trace.log_span(&worker.config, &given.task);
+        next = run_once(&worker, &given, trace).instrument(span).await;
     }
 }
 
 /// Runs a task and reports it; returns a newer handout of it that is to be run instead.
-async fn run_once(worker: &Arc<Worker>, given: &Given) -> Option<Given> {
+async fn run_once(worker: &Arc<Worker>, given: &Given, trace: Carried) -> Option<Given> {
     let task = &given.task;
     let started = Instant::now();
+    let lap = Lap::begin(worker.config.clock.as_ref());
     let events = Arc::new(Events::default());
     let work = async {
-        let end = end_of(worker, given, &events).await;
+        let end = end_of(worker, given, &events, &trace).await;
+        trace.ran(&worker.config, task, &end.outcome, &lap);
         events.close();
         (end, started.elapsed())
     };
@@ -86,6 +93,7 @@ async fn run_once(worker: &Arc<Worker>, given: &Given) -> Option<Given> {
         result: compose(&worker.config, task, outcome, took),
         deadline: task.deadline,
         events,
+        trace,
         is_own,
     };
     report(worker, to_send).await
@@ -125,7 +133,7 @@ pub(super) fn unreadable(
 }
 
 /// Decides whether the task may run here, and runs it.
-async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> End {
+async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>, trace: &Carried) -> End {
     let Given { task, cancel, .. } = given;
     if task
         .allowed_skills()
@@ -152,19 +160,7 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> En
         Some(Ok(folder)) => Some(folder),
         Some(Err(trouble)) => return End::other(trouble.outcome()),
     };
-    let context = TaskContext {
-        job_id: task.job_id.clone(),
-        task_id: task.task_id.to_string(),
-        deadline: task.deadline,
-        speed: worker.config.speed,
-        deterministic: worker.config.deterministic,
-        folder: folder.as_ref().map(|folder| folder.path().to_owned()),
-        cancel: cancel.clone(),
-        progress: Arc::new(Reporter {
-            worker: Arc::clone(worker),
-            events: Arc::clone(events),
-        }),
-    };
+    let context = context_of(worker, given, folder.as_ref(), (events, trace));
     let params = match worker
         .contracts
         .checked_params(&task.skill, task.params.clone())
@@ -178,7 +174,8 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> En
     // A set of one: the run is a task of its own, so that its panic is its own, and it ends with
     // this function however that ends.
     let mut running = JoinSet::new();
-    running.spawn(run_skill(Arc::clone(worker), skill, context, params));
+    let run = run_skill(Arc::clone(worker), skill, context, params);
+    running.spawn(run.in_current_span());
     let end = tokio::select! {
         joined = running.join_next() => {
             let outcome = worker.contracts.checked_outcome(&task.skill, ended(joined));
@@ -199,6 +196,29 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>) -> En
     // Only now: nobody is at work in it any more.
     drop(folder);
     end
+}
+
+/// Returns the task as its skill sees it.
+fn context_of(
+    worker: &Arc<Worker>,
+    Given { task, cancel, .. }: &Given,
+    folder: Option<&TaskFolder>,
+    (events, trace): (&Arc<Events>, &Carried),
+) -> TaskContext {
+    TaskContext {
+        job_id: task.job_id.clone(),
+        task_id: task.task_id.to_string(),
+        deadline: task.deadline,
+        speed: worker.config.speed,
+        deterministic: worker.config.deterministic,
+        folder: folder.map(|folder| folder.path().to_owned()),
+        trace: trace.members.clone(),
+        cancel: cancel.clone(),
+        progress: Arc::new(Reporter {
+            worker: Arc::clone(worker),
+            events: Arc::clone(events),
+        }),
+    }
 }
 
 /// Runs a skill between fetching what it is given and storing what it has made.
@@ -280,7 +300,7 @@ impl Progress for Reporter {
             bubbling_chain: Some(Vec::new()),
             target_job_id: Some(task.job_id.clone()),
             target_task_id: Some(TaskId::new(&task.task_id)),
-            trace_context: None,
+            trace_context: Some(task.trace.clone()),
             priority: 0.0,
             timestamp: None,
             security: None,

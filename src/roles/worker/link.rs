@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 use self::tokens::Access;
 use super::config::{Endpoint, WorkerConfig};
 use super::socket::{Frame, Sent, hand_over};
+use crate::base::trace::TRACEPARENT;
 use crate::base::{Clock, Entropy, Secret, WorkerId};
 use crate::domain::Object;
 use crate::net::{Call, ClientOptions, HttpAnswer, HttpClient, Method, NetError, client_config};
@@ -225,11 +226,16 @@ impl Link {
     }
 
     /// E4.
-    pub(super) async fn result(&self, result: &TaskResult) -> Result<ResultAnswer, NetError> {
+    pub(super) async fn result(
+        &self,
+        result: &TaskResult,
+        traceparent: Option<&str>,
+    ) -> Result<ResultAnswer, NetError> {
         let answer = self
             .send(|| {
                 let body = self.sealed(result.encode(), &[])?;
-                Ok(self.call(Method::Post, headers::RESULT_PATH).json(body))
+                let call = self.call(Method::Post, headers::RESULT_PATH).json(body);
+                Ok(within(call, traceparent))
             })
             .await?;
         // What is not JSON did not come from an orchestrator: send it again.
@@ -246,10 +252,13 @@ impl Link {
         }
         self.send(|| {
             let body = self.sealed(event.encode(), &EVENT_IGNORED)?;
-            Ok(self
+            let call = self
                 .call(Method::Post, headers::EVENTS_PATH)
                 .json(body)
-                .timeout(EVENT_TIMEOUT))
+                .timeout(EVENT_TIMEOUT);
+            let context = event.trace_context.as_ref();
+            let traceparent = context.and_then(|members| members.get(TRACEPARENT));
+            Ok(within(call, traceparent.map(String::as_str)))
         })
         .await
         .map(|_| ())
@@ -276,6 +285,14 @@ impl Link {
             }
         }
         Ok(sent == Sent::Taken)
+    }
+}
+
+/// Says which span a call is part of.
+fn within(call: Call, traceparent: Option<&str>) -> Call {
+    match traceparent {
+        Some(text) => call.header(TRACEPARENT, text),
+        None => call,
     }
 }
 

@@ -20,6 +20,7 @@ mod session;
 mod skill;
 mod skills;
 mod socket;
+mod trace;
 mod transfer;
 mod usage;
 
@@ -37,6 +38,7 @@ pub use skill::{Outcome, Registry, Skill, TaskContext};
 
 use super::context::Context;
 use super::exit::{Exit, Failure, RoleResult};
+use super::traces::{Tracing, service};
 use board::Board;
 use contract::Contracts;
 use link::Link;
@@ -76,14 +78,19 @@ impl Worker {
 
 /// Runs the role until it is told to stop.
 pub async fn command(args: &WorkerArgs, context: &Context) -> RoleResult {
-    let config = WorkerConfig::from_args(args)
+    let mut config = WorkerConfig::from_args(args)
         .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
     for warning in WorkerConfig::without_effect(&super::context::env) {
         context.printer.warn(&warning);
     }
-    run(config, context.stop.clone())
-        .await
-        .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
+    let mut service = service("avtomatika-worker");
+    service.instance = config.id.to_string();
+    service.attributes = vec![("worker.type", config.worker_type.clone())];
+    let tracing = Tracing::from_environment(&service)?;
+    config.traces = tracing.traces.clone();
+    let ended = run(config, context.stop.clone()).await;
+    tracing.finish().await;
+    ended.map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
     Ok(Exit::Ok)
 }
 

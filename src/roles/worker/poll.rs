@@ -14,6 +14,7 @@ use super::board::Admission;
 use super::link::{is_unknown_worker, pause_after};
 use super::result::Report;
 use super::rotation::Rotation;
+use super::trace::Carried;
 use super::{Worker, execute, ms};
 use crate::domain::worker::WorkerStatus;
 use crate::net::NetError;
@@ -153,6 +154,7 @@ fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, index: usize, message: &V
             let report = Report {
                 deadline: given.task.deadline,
                 is_own: true,
+                trace: Carried::of(&worker.config, &given.task),
                 ..Report::of(index, *result)
             };
             tasks.spawn(report_alone(Arc::clone(worker), report));

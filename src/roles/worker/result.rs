@@ -11,6 +11,7 @@ use super::events::Events;
 use super::execute::carries_data;
 use super::link::pause_after;
 use super::skill::Outcome;
+use super::trace::Carried;
 use super::{Worker, ms};
 use crate::domain::{Object, TaskErrorCode};
 use crate::net::NetError;
@@ -54,6 +55,8 @@ pub(super) struct Report {
     pub(super) deadline: Option<i64>,
     /// What the task has said before and must arrive first.
     pub(super) events: Arc<Events>,
+    /// The run's trace.
+    pub(super) trace: Carried,
     /// Whether it is what the skill made of the task, and not the worker's word for why there is
     /// nothing: then it is good for another time.
     pub(super) is_own: bool,
@@ -69,6 +72,7 @@ impl Report {
             result,
             deadline: None,
             events: Arc::new(events),
+            trace: Carried::default(),
             is_own: false,
         }
     }
@@ -88,7 +92,12 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
         let sent = match report.events.carry(link, &worker.give_up).await {
             // The result would overtake the events, if it arrived at all.
             Err(error) if attempts + 1 < timing.result_attempts => Err(error),
-            _ => link.result(result).await,
+            _ => {
+                let sending = report.trace.deliver(&worker.config);
+                let sent = link.result(result, sending.traceparent.as_deref()).await;
+                sending.ended(link.url(), sent.as_ref().err().map(|_| "not_delivered"));
+                sent
+            }
         };
         let error = match sent {
             Ok(ResultAnswer::Accepted { transition }) => {

@@ -96,6 +96,8 @@ pub struct TaskContext {
     /// A folder for the files of this run, which goes with it: those that the parameters named are
     /// in it, and those of it that the data name are stored. None when the worker moves no files.
     pub folder: Option<PathBuf>,
+    /// W3C trace context of this run: `traceparent`, `tracestate`, `baggage`.
+    pub trace: BTreeMap<String, String>,
     pub(super) cancel: CancellationToken,
     pub(super) progress: Arc<dyn Progress>,
 }

@@ -19,6 +19,7 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
 
 /// How a collector is spoken to.
@@ -117,8 +118,9 @@ impl Collector {
         let mut serving = JoinSet::new();
         match spoken {
             Spoken::Grpc => serving.spawn(async move {
+                let service = TraceServiceServer::new(kept);
                 let server = tonic::transport::Server::builder()
-                    .add_service(TraceServiceServer::new(kept))
+                    .add_service(service.accept_compressed(CompressionEncoding::Gzip))
                     .serve_with_incoming(TcpIncoming::from(listener));
                 server.await.expect("it serves");
             }),

@@ -4,10 +4,10 @@ mod collector;
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::Value;
 
 use crate::process::{Process, command};
-use crate::site::{Site, WORKER};
+use crate::site::{CLIENT, SECRET, Site, WORKER};
 use collector::{Collector, KEY, Seen, Spoken, tree};
 
 fn blueprint(name: &str) -> String {
@@ -17,13 +17,14 @@ fn blueprint(name: &str) -> String {
 
 /// Tells a process where the collector is.
 fn traced(command: &mut tokio::process::Command, collector: &Collector, spoken: Spoken) {
-    let protocol = match spoken {
-        Spoken::Http => "http/protobuf",
-        Spoken::Grpc => "grpc",
+    let (protocol, compression) = match spoken {
+        Spoken::Http => ("http/protobuf", "none"),
+        Spoken::Grpc => ("grpc", "gzip"),
     };
     command
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint)
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        .env("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
         .env("OTEL_EXPORTER_OTLP_HEADERS", format!("api-key={KEY}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "50");
 }
@@ -49,11 +50,13 @@ async fn showcase(spoken: Spoken) -> Vec<Seen> {
     worker
         .env("ORCHESTRATOR_URL", &server.url)
         .env("WORKER_TOKEN", WORKER);
+    traced(&mut worker, &collector, spoken);
     let worker = Process::start(worker);
-    let sink = command(
+    let mut sink = command(
         site.folder(),
         &["webhook-sink", "--port", "0", "-o", "jsonl"],
     );
+    traced(&mut sink, &collector, spoken);
     let sink = Process::start(sink);
     let said = sink.says("webhook sink at ").await;
     let (_, url) = said.split_once("webhook sink at ").expect("the address");
@@ -66,35 +69,67 @@ async fn showcase(spoken: Spoken) -> Vec<Seen> {
         "deterministic=true",
         "--webhook-url",
         url,
-        "--detach",
         "-o",
         "json",
     ];
-    let submitted = site.ask(&server, &submit).await.with(0).json();
-    let job = submitted["job_id"].as_str().expect("an id").to_owned();
-    sink.prints("approval_required").await;
+    let mut submit = site.client(&server, &submit);
+    traced(&mut submit, &collector, spoken);
+    let submit = Process::start(submit);
+    let asked: Value = serde_json::from_str(&sink.prints("approval_required").await).expect("JSON");
+    let job = asked["body"]["job_id"].as_str().expect("an id").to_owned();
     let approval = ["jobs", "approve", &job];
     site.ask(&server, &approval).await.with(0);
     sink.prints("job_finished").await;
-    let outcome = server.outcome(&job).await;
-    assert_eq!(outcome["status"], json!("finished"), "{outcome}");
+    let ended = submit.ended().await.with(0).json();
+    assert_eq!(ended["status"], "finished", "{ended}");
     // The last spans go out at the end of their processes.
     worker.stop().await.with(0);
     server.process.stop().await.with(0);
     sink.stop().await.with(0);
-    let all = collector.so_far();
-    let of_job = |seen: &&Seen| {
+    let spans = trace_of(&job, collector.so_far());
+    let token = asked["body"]["approval"].to_string();
+    keeps_quiet(&spans, &token);
+    without(spans, |name| {
+        name.contains("worker_event") || name.contains("/_worker/events")
+    })
+}
+
+/// Returns the spans of the job's trace.
+fn trace_of(job: &str, mut all: Vec<Seen>) -> Vec<Seen> {
+    let found = all.iter().find(|seen| {
         seen.span.name == "job full_showcase"
-            && seen.attribute("avtomatika.job.id").as_ref() == Some(&job)
-    };
-    let trace = all
-        .iter()
-        .find(of_job)
-        .map(|seen| seen.span.trace_id.clone());
-    let trace = trace.unwrap_or_else(|| panic!("no span of the job:\n{}", tree(&all)));
-    let mut spans = all;
-    spans.retain(|seen| seen.span.trace_id == trace);
-    without(spans, |name| name.contains("worker_event"))
+            && seen.attribute("avtomatika.job.id").as_deref() == Some(job)
+    });
+    let found = found.unwrap_or_else(|| panic!("no span of the job:\n{}", tree(&all)));
+    let trace = found.span.trace_id.clone();
+    all.retain(|seen| seen.span.trace_id == trace);
+    all
+}
+
+/// No span tells a secret or a payload, and none ends before it begins.
+fn keeps_quiet(spans: &[Seen], approval: &str) {
+    let token = approval.split('"').find(|part| part.len() == 43);
+    let token = token.unwrap_or_else(|| panic!("no token: {approval}"));
+    for seen in spans {
+        let told = format!("{:?}", seen.span);
+        for secret in [
+            CLIENT,
+            WORKER,
+            SECRET,
+            KEY,
+            token,
+            "/s3/bucket",
+            "deterministic",
+        ] {
+            assert!(!told.contains(secret), "{secret}: {told}");
+        }
+        let span = &seen.span;
+        assert!(
+            span.start_time_unix_nano <= span.end_time_unix_nano,
+            "{told}"
+        );
+        assert!(span.start_time_unix_nano > 0, "{told}");
+    }
 }
 
 /// Leaves out spans and everything below them: how often a skill says how far it is, and how its

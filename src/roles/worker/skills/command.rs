@@ -84,6 +84,10 @@ impl Skill for CommandSkill {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        // As OpenTelemetry carries context to processes.
+        for (name, text) in &task.trace {
+            command.env(name.to_uppercase(), text);
+        }
         if let Some(folder) = &task.folder {
             command.env("AVTOMATIKA_TASK_DIR", folder);
         }

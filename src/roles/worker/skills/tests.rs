@@ -35,6 +35,7 @@ fn context(task_id: &str) -> (TaskContext, Arc<Shares>) {
         speed: 2.0,
         deterministic: false,
         folder: None,
+        trace: [("traceparent".to_owned(), "00-1".to_owned())].into(),
         cancel: CancellationToken::new(),
         progress: Arc::<Shares>::clone(&shares),
     };
