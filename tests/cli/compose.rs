@@ -42,6 +42,7 @@ fn roles() -> BTreeMap<String, Service> {
     let text = String::from_utf8(composed.stdout).expect("YAML");
     let composed: Composed = serde_saphyr::from_str(&text).expect("services");
     let mut services = composed.services;
+    assert!(services["jaeger"].image.starts_with("jaegertracing/"));
     services.retain(|_, service| service.image.starts_with("avtomatika:"));
     services
 }
@@ -79,6 +80,12 @@ fn server_compose_starts_roles_that_are_there() {
         }
         let package = format!("avtomatika:{}", env!("CARGO_PKG_VERSION"));
         assert_eq!(role.image, package, "{name}");
+        let collector = role.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT");
+        assert_eq!(
+            collector.map(String::as_str),
+            Some("http://jaeger:4318"),
+            "{name}"
+        );
     }
 }
 
@@ -95,11 +102,14 @@ fn server_compose_sets_variables_that_are_read() {
             let of_worker = read
                 .iter()
                 .any(|source| source.contains(&format!("\"{variable}\"")));
+            // By one set of rules, for all roles.
+            let of_all =
+                variable.starts_with("OTEL_") && avtomatika::config::keys::find(variable).is_some();
             let is_read = match role.command.first().map(String::as_str) {
                 Some("orchestrator") => avtomatika::config::keys::find(variable).is_some(),
                 Some("worker") => of_worker || named.contains(variable),
                 _ => named.contains(variable),
-            };
+            } || of_all;
             assert!(is_read, "{name}: {variable} has no effect");
         }
     }
