@@ -63,7 +63,7 @@ pub async fn envelope(
     };
     let status = response.status();
     count(&state, &path, &response);
-    if let Some(span) = span {
+    if let Some(span) = span.filter(|_| is_let_in(status)) {
         state.runtime.traces().record(span.ended(status.as_u16()));
     }
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
@@ -159,7 +159,8 @@ fn framed(error: &ApiError, id: &str) -> Response {
 }
 
 /// Begins a request's span: when its caller is in a trace, and when a client changes something, which
-/// begins one. What only looks or asks for work would begin a trace every few seconds.
+/// begins one. What only looks or asks for work would begin a trace every few seconds. What everybody
+/// may ask for has none: strangers shall not fill the collector.
 fn begin_span(state: &ApiState, request: &Request) -> Option<Answering> {
     let traces = state.runtime.traces();
     if !traces.is_on() {
@@ -168,12 +169,20 @@ fn begin_span(state: &ApiState, request: &Request) -> Option<Answering> {
     let (method, path) = (request.method(), request.uri().path());
     let given = request.headers().get(TRACEPARENT);
     let traceparent = given.and_then(|value| value.to_str().ok());
-    if traceparent.is_none() && (method != Method::POST || audience(path) != Audience::Client) {
+    let audience = audience(path);
+    let begins = method == Method::POST && audience == Audience::Client;
+    if audience == Audience::Public || !(begins || traceparent.is_some()) {
         return None;
     }
     let place = traces.begin(traceparent)?;
     let lap = Lap::begin(state.runtime.clock().as_ref());
     Some(Answering::begin(place, lap, method, path))
+}
+
+/// Tells whether an answer says that its caller is known and what it asks for is there: strangers
+/// shall not fill the collector, nor name its spans.
+fn is_let_in(status: StatusCode) -> bool {
+    !matches!(status.as_u16(), 401 | 403 | 404 | 405 | 429)
 }
 
 /// Returns whom a path is for.

@@ -11,12 +11,16 @@ mod process;
 #[path = "../whole/site.rs"]
 mod site;
 
+#[expect(dead_code, reason = "shared with the tests of whole processes")]
+#[path = "../whole/traces/collector.rs"]
+mod collector;
 mod original;
 mod python;
 mod python_client;
 mod python_conformance;
 mod python_orchestrator;
 mod python_showcase;
+mod python_traces;
 mod python_worker;
 mod relay;
 mod stage;

@@ -56,6 +56,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts an orchestrator and the relay to it.
     pub(crate) async fn new() -> Self {
+        Self::told(&[]).await
+    }
+
+    /// The same, with settings of the orchestrator's.
+    pub(crate) async fn told(settings: &[(&str, &str)]) -> Self {
         let strict =
             "{ n: \"{{ initial_data.n }}\", cheat: \"{{ initial_data.cheat | default(false) }}\" }";
         let site = Site::new(&[
@@ -74,7 +79,7 @@ impl Stage {
         // Operators see all of a worker's record.
         let client = format!("[someone]\ntoken = \"{CLIENT}\"\nadmin = true\n");
         site.write("clients.toml", &client);
-        let server = Self::serve(&site, "data").await;
+        let server = Self::serve(&site, "data", settings).await;
         let relay = Relay::start(server.port()).await;
         Self {
             site,
@@ -83,18 +88,19 @@ impl Stage {
         }
     }
 
-    async fn serve(site: &Site, data: &str) -> Server {
+    async fn serve(site: &Site, data: &str, settings: &[(&str, &str)]) -> Server {
         let mut command = site.orchestrator(0);
         command
             .env("DATA_DIR", site.path(data))
             // The worker fails on purpose, again and again.
-            .env("REPUTATION_MIN_THRESHOLD", "0");
+            .env("REPUTATION_MIN_THRESHOLD", "0")
+            .envs(settings.iter().copied());
         Server::start(command).await
     }
 
     /// Replaces the orchestrator by another that has its store in `data`.
     pub(crate) async fn restart(&mut self, data: &str) {
-        let next = Self::serve(&self.site, data).await;
+        let next = Self::serve(&self.site, data, &[]).await;
         let last = std::mem::replace(&mut self.server, next);
         self.relay.turn_to(self.server.port());
         last.process.stop().await.with(0);
@@ -110,7 +116,7 @@ impl Stage {
         server.process.signal("KILL").await;
         server.process.ended().await;
         site.write("gate", "");
-        let server = Self::serve(&site, "data").await;
+        let server = Self::serve(&site, "data", &[]).await;
         relay.turn_to(server.port());
         Self {
             site,

@@ -16,7 +16,7 @@ pub struct Answering {
 }
 
 impl Answering {
-    /// Begins. Whatever in the path is an id or a token does not become part of the name.
+    /// Begins. Ids in the path do not become part of the name.
     #[must_use]
     pub fn begin(place: Place, lap: Lap, method: &Method, path: &str) -> Self {
         Self {
@@ -65,19 +65,13 @@ pub fn asking(span: Span, method: &'static str, url: &str) -> Span {
         .with("server.port", whole(uri.port_u16().unwrap_or(default)))
 }
 
-/// Returns a path with its ids left out; behind `/_public/…` nothing is shown but the first word,
-/// for tokens come there.
+/// Returns a path with its ids left out.
 fn route_of(path: &str) -> String {
-    let is_public = path.starts_with("/_public/");
-    let mut route = String::with_capacity(path.len());
-    for (index, part) in path.split('/').enumerate() {
-        if index > 0 {
-            route.push('/');
-        }
-        let hides = Uuid::try_parse(part).is_ok() || (is_public && index > 2);
-        route.push_str(if hides { "{id}" } else { part });
-    }
-    route
+    let parts = path.split('/').map(|part| {
+        let is_id = Uuid::try_parse(part).is_ok();
+        if is_id { "{id}" } else { part }
+    });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]
@@ -85,15 +79,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn routes_have_no_ids_and_no_tokens() {
+    fn routes_have_no_ids() {
         for (path, route) in [
             ("/api/v1/jobs/full_showcase", "/api/v1/jobs/full_showcase"),
             (
                 "/api/v1/jobs/0192f0c1-2b3c-7d4e-8f90-123456789abc/cancel",
                 "/api/v1/jobs/{id}/cancel",
             ),
-            ("/_public/approvals/s3cret-token", "/_public/approvals/{id}"),
-            ("/_public/metrics", "/_public/metrics"),
             ("/", "/"),
         ] {
             assert_eq!(route_of(path), route);

@@ -118,9 +118,13 @@ pub fn start(
 
 impl Pipeline {
     /// Sends what is left and ends. Takes a few seconds at most.
-    pub async fn finish(mut self) {
+    pub async fn finish(self) {
+        self.finish_within(FLUSH_MAX).await;
+    }
+
+    async fn finish_within(mut self, limit: Duration) {
         self.stop.cancel();
-        if timeout(FLUSH_MAX, self.running.join_next()).await.is_err() {
+        if timeout(limit, self.running.join_next()).await.is_err() {
             tracing::warn!("the last spans did not go out in time");
         }
     }
@@ -199,5 +203,57 @@ async fn reached(due: Option<Instant>) {
     match due {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::base::{SystemClock, SystemEntropy};
+    use crate::observe::trace::{Lap, Span};
+
+    /// A collector that takes connections and never answers costs the spans, and no time.
+    #[tokio::test]
+    async fn nobody_waits_for_a_collector_that_does_not_answer() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("http://{}", silent.local_addr().expect("bound"));
+        let settings = TraceSettings::read(&|name| match name {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(address.clone()),
+            "OTEL_BSP_MAX_QUEUE_SIZE" => Some("3".to_owned()),
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" => Some("2".to_owned()),
+            // Long past the end of this test.
+            "OTEL_BSP_EXPORT_TIMEOUT" | "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("600000".to_owned()),
+            _ => None,
+        });
+        let settings = settings.expect("good").expect("on");
+        let service = Service {
+            name: "test".to_owned(),
+            instance: "1".to_owned(),
+            attributes: Vec::new(),
+        };
+        let counted = Counted::default();
+        let ports = (Arc::new(SystemClock) as _, Arc::new(SystemEntropy) as _);
+        let started = start(&settings, &service, counted.clone(), ports);
+        let (traces, pipeline) = started.expect("it starts");
+        let record = || {
+            let place = traces.begin(None).expect("traces are on");
+            let lap = Lap::begin(&SystemClock);
+            traces.record(Span::ended("span", place, &lap));
+        };
+        // Nothing else runs meanwhile: the queue holds what it may, and the rest is dropped.
+        for _ in 0..10 {
+            record();
+        }
+        assert_eq!(counted.dropped.get(), 7);
+        // The first batch is on its way to the silent one, which gives its room back.
+        let (_connection, _) = silent.accept().await.expect("it connects");
+        record();
+        pipeline.finish_within(Duration::from_millis(10)).await;
+        assert_eq!((counted.exported.get(), counted.dropped.get()), (0, 7));
+        // And who still records tells nobody, and harms nobody.
+        record();
+        assert_eq!(counted.dropped.get(), 7);
     }
 }

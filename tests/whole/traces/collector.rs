@@ -22,6 +22,8 @@ use tokio::task::JoinSet;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
 
+use crate::process::PATIENCE;
+
 /// How a collector is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spoken {
@@ -144,6 +146,16 @@ impl Collector {
             seen,
             _serving: serving,
         }
+    }
+
+    /// Waits until what has come is enough, and returns it.
+    pub(crate) async fn until(&self, is_enough: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+        let mut seen = self.seen.clone();
+        let wait = seen.wait_for(|seen| is_enough(seen));
+        let has_come = tokio::time::timeout(PATIENCE, wait).await.is_ok();
+        let all = self.so_far();
+        assert!(has_come, "this is not enough:\n{}", tree(&all));
+        all
     }
 
     /// Returns what has come so far.

@@ -4,11 +4,20 @@ mod collector;
 
 use std::path::Path;
 
+use avtomatika::base::crypto;
+use avtomatika::net::{Call, ClientOptions, HttpClient, Method};
 use serde_json::Value;
 
-use crate::process::{Process, command};
-use crate::site::{CLIENT, SECRET, Site, WORKER};
+use crate::process::{Process, command, run};
+use crate::site::{CLIENT, SECRET, Server, Site, WORKER};
 use collector::{Collector, KEY, Seen, Spoken, tree};
+
+const QUICK: &str = "blueprint: quick
+endpoint: /jobs/quick
+start: done
+states:
+  done: { end: finished }
+";
 
 fn blueprint(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("blueprints");
@@ -42,7 +51,7 @@ async fn showcase(spoken: Spoken) -> Vec<Seen> {
     ]);
     let mut orchestrator = site.orchestrator(0);
     traced(&mut orchestrator, &collector, spoken);
-    let server = crate::site::Server::start(orchestrator).await;
+    let server = Server::start(orchestrator).await;
     let mut worker = command(
         site.folder(),
         &["worker", "--profile", "gpu", "--id", "gpu"],
@@ -86,7 +95,9 @@ async fn showcase(spoken: Spoken) -> Vec<Seen> {
     worker.stop().await.with(0);
     server.process.stop().await.with(0);
     sink.stop().await.with(0);
-    let spans = trace_of(&job, collector.so_far());
+    let is_root = |seen: &Seen| seen.span.name == "submit full_showcase";
+    let all = collector.until(|all| all.iter().any(is_root)).await;
+    let spans = trace_of(&job, all);
     let token = asked["body"]["approval"].to_string();
     keeps_quiet(&spans, &token);
     without(spans, |name| {
@@ -148,6 +159,45 @@ fn without(mut spans: Vec<Seen>, is_left_out: impl Fn(&str) -> bool) -> Vec<Seen
         if spans.len() == before {
             return spans;
         }
+    }
+}
+
+/// A trace that its caller does not record is recorded by nobody, and carried on as it is; a stranger's
+/// neither.
+#[tokio::test]
+async fn only_the_traces_of_those_who_are_let_in_and_want_it_are_recorded() {
+    let collector = Collector::start(Spoken::Http).await;
+    let site = Site::new(&[("quick.yaml", QUICK)]);
+    let mut orchestrator = site.orchestrator(0);
+    orchestrator.env("DETAILED_API_RESPONSES", "true");
+    traced(&mut orchestrator, &collector, Spoken::Http);
+    let server = Server::start(orchestrator).await;
+    let [dark, light, strange] = ["4", "5", "6"].map(|digit| digit.repeat(32));
+    for (trace, flags) in [(&dark, "00"), (&light, "01")] {
+        let mut submit = site.client(&server, &["submit", "quick", "-o", "json"]);
+        submit.env(
+            "TRACEPARENT",
+            format!("00-{trace}-00f067aa0ba902b7-{flags}"),
+        );
+        let done = run(submit).await.with(0).json();
+        let job = done["job_id"].as_str().expect("an id");
+        let show = ["jobs", "show", job, "-o", "json"];
+        let shown = site.ask(&server, &show).await.with(0).stdout;
+        assert!(shown.contains(trace), "{shown}");
+    }
+    let http = HttpClient::new(ClientOptions::default()).expect("a client");
+    for path in ["/api/jobs/quick", "/_public/approvals/x", "/made/up"] {
+        let call = Call::new(Method::Post, format!("{}{path}", server.url))
+            .header("traceparent", format!("00-{strange}-00f067aa0ba902b7-01"))
+            .json("{}");
+        let answer = http.send(call).await.expect("an answer");
+        assert!(answer.status >= 400, "{path}: {}", answer.status);
+    }
+    server.process.stop().await.with(0);
+    let named = |seen: &Seen| seen.span.name == "job quick";
+    let all = collector.until(|all| all.iter().any(named)).await;
+    for seen in &all {
+        assert_eq!(crypto::hex(&seen.span.trace_id), light, "{}", tree(&all));
     }
 }
 

@@ -28,7 +28,7 @@ const STDERR_BYTES_MAX: usize = 4 * 1024;
 const LINE_CHARS_MAX: usize = 200;
 
 /// Variables that hold this worker's own secrets, or those of an orchestrator on the same machine.
-const SECRET_VARIABLES: [&str; 9] = [
+const SECRET_VARIABLES: [&str; 11] = [
     "WORKER_TOKEN",
     "WORKER_INDIVIDUAL_TOKEN",
     "ORCHESTRATORS_CONFIG",
@@ -38,6 +38,8 @@ const SECRET_VARIABLES: [&str; 9] = [
     "GLOBAL_WORKER_TOKEN",
     "S3_ACCESS_KEY",
     "S3_SECRET_KEY",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
 ];
 
 /// Runs a command line through the shell.
