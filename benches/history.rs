@@ -38,7 +38,7 @@ fn main() {
     let jobs = setting("BENCH_JOBS").map_or(1_000_000, |text| text.parse().expect("a number"));
     let only = setting("BENCH_HISTORY");
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    let hasher = || Hasher::new(Secret::new("bench"));
+    let hasher = || Hasher::new(&Secret::new("bench"));
     runtime.block_on(async {
         if wanted("sqlite") {
             let folder = tempfile::tempdir().expect("a temporary folder");

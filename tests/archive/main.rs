@@ -34,7 +34,7 @@ enum Ground {
 
 /// Returns what links the tests' events.
 fn hasher() -> Hasher {
-    Hasher::new(Secret::new("salt of the tests"))
+    Hasher::new(&Secret::new("salt of the tests"))
 }
 
 /// Opens an empty archive in a file.

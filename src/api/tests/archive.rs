@@ -14,7 +14,7 @@ use crate::store::{HistoryFeed as _, JobStore as _, MemoryStore, SqliteArchive};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_has_left_the_store_is_shown_and_found_to_its_owner() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let hasher = Hasher::new(Secret::new(""));
+    let hasher = Hasher::new(&Secret::new(""));
     let archive = SqliteArchive::open(&folder.path().join("history.db"), hasher).expect("opens");
     let store = Arc::new(MemoryStore::with_feed());
     let settings = ApiSettings {

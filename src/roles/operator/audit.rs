@@ -114,7 +114,7 @@ pub async fn run(verb: Verb, context: &Context) -> RoleResult {
     let history = args.settings.load(context)?.settings.history;
     let checked = match &args.file {
         Some(path) => {
-            let (path, hasher) = (path.clone(), Hasher::new(history.salt.clone()));
+            let (path, hasher) = (path.clone(), Hasher::new(&history.salt));
             tokio::task::spawn_blocking(move || verify_file(&path, hasher))
                 .await
                 .map_err(|error| Failure::new(Exit::Internal, error.to_string()))??
@@ -267,7 +267,7 @@ async fn verify_archive(history: &History, part: &Part) -> Result<Checked, Failu
         .await
         .map_err(|error| unreachable(&error))?;
     let scope = part.job.map_or(Scope::Days, Scope::Job);
-    let mut verifier = Verifier::new(Hasher::new(history.salt.clone()), scope, kept_from);
+    let mut verifier = Verifier::new(Hasher::new(&history.salt), scope, kept_from);
     let mut heads = Vec::new();
     for chain in chains(&archive, part).await? {
         let mut after = 0;

@@ -162,7 +162,7 @@ pub(crate) fn open_archive(
     salt: &Secret,
     access: Access,
 ) -> Result<Arc<dyn Archive>, StoreError> {
-    let hasher = Hasher::new(salt.clone());
+    let hasher = Hasher::new(salt);
     Ok(match (target, access) {
         (Target::Sqlite(path), Access::Write) => Arc::new(SqliteArchive::open(path, hasher)?),
         (Target::Sqlite(path), Access::Read) => {

@@ -11,9 +11,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
-use crate::base::{JobId, Secret, Timestamp, crypto};
-use crate::domain::Event;
+use crate::base::crypto::{self, HmacKey};
+use crate::base::{ClientId, JobId, Secret, TaskId, Timestamp, WorkerId};
+use crate::domain::{Event, EventKind};
 use crate::protocol::canonical::to_wire_bytes;
 
 const DAY_MS: i64 = 86_400_000;
@@ -156,9 +158,9 @@ pub struct Record {
 
 /// An event that has got its links.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Linked {
+pub struct Linked<'a> {
     /// The event.
-    pub event: Event,
+    pub event: &'a Event,
     /// The same as canonical JSON, which is what is stored and hashed.
     pub body: String,
     /// Its day.
@@ -176,24 +178,26 @@ pub struct Linked {
 /// What hashes are made with: the salt keeps those who do not have it from making others that fit.
 #[derive(Debug, Clone)]
 pub struct Hasher {
-    salt: Secret,
+    key: HmacKey,
 }
 
 impl Hasher {
     /// Takes the salt; an empty one is none.
     #[must_use]
-    pub const fn new(salt: Secret) -> Self {
-        Self { salt }
+    pub fn new(salt: &Secret) -> Self {
+        Self {
+            key: HmacKey::new(salt.expose().as_bytes()),
+        }
     }
 
     fn hash(&self, (in_job, on_day): (Head, Head), numbers: (u64, u64), event: &[u8]) -> Hash {
-        let mut message = Vec::with_capacity(80 + event.len());
-        message.extend_from_slice(&in_job.hash.0);
-        message.extend_from_slice(&on_day.hash.0);
-        message.extend_from_slice(&numbers.0.to_be_bytes());
-        message.extend_from_slice(&numbers.1.to_be_bytes());
-        message.extend_from_slice(event);
-        Hash(crypto::hmac_sha256(self.salt.expose().as_bytes(), &message))
+        Hash(self.key.sign(&[
+            &in_job.hash.0,
+            &on_day.hash.0,
+            &numbers.0.to_be_bytes(),
+            &numbers.1.to_be_bytes(),
+            event,
+        ]))
     }
 
     /// Returns the hash that a record has to have.
@@ -228,9 +232,8 @@ impl Linker {
     }
 
     /// Links the event to both of its chains.
-    pub fn link(&mut self, event: Event) -> Linked {
-        let value = serde_json::to_value(&event).expect("an event's keys are texts");
-        let body = String::from_utf8(to_wire_bytes(&value)).expect("JSON is written as UTF-8");
+    pub fn link<'a>(&mut self, event: &'a Event) -> Linked<'a> {
+        let body = canonical(event);
         let day = Day::of(event.at);
         let in_job = self.jobs.entry(event.job_id).or_default();
         let on_day = self.days.entry(day).or_default();
@@ -268,3 +271,71 @@ impl Linker {
         &self.days
     }
 }
+
+/// The members of an event before its details, by their names' order.
+#[derive(Serialize)]
+struct Front<'a> {
+    at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    client: &'a ClientId,
+}
+
+/// The members behind its details.
+#[derive(Serialize)]
+struct Back<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    event_id: Uuid,
+    event_type: &'a EventKind,
+    index: u32,
+    job_id: JobId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_state: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_state: Option<&'a str>,
+    revision: u64,
+    state: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_id: Option<&'a TaskId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_id: Option<&'a WorkerId>,
+}
+
+/// Returns the event as canonical JSON. Each event of each job is written so, hence without the tree
+/// of values that sorting any members would take; only details have those.
+fn canonical(event: &Event) -> String {
+    const TEXTS: &str = "an event's keys are texts";
+    let front = Front {
+        at: event.at,
+        attempt: event.attempt,
+        client: &event.client,
+    };
+    let back = Back {
+        duration_ms: event.duration_ms,
+        event_id: event.event_id,
+        event_type: &event.kind,
+        index: event.index,
+        job_id: event.job_id,
+        next_state: event.next_state.as_deref(),
+        previous_state: event.previous_state.as_deref(),
+        revision: event.revision,
+        state: &event.state,
+        task_id: event.task_id.as_ref(),
+        worker_id: event.worker_id.as_ref(),
+    };
+    let mut out = Vec::with_capacity(512);
+    serde_json::to_writer(&mut out, &front).expect(TEXTS);
+    out.pop();
+    if !event.details.is_empty() {
+        out.extend_from_slice(b",\"details\":");
+        out.extend(to_wire_bytes(&Value::Object(event.details.clone())));
+    }
+    let joint = out.len();
+    serde_json::to_writer(&mut out, &back).expect(TEXTS);
+    out[joint] = b',';
+    String::from_utf8(out).expect("JSON is written as UTF-8")
+}
+
+#[cfg(test)]
+mod tests;

@@ -56,9 +56,9 @@ impl JobRow {
 
 /// What is to be written for a batch.
 #[derive(Debug, Default)]
-pub struct Plan {
-    /// New events, linked, in order.
-    pub events: Vec<Linked>,
+pub struct Plan<'a> {
+    /// New events, linked: those of one job behind each other, in their order.
+    pub events: Vec<Linked<'a>>,
     /// Their jobs, and those of known events whose record has become newer.
     pub jobs: Vec<JobRow>,
     /// Where the chains of their days stand.
@@ -90,53 +90,66 @@ pub fn doubtful<'a>(batch: &'a FeedBatch, known: &BTreeMap<JobId, Known>) -> Vec
 }
 
 /// Plans the batch. `repeated` are those of the doubtful events that are there.
-pub fn plan(
-    batch: &FeedBatch,
+pub fn plan<'a>(
+    batch: &'a FeedBatch,
     hasher: Hasher,
     (known, days): (&BTreeMap<JobId, Known>, BTreeMap<Day, Head>),
     repeated: &BTreeSet<(JobId, u64, u32)>,
-) -> Result<Plan, StoreError> {
+) -> Result<Plan<'a>, StoreError> {
     let heads = known.iter().map(|(id, known)| (*id, known.head)).collect();
     let mut linker = Linker::new(hasher, heads, days);
     let mut seen = BTreeSet::new();
-    let mut plan = Plan::default();
-    let mut newest: BTreeMap<JobId, (&Event, (u64, u32))> = BTreeMap::new();
+    let mut told: BTreeMap<JobId, Told<'_>> = BTreeMap::new();
     for event in &batch.events {
         let place = (event.job_id, event.revision, event.index);
         let last = known.get(&event.job_id).map(|known| known.last);
-        let entry = newest
-            .entry(event.job_id)
-            .or_insert((event, last.unwrap_or_default()));
+        let told = told.entry(event.job_id).or_insert_with(|| Told {
+            new: Vec::new(),
+            latest: event,
+            last: last.unwrap_or_default(),
+        });
         if repeated.contains(&place) || !seen.insert(place) {
             continue;
         }
-        entry.1 = entry.1.max((event.revision, event.index));
-        if event.at > entry.0.at {
-            entry.0 = event;
+        told.last = told.last.max((event.revision, event.index));
+        if event.at > told.latest.at {
+            told.latest = event;
         }
-        plan.events.push(linker.link(event.clone()));
+        told.new.push(event);
     }
     let jobs: BTreeMap<JobId, &Job> = batch.jobs.iter().map(|job| (job.id, &**job)).collect();
-    for (id, (event, last)) in newest {
+    let mut plan = Plan::default();
+    for (id, told) in told {
+        plan.events
+            .extend(told.new.iter().map(|event| linker.link(event)));
         let job = jobs.get(&id).copied();
         let head = linker.jobs().get(&id).copied().unwrap_or_default();
-        plan.jobs
-            .push(row(job, known.get(&id), (event, last), head)?);
+        plan.jobs.push(row(job, known.get(&id), &told, head)?);
     }
     plan.days.clone_from(linker.days());
     Ok(plan)
 }
 
+/// What a batch tells of one job.
+struct Told<'a> {
+    /// Events that are new.
+    new: Vec<&'a Event>,
+    /// The latest of them, or one that is known.
+    latest: &'a Event,
+    /// The furthest place among its events.
+    last: (u64, u32),
+}
+
 fn row(
     job: Option<&Job>,
     known: Option<&Known>,
-    (event, last): (&Event, (u64, u32)),
+    told: &Told<'_>,
     head: Head,
 ) -> Result<JobRow, StoreError> {
     let before = known.map_or(0, |known| known.revision);
     let revision = job.map_or(0, |job| job.revision).max(before);
     let ended = job.filter(|job| job.status.is_terminal());
-    let summary = job.map_or_else(|| JobSummary::from_event(event), JobSummary::of);
+    let summary = job.map_or_else(|| JobSummary::from_event(told.latest), JobSummary::of);
     let present = words::terms(&summary);
     let is_newer = known.is_none() || revision > before;
     let ended_before = known.and_then(|known| known.ended.as_ref());
@@ -158,8 +171,8 @@ fn row(
         revision,
         is_newer,
         head,
-        last,
-        last_at: event.at,
+        last: told.last,
+        last_at: told.latest.at,
         body: ended.map(body).transpose()?,
         had_ended: ended_before.is_some(),
         new_terms,

@@ -11,7 +11,7 @@ const NOW: Timestamp = Timestamp(1_795_422_000_000);
 const DAY_MS: u64 = 86_400_000;
 
 fn hasher() -> Hasher {
-    Hasher::new(Secret::new("salt"))
+    Hasher::new(&Secret::new("salt"))
 }
 
 fn job(n: u8) -> JobId {
@@ -41,7 +41,7 @@ fn event(job: JobId, revision: u64, day: u64) -> Event {
     }
 }
 
-fn record(linked: &Linked) -> Record {
+fn record(linked: &Linked<'_>) -> Record {
     Record {
         event: serde_json::from_str(&linked.body).expect("JSON"),
         job_number: linked.job.number,
@@ -69,7 +69,7 @@ fn history() -> Vec<Record> {
         (1, 4, 1),
     ]
     .into_iter()
-    .map(|(n, revision, day)| record(&linker.link(event(job(n), revision, day))))
+    .map(|(n, revision, day)| record(&linker.link(&event(job(n), revision, day))))
     .collect()
 }
 
@@ -173,7 +173,7 @@ fn what_is_there_twice_or_elsewhere_is_found() {
 
 #[test]
 fn another_salt_makes_other_hashes() {
-    let mut verifier = Verifier::new(Hasher::new(Secret::new("")), Scope::Days, None);
+    let mut verifier = Verifier::new(Hasher::new(&Secret::new("")), Scope::Days, None);
     let broken = verifier.check(&history()[0]).expect_err("another salt");
     assert!(broken.to_string().contains("AUDIT_SALT"), "{broken}");
 }

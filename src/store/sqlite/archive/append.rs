@@ -23,7 +23,7 @@ pub(super) fn append(db: &Connection, hasher: Hasher, batch: &FeedBatch) -> Resu
     Ok(())
 }
 
-fn write(db: &Connection, plan: &Plan) -> Result<(), StoreError> {
+fn write(db: &Connection, plan: &Plan<'_>) -> Result<(), StoreError> {
     for event in &plan.events {
         put_event(db, event)?;
     }
@@ -101,7 +101,7 @@ fn heads(db: &Connection, days: &BTreeSet<Day>) -> Result<BTreeMap<Day, Head>, S
     Ok(all)
 }
 
-fn put_event(db: &Connection, linked: &Linked) -> Result<(), StoreError> {
+fn put_event(db: &Connection, linked: &Linked<'_>) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO events (job, job_number, revision, place, day, day_number,
              previous_in_job, previous_in_day, hash, body)
