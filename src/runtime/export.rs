@@ -17,8 +17,9 @@ use crate::observe::Standing;
 use crate::store::archive::{JobSearch, JobSummary};
 use crate::store::{Archive, HistoryFeed, StoreError};
 
-/// Commits that one batch brings over.
-const BATCH: u32 = 500;
+/// Commits that one batch brings over. Of a short job all are in one batch mostly, and then it is
+/// written to the archive once.
+const BATCH: u32 = 2_000;
 /// After a batch that was not full: what many commits tell goes over together.
 const GATHER: Duration = Duration::from_millis(250);
 /// Between tries while the archive or the store does not answer; doubles up to 32 times this.

@@ -7,6 +7,7 @@ mod fixtures;
 mod links;
 mod postgres;
 mod redis;
+mod runs;
 #[path = "../servers/mod.rs"]
 #[expect(
     dead_code,
@@ -82,6 +83,7 @@ macro_rules! suite {
 suite!(
     sqlite_keeps_events server_postgres_keeps_events: suite::keeps_events_once_and_in_order;
     sqlite_keeps_jobs server_postgres_keeps_jobs: suite::keeps_jobs_as_they_ended;
+    sqlite_places server_postgres_places: suite::reads_late_events_in_their_places;
     sqlite_searches server_postgres_searches: suite::searches;
     sqlite_pages server_postgres_pages: suite::pages_without_gaps_while_jobs_come;
     sqlite_finds_words server_postgres_finds_words: suite::finds_words_of_errors;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avtomatika::base::JobId;
-use avtomatika::domain::{Job, JobStatus};
+use avtomatika::domain::{Event, Job, JobStatus};
 use avtomatika::store::archive::{JobSearch, Links, words};
 use avtomatika::store::{Archive, JobQuery};
 
@@ -42,6 +42,52 @@ pub async fn keeps_events_once_and_in_order(archive: Tested) {
     assert_eq!(archive.by_job(id(2, 0), None, 9).await.expect("reads"), []);
     let linked = archive.links(Links::Job(first.id), 0, 10).await;
     assert_eq!(linked.expect("reads").len(), 4, "each has one place");
+}
+
+/// Events that come late take their places among those that came together before.
+pub async fn reads_late_events_in_their_places(archive: Tested) {
+    let at_revision = |revision: u64| Job {
+        revision,
+        ..job(1, 0)
+    };
+    let line = |revision: u64| event(&at_revision(revision), 0, 0);
+    for revisions in [vec![1, 5, 9], vec![3, 7], vec![2, 4], vec![8], vec![6]] {
+        let events = revisions.into_iter().map(line).collect();
+        let appended = archive.append(batch(events, vec![at_revision(9)])).await;
+        appended.expect("appends");
+    }
+    let all: Vec<_> = (1..=9).map(line).collect();
+    let id = all[0].job_id;
+    for limit in 1..=10 {
+        let mut read = Vec::new();
+        loop {
+            let after = read
+                .last()
+                .map(|event: &Event| (event.revision, event.index));
+            let page = archive.by_job(id, after, limit).await.expect("reads");
+            let is_last = page.len() < limit as usize;
+            read.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(read, all, "by {limit}");
+    }
+    // All of them once more: nothing is new.
+    let appended = archive
+        .append(batch(all.clone(), vec![at_revision(9)]))
+        .await;
+    appended.expect("appends");
+    let linked = archive.links(Links::Job(id), 0, 100).await.expect("reads");
+    assert_eq!(linked.len(), 9);
+    for after in 0..9 {
+        let page = archive
+            .links(Links::Job(id), after, 2)
+            .await
+            .expect("reads");
+        let numbers: Vec<u64> = page.iter().map(|link| link.job_number).collect();
+        assert_eq!(numbers, (after + 1..=9).take(2).collect::<Vec<_>>());
+    }
 }
 
 pub async fn keeps_jobs_as_they_ended(archive: Tested) {

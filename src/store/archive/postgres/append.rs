@@ -7,9 +7,10 @@ use futures::future::try_join_all;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use super::runs;
 use super::schema::time;
 use crate::base::JobId;
-use crate::store::archive::chain::Hasher;
+use crate::store::archive::chain::{Hasher, Linked};
 use crate::store::archive::plan::{self, JobRow, Known, Plan};
 use crate::store::archive::{Day, Hash, Head};
 use crate::store::{FeedBatch, StoreError};
@@ -35,7 +36,7 @@ pub(super) async fn append(
         Ok(plan) => plan,
         Err(error) => return Ok(Err(error)),
     };
-    put_events(&transaction, &plan).await?;
+    put_events(&transaction, &plan.events).await?;
     put_days(&transaction, &plan).await?;
     put_jobs(&transaction, &plan.jobs).await?;
     put_bodies(&transaction, &plan.jobs).await?;
@@ -116,55 +117,78 @@ async fn repeated(
     batch: &FeedBatch,
     known: &BTreeMap<JobId, Known>,
 ) -> Result<BTreeSet<(JobId, u64, u32)>, Error> {
-    let doubtful: Vec<_> = plan::doubtful(batch, known)
-        .into_iter()
-        .filter(|event| known.contains_key(&event.job_id))
-        .collect();
+    let mut doubtful: BTreeMap<JobId, Vec<(u64, u32)>> = BTreeMap::new();
+    for event in plan::doubtful(batch, known) {
+        if known.contains_key(&event.job_id) {
+            let places = doubtful.entry(event.job_id).or_default();
+            places.push((event.revision, event.index));
+        }
+    }
     if doubtful.is_empty() {
         return Ok(BTreeSet::new());
     }
     let statement = transaction
         .prepare_cached(
-            "SELECT 1 FROM history_events WHERE job = $1 AND revision = $2 AND place = $3 LIMIT 1",
+            "SELECT body FROM history_events WHERE job = $1
+                 AND (last_revision, last_place) >= ($2, $3) AND (revision, place) <= ($4, $5)",
         )
         .await?;
     let statement = &statement;
-    let looks = doubtful.into_iter().map(|event| async move {
-        let (revision, place) = (int(event.revision), i64::from(event.index));
-        let found = transaction
-            .query_opt(statement, &[&event.job_id.0, &revision, &place])
+    let looks = doubtful.into_iter().map(|(job, places)| async move {
+        let ends = (places.iter().min(), places.iter().max());
+        let (Some(from), Some(to)) = ends else {
+            return Ok(Vec::new());
+        };
+        let (from_revision, from_place) = (int(from.0), i64::from(from.1));
+        let (to_revision, to_place) = (int(to.0), i64::from(to.1));
+        let rows = transaction
+            .query(
+                statement,
+                &[&job.0, &from_revision, &from_place, &to_revision, &to_place],
+            )
             .await?;
-        Ok::<_, Error>(found.map(|_| (event.job_id, event.revision, event.index)))
+        let there: BTreeSet<_> = rows.iter().flat_map(runs::places).collect();
+        let found = places.into_iter().filter(|place| there.contains(place));
+        Ok::<_, Error>(
+            found
+                .map(|(revision, place)| (job, revision, place))
+                .collect(),
+        )
     });
     Ok(try_join_all(looks).await?.into_iter().flatten().collect())
 }
 
-async fn put_events(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Error> {
-    if plan.events.is_empty() {
+async fn put_events(transaction: &Transaction<'_>, events: &[Linked<'_>]) -> Result<(), Error> {
+    let all: Vec<(&Linked<'_>, &Linked<'_>, &[Linked<'_>])> = runs::of(events)
+        .filter_map(|run| Some((run.first()?, run.last()?, run)))
+        .collect();
+    if all.is_empty() {
         return Ok(());
     }
     let statement = transaction
         .prepare_cached(
-            "INSERT INTO history_events (at, job, job_number, revision, place, day, day_number,
-                 event_type, previous_in_job, previous_in_day, hash, body)
+            "INSERT INTO history_events (at, job, job_number, revision, place, last_revision,
+                 last_place, day, day_number, previous_in_job, previous_in_day, hashes, body)
              SELECT * FROM unnest($1::timestamptz[], $2::uuid[], $3::bigint[], $4::bigint[],
-                 $5::bigint[], $6::integer[], $7::bigint[], $8::text[], $9::bytea[],
-                 $10::bytea[], $11::bytea[], $12::text[])",
+                 $5::bigint[], $6::bigint[], $7::bigint[], $8::integer[], $9::bigint[],
+                 $10::bytea[], $11::bytea[], $12::bytea[], $13::text[])",
         )
         .await?;
-    let all = &plan.events;
-    let at: Vec<_> = all.iter().map(|one| time(one.event.at)).collect();
-    let job: Vec<Uuid> = all.iter().map(|one| one.event.job_id.0).collect();
-    let job_number: Vec<i64> = all.iter().map(|one| int(one.job.number)).collect();
-    let revision: Vec<i64> = all.iter().map(|one| int(one.event.revision)).collect();
-    let place: Vec<i64> = all.iter().map(|one| i64::from(one.event.index)).collect();
-    let day: Vec<i32> = all.iter().map(|one| one.day.0).collect();
-    let day_number: Vec<i64> = all.iter().map(|one| int(one.on_day.number)).collect();
-    let kind: Vec<&str> = all.iter().map(|one| one.event.kind.as_str()).collect();
-    let in_job: Vec<&[u8]> = all.iter().map(|one| &one.previous_in_job.0[..]).collect();
-    let in_day: Vec<&[u8]> = all.iter().map(|one| &one.previous_in_day.0[..]).collect();
-    let hash: Vec<&[u8]> = all.iter().map(|one| &one.job.hash.0[..]).collect();
-    let body: Vec<&str> = all.iter().map(|one| one.body.as_str()).collect();
+    let first = || all.iter().map(|(first, ..)| first);
+    let last = || all.iter().map(|(_, last, _)| last);
+    let at: Vec<_> = first().map(|one| time(one.event.at)).collect();
+    let job: Vec<Uuid> = first().map(|one| one.event.job_id.0).collect();
+    let job_number: Vec<i64> = first().map(|one| int(one.job.number)).collect();
+    let revision: Vec<i64> = first().map(|one| int(one.event.revision)).collect();
+    let place: Vec<i64> = first().map(|one| i64::from(one.event.index)).collect();
+    let last_revision: Vec<i64> = last().map(|one| int(one.event.revision)).collect();
+    let last_place: Vec<i64> = last().map(|one| i64::from(one.event.index)).collect();
+    let day: Vec<i32> = first().map(|one| one.day.0).collect();
+    let day_number: Vec<i64> = first().map(|one| int(one.on_day.number)).collect();
+    let in_job: Vec<&[u8]> = first().map(|one| &one.previous_in_job.0[..]).collect();
+    let in_day: Vec<&[u8]> = first().map(|one| &one.previous_in_day.0[..]).collect();
+    let hashes: Vec<Vec<u8>> = all.iter().map(|(.., run)| runs::hashes(run)).collect();
+    let body: Vec<String> = all.iter().map(|(.., run)| runs::body(run)).collect();
     transaction
         .execute(
             &statement,
@@ -174,12 +198,13 @@ async fn put_events(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Er
                 &job_number,
                 &revision,
                 &place,
+                &last_revision,
+                &last_place,
                 &day,
                 &day_number,
-                &kind,
                 &in_job,
                 &in_day,
-                &hash,
+                &hashes,
                 &body,
             ],
         )
@@ -187,7 +212,7 @@ async fn put_events(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Er
     Ok(())
 }
 
-async fn put_days(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Error> {
+async fn put_days(transaction: &Transaction<'_>, plan: &Plan<'_>) -> Result<(), Error> {
     let statement = transaction
         .prepare_cached(
             "INSERT INTO history_days (day, number, hash) VALUES ($1, $2, $3)

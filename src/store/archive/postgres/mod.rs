@@ -5,6 +5,7 @@
 
 mod append;
 mod connect;
+mod runs;
 mod schema;
 mod search;
 
@@ -170,18 +171,6 @@ fn corrupt(what: &str, error: &serde_json::Error) -> StoreError {
     StoreError::Corrupt(format!("a stored {what}: {error}"))
 }
 
-fn record(row: &Row) -> Result<Record, StoreError> {
-    Ok(Record {
-        event: serde_json::from_str(row.get(0)).map_err(|error| corrupt("event", &error))?,
-        job_number: count(row, 1),
-        day: Day(row.get(2)),
-        day_number: count(row, 3),
-        previous_in_job: hash(row, 4),
-        previous_in_day: hash(row, 5),
-        hash: hash(row, 6),
-    })
-}
-
 fn head(row: &Row, column: usize) -> Head {
     Head {
         number: count(row, column),
@@ -217,25 +206,42 @@ impl Archive for PostgresArchive {
         after: Option<(u64, u32)>,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        const SQL: &str = "SELECT body FROM history_events
-            WHERE job = $1 AND (revision, place) > ($2, $3) ORDER BY revision, place LIMIT $4";
+        const SQL: &str = "SELECT body, revision, place FROM history_events
+            WHERE job = $1 AND (last_revision, last_place) > ($2, $3)
+            ORDER BY revision, place LIMIT $4";
         let (revision, place) = after.map_or((-1, 0), |(revision, place)| {
             (int(revision), i64::from(place))
         });
-        let rows = self
-            .rows(
-                SQL,
-                vec![
-                    Box::new(job.0),
-                    Box::new(revision),
-                    Box::new(place),
-                    Box::new(i64::from(limit)),
-                ],
-            )
-            .await?;
-        rows.iter()
-            .map(|row| serde_json::from_str(row.get(0)).map_err(|error| corrupt("event", &error)))
-            .collect()
+        let mut rows_max = i64::from(limit).saturating_add(1);
+        loop {
+            let params: Vec<Box<dyn ToSql + Sync + Send>> = vec![
+                Box::new(job.0),
+                Box::new(revision),
+                Box::new(place),
+                Box::new(rows_max),
+            ];
+            let rows = self.rows(SQL, params).await?;
+            let mut events = Vec::new();
+            for row in &rows {
+                events.extend(runs::events(row)?);
+            }
+            let place = |event: &Event| (event.revision, event.index);
+            events.retain(|event| after.is_none_or(|after| place(event) > after));
+            events.sort_by_key(place);
+            // Runs may lie in each other's gaps. What comes behind the beginning of the last row that
+            // was read may come behind something in a row that was not.
+            let is_all = i64::try_from(rows.len()).unwrap_or(i64::MAX) < rows_max;
+            if let (false, Some(last)) = (is_all, rows.last()) {
+                let (revision, place) = (count(last, 1), count(last, 2));
+                events
+                    .retain(|event| (event.revision, u64::from(event.index)) <= (revision, place));
+            }
+            if is_all || events.len() >= limit as usize {
+                events.truncate(limit as usize);
+                return Ok(events);
+            }
+            rows_max = rows_max.saturating_mul(2);
+        }
     }
 
     async fn search(&self, search: JobSearch) -> Result<Vec<JobSummary>, StoreError> {
@@ -244,22 +250,26 @@ impl Archive for PostgresArchive {
     }
 
     async fn links(&self, of: Links, after: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
-        const OF_JOB: &str = "SELECT body, job_number, day, day_number, previous_in_job,
-                previous_in_day, hash FROM history_events
-            WHERE job = $1 AND job_number > $2 ORDER BY job_number LIMIT $3";
-        const OF_DAY: &str = "SELECT body, job_number, day, day_number, previous_in_job,
-                previous_in_day, hash FROM history_events
-            WHERE day = $1 AND day_number > $2 ORDER BY day_number LIMIT $3";
-        let (sql, key): (_, Box<dyn ToSql + Sync + Send>) = match of {
-            Links::Job(id) => (OF_JOB, Box::new(id.0)),
-            Links::Day(day) => (OF_DAY, Box::new(day.0)),
+        type Key = Box<dyn ToSql + Sync + Send>;
+        let (sql, key, number): (_, Key, fn(&Record) -> u64) = match of {
+            Links::Job(id) => (runs::LINKS_OF_JOB, Box::new(id.0), |link| link.job_number),
+            Links::Day(day) => (runs::LINKS_OF_DAY, Box::new(day.0), |link| link.day_number),
         };
         let params = vec![
             key,
-            Box::new(int(after)) as Box<dyn ToSql + Sync + Send>,
-            Box::new(i64::from(limit)),
+            Box::new(int(after)) as Key,
+            Box::new(i64::from(limit).saturating_add(1)),
         ];
-        self.rows(sql, params).await?.iter().map(record).collect()
+        let mut records = Vec::new();
+        for row in &self.rows(sql, params).await? {
+            let links = runs::records(row)?.into_iter();
+            records.extend(links.filter(|link| number(link) > after));
+            if records.len() >= limit as usize {
+                break;
+            }
+        }
+        records.truncate(limit as usize);
+        Ok(records)
     }
 
     async fn days(&self) -> Result<Vec<(Day, Head)>, StoreError> {

@@ -11,7 +11,7 @@ use crate::store::archive::{Day, id_from};
 
 /// What brings a database from one version to the next. A migration that has been released is never
 /// changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// Held while tables change. The number stands for nothing but itself.
 const SCHEMA_LOCK: i64 = 0x6176_746f_6869_7301;
