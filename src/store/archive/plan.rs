@@ -182,10 +182,13 @@ fn row(
 
 /// Writes out an ended job, without what only its tasks needed to know.
 fn body(job: &Job) -> Result<String, StoreError> {
-    let job = Job {
-        security: None,
-        ..job.clone()
+    let written = if job.security.is_none() {
+        serde_json::to_string(job)
+    } else {
+        serde_json::to_string(&Job {
+            security: None,
+            ..job.clone()
+        })
     };
-    serde_json::to_string(&job)
-        .map_err(|error| StoreError::Corrupt(format!("a job cannot be written: {error}")))
+    written.map_err(|error| StoreError::Corrupt(format!("a job cannot be written: {error}")))
 }

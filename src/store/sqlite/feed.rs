@@ -93,6 +93,9 @@ fn job(
     resident: &Resident,
     id: JobId,
 ) -> Result<Option<(Arc<Job>, usize)>, StoreError> {
+    if let Some(kept) = resident.job_and_length(id) {
+        return Ok(Some(kept));
+    }
     let length: Option<i64> = first(
         db,
         "SELECT octet_length(jobs.body) + coalesce(octet_length(given.body), 0)
@@ -100,9 +103,6 @@ fn job(
         [id.0.as_bytes()],
     )?;
     let length = length.map_or(0, |length| usize::try_from(length).unwrap_or(0));
-    if let Some(job) = resident.job(id) {
-        return Ok(Some((job, length)));
-    }
     match queries::load(db, id) {
         Ok(job) => Ok(job.map(|job| (Arc::new(job), length))),
         Err(StoreError::Corrupt(reason)) => {

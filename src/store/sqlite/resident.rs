@@ -132,6 +132,13 @@ impl Resident {
         jobs.kept.get(&id).map(|kept| Arc::clone(&kept.value))
     }
 
+    /// Returns the job as [`job`](Self::job) does, and how long its text is, in bytes.
+    pub fn job_and_length(&self, id: JobId) -> Option<(Arc<Job>, usize)> {
+        let maps = self.maps();
+        let kept = maps.as_ref()?.jobs.kept.get(&id)?;
+        Some((Arc::clone(&kept.value), kept.bytes))
+    }
+
     /// Returns the task as it was last written, when it is kept.
     pub fn task(&self, id: &TaskId) -> Option<Arc<Task>> {
         let maps = self.maps();

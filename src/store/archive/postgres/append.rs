@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::{Client, Transaction};
 use futures::future::try_join_all;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
@@ -32,7 +33,8 @@ pub(super) async fn append(
     let (ids, days) = plan::touched(batch);
     let (known, heads) = futures::try_join!(known(&transaction, &ids), heads(&transaction, &days))?;
     let repeated = repeated(&transaction, batch, &known).await?;
-    let plan = match plan::plan(batch, hasher, (&known, heads), &repeated) {
+    let plan = || plan::plan(batch, hasher, (&known, heads), &repeated);
+    let plan = match beside_others(plan) {
         Ok(plan) => plan,
         Err(error) => return Ok(Err(error)),
     };
@@ -43,6 +45,15 @@ pub(super) async fn append(
     put_terms(&transaction, &plan.jobs).await?;
     transaction.commit().await?;
     Ok(Ok(()))
+}
+
+/// Does work that takes a while so that whoever else is to run on this thread does not wait for it.
+fn beside_others<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        // It has no other thread to which the others could go.
+        _ => work(),
+    }
 }
 
 /// Counts stay far below where they would not fit.
