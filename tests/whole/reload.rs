@@ -56,6 +56,22 @@ async fn a_changed_blueprint_serves_new_jobs_and_leaves_the_old_alone() {
     server.process.stop().await.with(0);
 }
 
+/// The default is a relative path, and so is the example settings' one.
+#[tokio::test]
+async fn a_directory_is_watched_however_it_is_named() {
+    for named in ["blueprints", "./blueprints", "blueprints/../blueprints"] {
+        let site = Site::new(&[("flow.yaml", &flow("one"))]);
+        let mut orchestrator = site.orchestrator(0);
+        orchestrator.env("BLUEPRINTS_DIR", named);
+        let server = Server::start(orchestrator).await;
+        site.write("blueprints/flow.yaml", &flow("two"));
+        server.process.says("blueprint loaded").await;
+        let new = server.submit("flow").await;
+        assert_eq!(result(&server, &new).await, "two", "{named}");
+        server.process.stop().await.with(0);
+    }
+}
+
 /// A directory that is swapped as a whole is not seen by watching; SIGHUP reads it.
 #[tokio::test]
 async fn sighup_reads_everything_again() {

@@ -104,7 +104,11 @@ impl Changes {
         let (access_notice, access_changes) = mpsc::channel(1);
         let watched = Watched {
             blueprints: match files {
-                BlueprintFiles::Directory(directory) => Some((directory.clone(), notice)),
+                // Changes are told by whole paths.
+                BlueprintFiles::Directory(directory) => {
+                    let whole = std::path::absolute(directory);
+                    Some((whole.unwrap_or_else(|_| directory.clone()), notice))
+                }
                 BlueprintFiles::Built(_) => None,
             },
             access: (access, access_notice),
