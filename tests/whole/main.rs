@@ -4,6 +4,7 @@
 mod authority;
 mod balancer;
 mod files;
+mod full;
 mod monitored;
 mod newcomer;
 mod outages;
