@@ -14,8 +14,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).expect("the document is there")
+}
+
 fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).expect("README.md is there")
+    read("README.md")
 }
 
 /// Returns the text from a heading to the next one of its kind.
@@ -104,7 +108,7 @@ fn links_lead_somewhere() {
     for file in ["README.md", "CHANGELOG.md", "docs/operations.md"] {
         let path = root().join(file);
         let folder = path.parent().expect("a file is in a folder");
-        let text = fs::read_to_string(&path).expect("the document is there");
+        let text = read(file);
         for rest in text.split("](").skip(1) {
             let target = rest.split([')', '#']).next().unwrap_or_default();
             assert!(folder.join(target).exists(), "{file} links to {target}");
@@ -114,18 +118,22 @@ fn links_lead_somewhere() {
     assert!(count >= 8, "{count}");
 }
 
-/// The path of a job names files; a file that moves has to move there too.
+/// Names in code of a section, without those that are more than a name.
+fn names_in(section: &str) -> Vec<&str> {
+    let spans = section.split('`').skip(1).step_by(2);
+    spans.filter(|name| !name.contains(' ')).collect()
+}
+
+/// The folders of the map and the files of the path are there; what moves has to move there too.
 #[test]
 fn the_files_of_the_walk_are_there() {
-    let text = readme();
-    let names: Vec<&str> = section(&text, "Code map")
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter(|name| !name.contains(' '))
-        .collect();
+    let (text, guide) = (readme(), read("docs/architecture.md"));
+    let (map, path) = (
+        section(&text, "Code map"),
+        section(&guide, "The path of one job"),
+    );
     let mut files = 0;
-    for name in names {
+    for name in names_in(map).into_iter().chain(names_in(path)) {
         let is_there = [root().join("src").join(name), root().join(name)]
             .iter()
             .any(|path| path.exists());

@@ -245,21 +245,3 @@ fn the_example_file_shows_every_setting() {
         );
     }
 }
-
-/// The reference tells of every setting what the program does.
-#[test]
-fn the_reference_tells_every_setting() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-    let text = std::fs::read_to_string(path).expect("docs/configuration.md is there");
-    for key in keys::KEYS {
-        let default = match key.default {
-            "" => String::new(),
-            default => format!("`{default}`"),
-        };
-        let row = format!("| `{}` | {default} | {} |", key.name, key.about);
-        assert!(
-            text.lines().any(|line| line == row),
-            "docs/configuration.md lacks\n{row}"
-        );
-    }
-}

@@ -198,18 +198,3 @@ fn what_has_no_effect_is_told_once() {
     environment: warning: WATCHER_LIMIT: has no effect: timeouts are timers of their own, nothing is scanned
     ");
 }
-
-/// The reference names what the original has and this program has not.
-#[test]
-fn the_reference_names_what_has_no_effect() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
-    let text = std::fs::read_to_string(path).expect("docs/configuration.md is there");
-    for list in [UNSUPPORTED, UNSUPPORTED_BY_WORKERS] {
-        for one in list {
-            let names: Vec<String> = one.names.iter().map(|(n, _)| format!("`{n}`")).collect();
-            let row = format!("| {} | {} |", names.join(", "), one.instead);
-            let is_there = text.lines().any(|line| line == row);
-            assert!(is_there, "docs/configuration.md lacks\n{row}");
-        }
-    }
-}

@@ -1,0 +1,75 @@
+//! Each guide, played from its first block to its last.
+
+use crate::servers::postgres::Postgres;
+use crate::servers::redis::Redis;
+use crate::session::Session;
+
+/// Guides that a test here plays.
+pub(crate) const PLAYED: [&str; 8] = [
+    "README.md",
+    "docs/blueprints.md",
+    "docs/conformance.md",
+    "docs/migration.md",
+    "docs/operations.md",
+    "docs/quickstart.md",
+    "docs/tracing.md",
+    "docs/workers.md",
+];
+
+#[tokio::test]
+async fn the_readme_goes_as_it_says() {
+    let played = Session::new("README.md").ports(&[8080]).play().await;
+    assert!(played.ran >= 3, "{played:?}");
+}
+
+#[tokio::test]
+async fn the_quick_start_goes_as_it_says() {
+    let played = Session::new("docs/quickstart.md")
+        .ports(&[8080, 9000])
+        .play()
+        .await;
+    assert!(played.ran >= 16 && played.compared >= 14, "{played:?}");
+}
+
+#[tokio::test]
+async fn the_guide_to_workers_goes_as_it_says() {
+    let played = Session::new("docs/workers.md").ports(&[8080]).play().await;
+    assert!(played.ran >= 4 && played.compared >= 2, "{played:?}");
+}
+
+#[tokio::test]
+async fn the_guide_to_traces_goes_as_it_says() {
+    // Nobody is there: a collector that is away holds up nothing.
+    let session = Session::new("docs/tracing.md").host("http://jaeger:4318", "http://127.0.0.1:9");
+    let played = session.ports(&[8080]).play().await;
+    assert!(played.ran >= 2, "{played:?}");
+}
+
+#[tokio::test]
+async fn guides_without_a_server_go_as_they_say() {
+    for guide in [
+        "docs/blueprints.md",
+        "docs/conformance.md",
+        "docs/migration.md",
+    ] {
+        let played = Session::new(guide).play().await;
+        assert!(played.ran >= 1, "{guide}: {played:?}");
+    }
+}
+
+#[tokio::test]
+async fn server_redis_and_postgres_let_operations_go_as_they_say() {
+    let (redis, postgres) = (Redis::start(), Postgres::start());
+    let played = Session::new("docs/operations.md")
+        .host("redis://redis:6379", &redis.url())
+        .host(
+            "postgresql://avtomatika:PASSWORD@db.example.org/history?sslmode=verify-full",
+            &postgres.url(),
+        )
+        // As long as a slow machine may take.
+        .variable("REDIS_TIMEOUT_SECONDS", "60")
+        .ports(&[8080, 8443, 8090])
+        .play()
+        .await;
+    assert!(played.ran >= 8, "{played:?}");
+}
