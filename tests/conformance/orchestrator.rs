@@ -105,11 +105,13 @@ enum Wrong {
     NoRetryAfter,
     GzipAtAnyPrice,
     ExpiredIsForbidden,
+    EndOfPollIsLate,
+    EndOfPollIsLost,
     Nothing,
 }
 
 /// What is wrong, which check finds it, and which checks see nothing.
-const CASES: [(Wrong, &[&str], &[&str]); 19] = [
+const CASES: [(Wrong, &[&str], &[&str]); 21] = [
     (Wrong::EmptyPollIsAnObject, &["O-03"], &NOT_SEEN),
     (Wrong::PlainTextAnswer, &["O-04"], &NOT_SEEN),
     (Wrong::KeysOutOfOrder, &["O-05"], &NOT_SEEN),
@@ -128,6 +130,8 @@ const CASES: [(Wrong, &[&str], &[&str]); 19] = [
     (Wrong::NoRetryAfter, &["O-49"], &NOT_SEEN),
     (Wrong::GzipAtAnyPrice, &["O-47"], &NOT_SEEN),
     (Wrong::ExpiredIsForbidden, &["O-28"], &["O-41"]),
+    (Wrong::EndOfPollIsLate, &[], &NOT_SEEN),
+    (Wrong::EndOfPollIsLost, &["O-42"], &NOT_SEEN),
     (Wrong::Nothing, &[], &NOT_SEEN),
 ];
 
@@ -241,6 +245,15 @@ impl Twist for Deviant {
             }
             _ => {}
         }
+    }
+
+    fn ends_late(&self, asked: &Asked) -> Option<Duration> {
+        let late = match self.wrong {
+            Wrong::EndOfPollIsLate => Duration::from_millis(500),
+            Wrong::EndOfPollIsLost => Duration::from_hours(1),
+            _ => return None,
+        };
+        asked.path.contains("/tasks/next").then_some(late)
     }
 
     fn passes_frames(&self) -> bool {

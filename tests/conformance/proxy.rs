@@ -15,10 +15,12 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Headers that concern both ends; the others are the connection's own.
@@ -102,6 +104,11 @@ pub(crate) trait Twist: Send + Sync + 'static {
     /// Changes an answer.
     fn answer(&self, _: &Asked, _: &mut Told) {}
 
+    /// Tells how much later the end of a poll's connection is passed on.
+    fn ends_late(&self, _: &Asked) -> Option<Duration> {
+        None
+    }
+
     /// Tells whether frames reach the worker.
     fn passes_frames(&self) -> bool {
         true
@@ -112,6 +119,8 @@ struct Shared {
     upstream: String,
     client: HttpClient,
     twist: Box<dyn Twist>,
+    /// Requests whose connection may have gone already.
+    late: TaskTracker,
 }
 
 /// The proxy. Stop it with [`Proxy::stop`].
@@ -135,6 +144,7 @@ impl Proxy {
             upstream: upstream.to_owned(),
             client: HttpClient::new(options).expect("a client"),
             twist,
+            late: TaskTracker::new(),
         });
         let app = Router::new().fallback(pass_on).with_state(shared);
         let stop = CancellationToken::new();
@@ -169,16 +179,45 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     };
     let told = if let Some(told) = shared.twist.request(&mut asked) {
         told
+    } else if let Some(late) = shared.twist.ends_late(&asked) {
+        return outliving(shared, asked, (late, drained)).await;
     } else {
         tokio::select! {
             told = fetched(&shared, &asked) => told,
             () = drained.cancelled() => return StatusCode::BAD_GATEWAY.into_response(),
         }
     };
+    response(told)
+}
+
+fn response(told: Told) -> Response {
     let mut response = Response::new(Body::from(told.body));
     *response.status_mut() = StatusCode::from_u16(told.status).expect("a status");
     *response.headers_mut() = told.headers;
     response
+}
+
+/// Passes a request on in such a way that it goes on for a while when its connection has gone.
+async fn outliving(
+    shared: Arc<Shared>,
+    asked: Asked,
+    (late, drained): (Duration, CancellationToken),
+) -> Response {
+    let (mut back, answer) = oneshot::channel();
+    let tracker = shared.late.clone();
+    tracker.spawn(async move {
+        let told = tokio::select! {
+            told = fetched(&shared, &asked) => told,
+            () = drained.cancelled() => return,
+            () = async { back.closed().await; tokio::time::sleep(late).await } => return,
+        };
+        // Nobody is there any more: that is what goes wrong here.
+        let _ = back.send(told);
+    });
+    match answer.await {
+        Ok(told) => response(told),
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
 }
 
 async fn fetched(shared: &Shared, asked: &Asked) -> Told {
