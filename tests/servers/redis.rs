@@ -122,6 +122,25 @@ impl Redis {
         });
     }
 
+    /// Waits until so many replicas say that they have all that it has written by now, whoever wrote it.
+    /// `WAIT` says nothing of that: it waits for what came over its own connection.
+    pub(crate) fn has_replicated(&self, count: usize) {
+        let info = || self.command(&["info", "replication"]);
+        let number = |text: &str| text.trim().parse::<u64>().ok();
+        let told = info();
+        let mut lines = told.lines();
+        let written = lines.find_map(|line| number(line.strip_prefix("master_repl_offset:")?));
+        let written = written.unwrap_or_else(|| panic!("no offset: {told}"));
+        until("its replicas have all that it has", || {
+            let told = info();
+            let offsets = told.lines().filter_map(|line| {
+                let (_, offset) = line.split_once(",offset=")?;
+                number(offset.split(',').next()?)
+            });
+            offsets.filter(|offset| *offset >= written).count() >= count
+        });
+    }
+
     /// Kills it at once.
     pub(crate) fn kill(&mut self) {
         self.launched = None;

@@ -176,7 +176,7 @@ async fn server_redis_cluster_may_change_under_way() {
     tell(&first).await.expect("follows");
     store.switch_feed(true).await.expect("switches");
     assert_eq!(store.read_feed(9).await.expect("reads").events.len(), 1);
-    cluster.0.nodes()[1].command(&["wait", "1", "10000"]);
+    cluster.0.nodes()[1].has_replicated(1);
     cluster.0.nodes()[1].kill();
     let again = async { while store.health().await.is_err() {} };
     tokio::time::timeout(Duration::from_mins(2), again)
