@@ -157,6 +157,63 @@ async fn server_redis_cluster_repairs_what_a_crash_has_done() {
     store.close().await;
 }
 
+/// The answer to a commit is lost, and it is sent again: its job is counted once, however much of what
+/// goes with the first try has been done meanwhile.
+#[tokio::test]
+async fn server_redis_cluster_counts_a_commit_that_is_sent_again_once() {
+    let mut cluster = start();
+    let store = cluster.open("again").await;
+    let submit = async |n: u16| {
+        let guards = vec![
+            key_guard(&format!("k{n}"), "f"),
+            quota_guard("acme", "2026-11", 2),
+        ];
+        store.commit(commit(job(n), vec![], guards)).await
+    };
+    submit(1).await.expect("commits");
+    let (count, key) = (cluster.key(":q:acme:2026-11"), cluster.key(":k:acme:k1"));
+    let open = format!("{count}:open");
+    let is_conflict =
+        |again: Result<_, CommitError>| assert!(matches!(again, Err(CommitError::Conflict)));
+    // All is settled: what the second try has reserved is given back.
+    is_conflict(submit(1).await.map(drop));
+    assert_eq!(cluster.ask(&["get", &count]), "1");
+    // As right after the commit, with its notes still open: what the first try has taken is kept.
+    let first = job_id(1).to_string();
+    cluster.ask(&["zadd", &open, "0", &first]);
+    cluster.ask(&["hdel", &key, "s"]);
+    let at = |name: &str| -> u8 {
+        let tag = name.split(['p', '}']).nth(1).expect("has a tag");
+        tag.parse().expect("a number")
+    };
+    let notes = format!("again:{{p{:02}}}:after", job_id(1).partition() % 16);
+    let key_note = json!({"kind": "key", "at": at(&key), "key": key, "job": first});
+    let quota_note =
+        json!({"kind": "quota", "at": at(&count), "count": count, "open": open, "job": first});
+    for (index, note) in [key_note, quota_note].iter().enumerate() {
+        let name = format!("{first}:{}:{index}", job(1).revision);
+        cluster.ask(&["hset", &notes, &name, &note.to_string()]);
+    }
+    is_conflict(submit(1).await.map(drop));
+    assert_eq!(cluster.ask(&["get", &count]), "1", "it has its place still");
+    for name in [&open, &notes] {
+        assert_eq!(cluster.ask(&["exists", name]), "0", "{name} is settled");
+    }
+    assert_eq!(cluster.ask(&["hget", &key, "s"]), "1", "so is the key");
+    store.due(NOW, 9).await.expect("looks");
+    assert_eq!(cluster.ask(&["get", &count]), "1");
+    submit(2).await.expect("the last place");
+    // Its place is the last one, and it has it.
+    is_conflict(submit(2).await.map(drop));
+    let full = submit(3).await;
+    assert!(
+        matches!(full, Err(CommitError::QuotaExceeded { limit: 2 })),
+        "{full:?}"
+    );
+    assert_eq!(cluster.ask(&["get", &count]), "2");
+    store.close().await;
+}
+
 /// A partition moves to another server, then that server dies and its replica takes its place.
 #[tokio::test]
 async fn server_redis_cluster_may_change_under_way() {

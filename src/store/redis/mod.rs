@@ -17,6 +17,7 @@ mod link;
 mod outbox;
 mod queries;
 mod records;
+mod reserve;
 mod revisions;
 mod seal;
 mod spread;

@@ -14,12 +14,11 @@ use fred::types::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::commit::{QUOTA_KEPT_MS, unreadable};
 use super::link::{Code, Repeat};
 use super::records::{bytes, items, text};
 use super::{RedisStore, arguments, code};
-use crate::base::{JobId, Timestamp};
-use crate::engine::{Effect, Guard, IdempotencyKey};
+use crate::base::JobId;
+use crate::engine::{Effect, Guard};
 use crate::store::{Commit, CommitError, Committed, StoreError};
 
 static BESIDE: std::sync::LazyLock<Code> =
@@ -29,12 +28,10 @@ code!(LEFT_OPEN, "left_open");
 code!(CLOSED, "closed");
 
 /// Between two looks at a job whose key is reserved, and how many until it is refused: two seconds.
-const RIVAL_PAUSE: Duration = Duration::from_millis(20);
-const RIVAL_LOOKS: u32 = 100;
+pub(super) const RIVAL_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const RIVAL_LOOKS: u32 = 100;
 /// How long a job that was refused is remembered: longer than any commit can be on its way.
 const REFUSED_MS: u64 = 86_400_000;
-/// How old a place in a quota has to be for it to be doubted.
-const DOUBTED_MS: u64 = 60_000;
 
 /// What is to be done in another partition once a commit is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +45,9 @@ pub(super) enum After {
         count: String,
         open: String,
         job: JobId,
+        /// Whether this try of the commit has counted the job, and not one before it.
+        #[serde(skip)]
+        is_new: bool,
     },
     /// Values of a data store. A commit that reserved later has the higher number, and wins.
     Data {
@@ -90,185 +90,22 @@ impl RedisStore {
             // Whether it is there is unknown: whoever needs the key or the place will look.
             Err(error @ CommitError::Store(StoreError::Unavailable(_))) => Err(error),
             Err(error) => {
-                // A job that is there already keeps its key.
-                let keeps = |one: &After| {
-                    matches!((one, &error), (After::Key { .. }, CommitError::Conflict))
+                // A job that is there already keeps its key and its place.
+                let keeps = |one: &After| match one {
+                    After::Key { .. } => true,
+                    After::Quota { is_new, .. } => !is_new,
+                    After::Data { .. } => false,
                 };
-                let (kept, rest): (Vec<_>, Vec<_>) = after.into_iter().partition(keeps);
+                let is_there = matches!(error, CommitError::Conflict);
+                let named = (0..).map(|index| after_name(commit, index)).zip(after);
+                let (kept, rest): (Vec<_>, Vec<_>) =
+                    named.partition(|(_, one)| is_there && keeps(one));
+                let rest: Vec<After> = rest.into_iter().map(|(_, one)| one).collect();
                 self.free(&rest).await;
-                for one in kept {
-                    let settled = self.carry_out(place, vec![(String::new(), one)]).await;
-                    if let Err(error) = settled {
-                        tracing::debug!(%error, "a reservation is left in doubt");
-                    }
+                if let Err(error) = self.carry_out(place, kept).await {
+                    tracing::debug!(%error, "a reservation is left in doubt");
                 }
                 Err(error)
-            }
-        }
-    }
-
-    async fn reserved(&self, commit: &Commit) -> Result<Vec<After>, CommitError> {
-        let (job, now) = (commit.job.id, commit.now);
-        let mut after = Vec::new();
-        for guard in &commit.guards {
-            let reserved = match guard {
-                Guard::Idempotency { client, key } => {
-                    let (at, name) = self.key_at(client, &key.key);
-                    self.reserve_key((at, &name), job, key, now)
-                        .await
-                        .map(|()| After::Key { at, key: name, job })
-                }
-                Guard::Quota { client, quota } => {
-                    let (at, count) = self.quota_at(client, &quota.month);
-                    let open = format!("{count}:open");
-                    self.reserve_place((at, &count, &open), job, quota.limit)
-                        .await
-                        .map(|()| After::Quota {
-                            at,
-                            count,
-                            open,
-                            job,
-                        })
-                }
-                _ => continue,
-            };
-            match reserved {
-                Ok(one) => after.push(one),
-                Err(error) => {
-                    self.free(&after).await;
-                    return Err(error);
-                }
-            }
-        }
-        if let Some(data) = self.data(commit).await? {
-            after.push(data);
-        }
-        Ok(after)
-    }
-
-    /// Returns what the commit has for the blueprint's data stores. Their number is drawn before the
-    /// commit, so that of two commits, one after the other, the later has the higher one.
-    async fn data(&self, commit: &Commit) -> Result<Option<After>, StoreError> {
-        let mut values = BTreeMap::new();
-        for effect in commit.effects.iter() {
-            if let Effect::PutData { store, key, value } = effect {
-                values.insert(format!("{store}\0{key}"), value.clone());
-            }
-        }
-        if values.is_empty() {
-            return Ok(None);
-        }
-        let blueprint = commit.job.blueprint.clone();
-        let (at, _) = self.data_at(&blueprint);
-        let counter = format!("{}dn:{blueprint}", self.link.partition(at));
-        let drawn = self
-            .link
-            .call("INCR", arguments([&counter]), Repeat::Safe)
-            .await?;
-        let number = text(drawn).and_then(|number| number.parse().ok());
-        Ok(Some(After::Data {
-            at,
-            blueprint,
-            number: number.ok_or_else(unreadable)?,
-            values,
-        }))
-    }
-
-    /// Reserves an idempotency key. One that another job has reserved is waited for a little, until it
-    /// is settled; a job that has not come by then never will.
-    async fn reserve_key(
-        &self,
-        (at, name): (u8, &str),
-        job: JobId,
-        key: &IdempotencyKey,
-        now: Timestamp,
-    ) -> Result<(), CommitError> {
-        let names = self.key_names(at);
-        let mut looks = 0;
-        loop {
-            let sent = arguments([
-                &"key",
-                &name,
-                &names,
-                &job,
-                &key.fingerprint,
-                &key.until.0,
-                &now.0,
-            ]);
-            let mut answer = items(self.beside(at, sent).await?).into_iter();
-            let how = answer.next().and_then(text);
-            let other = answer.next().and_then(text).and_then(|id| id.parse().ok());
-            let taken = |job_id, fingerprint: Option<String>| CommitError::KeyTaken {
-                job_id,
-                fingerprint: fingerprint.unwrap_or_default(),
-            };
-            match (how.as_deref(), other) {
-                (Some("ours"), _) => return Ok(()),
-                (Some("settled"), Some(other)) => {
-                    return Err(taken(other, answer.next().and_then(text)));
-                }
-                (Some("reserved"), Some(other)) => {
-                    match self.is_there(other, looks >= RIVAL_LOOKS).await? {
-                        Some(true) => {
-                            let sent = arguments([&"key_settle", &name, &other]);
-                            self.beside(at, sent).await?;
-                            return Err(taken(other, answer.next().and_then(text)));
-                        }
-                        Some(false) => {
-                            let sent = arguments([&"key_free", &name, &names, &other]);
-                            self.beside(at, sent).await?;
-                            looks = 0;
-                        }
-                        None => {
-                            looks += 1;
-                            tokio::time::sleep(RIVAL_PAUSE).await;
-                        }
-                    }
-                }
-                _ => return Err(unreadable().into()),
-            }
-        }
-    }
-
-    /// Takes a place in a quota. When none is left, places are doubted whose jobs did not come to be.
-    async fn reserve_place(
-        &self,
-        (at, count, open): (u8, &str, &str),
-        job: JobId,
-        limit: u64,
-    ) -> Result<(), CommitError> {
-        let mut is_checked = false;
-        loop {
-            let sent = arguments([
-                &"quota",
-                &count,
-                &open,
-                &job,
-                &limit,
-                &QUOTA_KEPT_MS,
-                &DOUBTED_MS,
-            ]);
-            let mut answer = items(self.beside(at, sent).await?).into_iter();
-            match answer.next().and_then(text).as_deref() {
-                Some("ours") => return Ok(()),
-                Some("full") => {}
-                _ => return Err(unreadable().into()),
-            }
-            let doubted: Vec<JobId> = items(answer.next().unwrap_or(Value::Null))
-                .into_iter()
-                .filter_map(|id| text(id)?.parse().ok())
-                .collect();
-            if doubted.is_empty() || is_checked {
-                return Err(CommitError::QuotaExceeded { limit });
-            }
-            is_checked = true;
-            for other in doubted {
-                let act = match self.is_there(other, true).await? {
-                    Some(true) => "quota_settle",
-                    _ => "quota_free",
-                };
-                self.beside(at, arguments([&act, &count, &open, &other]))
-                    .await?;
             }
         }
     }
@@ -313,7 +150,7 @@ impl RedisStore {
 
     /// Gives back what was reserved for a job that was not stored. What cannot be given back is found
     /// out by who needs it.
-    async fn free(&self, after: &[After]) {
+    pub(super) async fn free(&self, after: &[After]) {
         for one in after {
             let (at, sent) = match one {
                 After::Key { at, key, job } => {
@@ -325,6 +162,7 @@ impl RedisStore {
                     count,
                     open,
                     job,
+                    ..
                 } => (*at, arguments([&"quota_free", count, open, job])),
                 After::Data { .. } => continue,
             };
@@ -345,6 +183,7 @@ impl RedisStore {
                     count,
                     open,
                     job,
+                    ..
                 } => (at, arguments([&"quota_settle", &count, &open, &job])),
                 After::Data {
                     at,
@@ -389,7 +228,7 @@ impl RedisStore {
         Ok(())
     }
 
-    async fn beside(&self, at: u8, sent: Vec<Value>) -> Result<Value, StoreError> {
+    pub(super) async fn beside(&self, at: u8, sent: Vec<Value>) -> Result<Value, StoreError> {
         self.link.run(&BESIDE, at, sent, Repeat::Safe).await
     }
 }

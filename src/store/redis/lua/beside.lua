@@ -50,7 +50,7 @@ function calls.quota(count, open, job, limit, ttl, old)
   call('ZADD', open, now, job)
   call('PEXPIRE', count, ttl)
   call('PEXPIRE', open, ttl)
-  return { 'ours' }
+  return { 'new' }
 end
 
 function calls.quota_settle(_, open, job)
