@@ -17,7 +17,8 @@ use crate::store::{BlobError, Due, StoreError};
 const DUE_BATCH: u32 = 500;
 /// Due jobs and tasks that are dealt with at once.
 const DUE_CONCURRENCY: usize = 64;
-/// Between tries while the store does not answer; doubles up to thirty times this.
+/// Between tries while the store does not answer. It does not grow: what waits for the timers goes on
+/// as soon as the store is back, and asking one that is away costs nothing.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at the store's queue, while workers wait: another process may have queued
 /// something, and a commit whose answer was lost may have gone through all the same.
@@ -97,14 +98,14 @@ pub(super) fn start(inner: &Arc<Inner>) {
 
 impl Inner {
     async fn run_timers(self: Arc<Self>) {
-        let mut failures = 0_u32;
+        let mut failed = false;
         while !self.stop.is_cancelled() {
             self.schedule.take();
             let now = self.ports.clock.now();
             self.release_delayed(now);
             match self.ports.jobs.due(now, DUE_BATCH).await {
                 Ok(due) => {
-                    failures = 0;
+                    failed = false;
                     let full = due.jobs.len().max(due.tasks.len()) >= DUE_BATCH as usize;
                     if let Some(next) = due.next {
                         self.schedule.wake_at(next);
@@ -115,11 +116,11 @@ impl Inner {
                     }
                 }
                 Err(error) => {
-                    failures += 1;
-                    if failures == 1 {
+                    if !failed {
                         tracing::debug!(%error, "timers wait for the store");
                     }
-                    self.pause(STORE_PAUSE * failures.min(30)).await;
+                    failed = true;
+                    self.pause(STORE_PAUSE).await;
                 }
             }
         }

@@ -294,7 +294,7 @@ impl Inner {
     }
 
     /// Binds the task to the worker; nothing when it is no longer to be had.
-    async fn lease(
+    pub(super) async fn lease(
         self: &Arc<Self>,
         ticket: Ticket,
         worker: &WorkerId,
@@ -376,9 +376,12 @@ impl Runtime {
             let handout = match offer {
                 Offer::Leased(handout) => Some(handout),
                 // On the heap: it is short, and every poll that waits would carry its size.
-                Offer::Queued(ticket) => Box::pin(self.inner.lease(ticket, worker)).await?,
+                Offer::Queued(ticket) => {
+                    Box::pin(self.inner.lease_when_there(ticket, worker, deadline)).await?
+                }
             };
-            if handout.is_some() {
+            let is_over = || tokio::time::Instant::now() >= deadline;
+            if handout.is_some() || (self.inner.absence.is_known() && is_over()) {
                 return Ok(handout);
             }
         }

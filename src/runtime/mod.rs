@@ -7,6 +7,7 @@
 
 #[macro_use]
 mod error;
+mod absence;
 mod apply;
 mod blueprints;
 mod expiry;
@@ -260,6 +261,7 @@ pub(crate) struct Inner {
     messages: turns::Turns,
     registry: registry::Registry,
     matchmaker: matchmaker::Matchmaker,
+    absence: absence::Absence,
     watchers: watch::Watchers,
     schedule: loops::Schedule,
     outbox: outbox::Outbox,
@@ -284,6 +286,7 @@ impl Runtime {
             messages: turns::Turns::new(),
             registry: registry::Registry::default(),
             matchmaker: matchmaker::Matchmaker::default(),
+            absence: absence::Absence::default(),
             watchers: watch::Watchers::default(),
             schedule: loops::Schedule::default(),
             outbox: outbox::Outbox::new(settings.outbox_concurrency),

@@ -5,6 +5,7 @@
     reason = "a fixture's surprise is the test's failure"
 )]
 
+mod away;
 mod blueprints;
 mod claims;
 mod fan_out;

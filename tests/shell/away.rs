@@ -1,0 +1,191 @@
+//! A store that goes away and comes back, and what workers see of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use avtomatika::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
+use avtomatika::domain::{Event, Job, JobStatus, Lease, Task, TaskReport, Worker};
+use avtomatika::engine::DataStores;
+use avtomatika::runtime::Settings;
+use avtomatika::store::{
+    BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
+    FleetNews, HistoryStore, JobQuery, JobStore, KnownKey, MemoryStore, OutboxItem, RefreshOutcome,
+    StoreError, TokenRecord, WorkerStore,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::POLL;
+use crate::fixture::{BLUEPRINTS, Fixture, data};
+
+/// The memory store, as long as it is there.
+#[derive(Default)]
+struct Fickle {
+    inner: MemoryStore,
+    is_away: AtomicBool,
+    /// Tasks that could not be leased.
+    refused: AtomicU32,
+}
+
+impl Fickle {
+    fn ask(&self, call: &str) -> Result<(), StoreError> {
+        if !self.is_away.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if call == "lease_task" {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(StoreError::Unavailable("away".to_owned()))
+    }
+
+    fn goes(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Relaxed);
+    }
+}
+
+/// Implements a port by asking first whether the store is there.
+macro_rules! while_there {
+    ($port:ident { $(fn $call:ident($($name:ident: $kind:ty),*) -> $answer:ty;)* } $($rest:item)*) => {
+        #[async_trait]
+        impl $port for Fickle {
+            $(async fn $call(&self, $($name: $kind),*) -> $answer {
+                self.ask(stringify!($call))?;
+                $port::$call(&self.inner, $($name),*).await
+            })*
+            $($rest)*
+        }
+    };
+}
+
+while_there! { JobStore {
+    fn load(id: JobId) -> Result<Option<Job>, StoreError>;
+    fn load_task(id: &TaskId) -> Result<Option<Task>, StoreError>;
+    fn branches(job: JobId, visit: u64) -> Result<Vec<Task>, StoreError>;
+    fn open_tasks(job: JobId, limit: u32) -> Result<Vec<Task>, StoreError>;
+    fn commit(commit: Commit) -> Result<Committed, CommitError>;
+    fn lease_task(id: &TaskId, lease: Lease) -> Result<Option<Task>, StoreError>;
+    fn extend_leases(worker: &WorkerId, tasks: &[TaskId], until: Timestamp)
+        -> Result<Vec<TaskId>, StoreError>;
+    fn release_task(id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError>;
+    fn queued_tasks(after: Option<&TaskId>, limit: u32) -> Result<Vec<Task>, StoreError>;
+    fn leased_tasks(worker: &WorkerId) -> Result<Vec<Task>, StoreError>;
+    fn due(now: Timestamp, limit: u32) -> Result<Due, StoreError>;
+    fn take_outbox(now: Timestamp, until: Timestamp, limit: u32)
+        -> Result<Vec<OutboxItem>, StoreError>;
+    fn extend_outbox(ids: &[Uuid], until: Timestamp) -> Result<(), StoreError>;
+    fn next_outbox() -> Result<Option<Timestamp>, StoreError>;
+    fn settle_outbox(id: Uuid, delivery: Delivery, now: Timestamp) -> Result<(), StoreError>;
+    fn deliveries(job: JobId, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
+    fn data_stores(blueprint: &str) -> Result<DataStores, StoreError>;
+    fn find_by_key(client: &ClientId, key: &str, now: Timestamp)
+        -> Result<Option<KnownKey>, StoreError>;
+    fn list(query: JobQuery) -> Result<Vec<Job>, StoreError>;
+    fn counts(client: Option<&ClientId>) -> Result<BTreeMap<JobStatus, u64>, StoreError>;
+    fn purge(now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError>;
+    fn put_blueprint(name: &str, revision: &str, source: &str) -> Result<(), StoreError>;
+    fn blueprint_source(name: &str, revision: &str) -> Result<Option<String>, StoreError>;
+    fn purge_blueprints(in_use: &[BlueprintRevision])
+        -> Result<Vec<BlueprintRevision>, StoreError>;
+    fn health() -> Result<(), StoreError>;
+    fn tell(news: &FleetNews) -> Result<(), StoreError>;
+}
+    fn durability(&self) -> Durability {
+        self.inner.durability()
+    }
+
+    async fn close(&self) {
+        JobStore::close(&self.inner).await;
+    }
+}
+
+while_there! { WorkerStore {
+    fn put_worker(worker: Worker) -> Result<Worker, StoreError>;
+    fn beat(worker: Worker) -> Result<(), StoreError>;
+    fn extend_workers(until: Vec<(WorkerId, Timestamp)>) -> Result<(), StoreError>;
+    fn list_workers() -> Result<Vec<Worker>, StoreError>;
+    fn forget_workers(expired_before: Timestamp) -> Result<Vec<WorkerId>, StoreError>;
+    fn adjust_reputation(worker: &WorkerId, delta: f64) -> Result<f64, StoreError>;
+    fn put_tokens(tokens: Vec<TokenRecord>) -> Result<(), StoreError>;
+    fn find_access_token(hash: &str) -> Result<Option<TokenRecord>, StoreError>;
+    fn take_refresh_token(hash: &str, worker: &WorkerId, now: Timestamp)
+        -> Result<RefreshOutcome, StoreError>;
+    fn remember_nonce(worker: &WorkerId, nonce: &str, now: Timestamp, until: Timestamp)
+        -> Result<bool, StoreError>;
+    fn knows_nonce(worker: &WorkerId, nonce: &str, now: Timestamp) -> Result<bool, StoreError>;
+    fn purge_secrets(now: Timestamp) -> Result<(), StoreError>;
+} }
+
+while_there! { HistoryStore {
+    fn append(events: Vec<Event>) -> Result<(), StoreError>;
+    fn by_job(job: JobId, after: Option<(u64, u32)>, limit: u32)
+        -> Result<Vec<Event>, StoreError>;
+} }
+
+/// An outage is the store's affair: workers that ask meanwhile are not sent away, and however long it
+/// takes and however many they are, one call a second looks whether the store is back.
+#[tokio::test(start_paused = true)]
+async fn workers_wait_for_a_store_that_is_away_and_work_at_once_when_it_is_back() {
+    let store = Arc::new(Fickle::default());
+    let world = Fixture::start_on(Arc::clone(&store), Settings::default(), BLUEPRINTS).await;
+    let mut workers = Vec::new();
+    for number in 0..20 {
+        workers.push(world.worker(&format!("w{number}"), &["work"]).await);
+        world.submit("one", json!({})).await;
+    }
+    store.goes(true);
+    let polls = |wait| {
+        let polls = workers.iter().map(move |worker| (worker, wait));
+        futures::future::join_all(polls.map(|(worker, wait)| world.runtime.poll(worker, wait)))
+    };
+    let began = tokio::time::Instant::now();
+    for polled in polls(POLL).await {
+        assert!(polled.unwrap().is_none(), "the window is over");
+    }
+    assert_eq!(began.elapsed().as_secs(), POLL.as_secs());
+    // All that came at once have tried once.
+    let refused = store.refused.load(Ordering::Relaxed);
+    assert!(refused <= 20 + 31, "{refused} tries");
+
+    let (polled, ()) = tokio::join!(polls(POLL), async {
+        tokio::time::sleep(POLL / 2).await;
+        store.goes(false);
+    });
+    assert!(began.elapsed() < POLL * 3 / 2 + Duration::from_secs(2));
+    for (worker, polled) in workers.iter().zip(polled) {
+        let handout = polled.unwrap().expect("a task");
+        let task = handout.task().clone();
+        handout.delivered();
+        let report = TaskReport::success(data(json!({})));
+        world.report(worker, &task, report).await;
+        assert_eq!(
+            world.job(task.job_id).await.status,
+            JobStatus::Finished,
+            "{worker}"
+        );
+    }
+    world.stop().await;
+}
+
+/// What is due waits no longer than a moment either, after whatever time.
+#[tokio::test(start_paused = true)]
+async fn what_is_due_goes_on_when_a_store_is_back() {
+    let store = Arc::new(Fickle::default());
+    let world = Fixture::start_on(
+        Arc::clone(&store),
+        Settings::default(),
+        "blueprint: late\nstart: first\nstates:\n  first: { wait: { for: 1m }, go_to: done }\n  \
+         done: { end: finished }\n",
+    )
+    .await;
+    let job = world.submit("late", json!({})).await;
+    store.goes(true);
+    tokio::time::sleep(Duration::from_mins(9)).await;
+    store.goes(false);
+    let back = tokio::time::Instant::now();
+    world.ended(job).await;
+    assert!(back.elapsed() < Duration::from_secs(2));
+    world.stop().await;
+}
