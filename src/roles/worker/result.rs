@@ -19,6 +19,8 @@ use crate::protocol::wire::{ResultAnswer, TaskPayload, TaskResult};
 
 /// Longest wait between two attempts at delivery.
 const PAUSE_MAX: Duration = Duration::from_secs(16);
+/// Likewise while there is nobody to take it: the worker is not free before its result has gone.
+const OUTAGE_PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// Makes the message of an outcome.
 pub(super) fn compose(
@@ -78,8 +80,9 @@ impl Report {
     }
 }
 
-/// Delivers the result: each attempt is stamped and signed anew. While the orchestrator cannot be
-/// reached the attempts go on until the task's deadline; refusals are bounded by their number.
+/// Delivers the result: each attempt is stamped and signed anew. While the orchestrator, or the store
+/// behind it, cannot be reached the attempts go on until the task's deadline; refusals are bounded by
+/// their number.
 /// Tells whether the result was accepted.
 pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
     let timing = &worker.config.timing;
@@ -120,7 +123,7 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
         let in_time = report
             .deadline
             .is_some_and(|at| worker.config.clock.now().as_secs() < at);
-        let is_outage = error.status().is_none() && error.is_transient();
+        let is_outage = is_outage(&error);
         let is_last = attempts >= timing.result_attempts && !(is_outage && in_time);
         if is_last || worker.give_up.is_cancelled() {
             error!(task.id = %result.task_id, %error, attempts, "result lost");
@@ -129,12 +132,26 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
         // Never less than the own delay: the attempts are few.
         let pause = pause_after(&error, delay, delay).max(delay);
         warn!(task.id = %result.task_id, %error, pause_ms = ms(pause), "result not delivered");
-        delay = (delay * 2).min(PAUSE_MAX);
+        let longest = if is_outage {
+            OUTAGE_PAUSE_MAX
+        } else {
+            PAUSE_MAX
+        };
+        delay = (delay * 2).min(longest);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // One more attempt at once; the check above makes it the last.
             () = worker.give_up.cancelled() => {}
         }
+    }
+}
+
+/// Tells whether nobody has looked at the result: the connection broke, or who answered has not what it
+/// takes just now, as an orchestrator without its store, or a proxy without an orchestrator.
+fn is_outage(error: &NetError) -> bool {
+    match error.status() {
+        None => error.is_transient(),
+        Some(code) => (502..=504).contains(&code),
     }
 }
 

@@ -191,6 +191,22 @@ async fn results_are_signed_anew_for_each_attempt() {
     assert_eq!(signatures.len(), 3);
 }
 
+/// As an orchestrator answers whose store is away, and a proxy whose orchestrator is.
+#[tokio::test]
+async fn a_result_outlasts_the_outage_of_what_is_behind_the_address() {
+    let stub = Stub::start().await;
+    let answers = [503, 502, 504, 503].map(|code| (code, json!({})));
+    stub.reply("result", answers);
+    let mut config = config(&[&stub.url]);
+    config.timing.result_attempts = 2;
+    let worker = start(config);
+    let far = 4_000_000_000_u32;
+    stub.give(json!({"job_id": "job-1", "task_id": "t-1", "type": "echo", "deadline": far}));
+    stub.until("result", |_| stub.seen("result").len() == 5)
+        .await;
+    worker.stop().await;
+}
+
 #[test]
 fn a_wish_to_be_asked_at_once_is_no_busy_loop() {
     let ms = Duration::from_millis;
