@@ -3,6 +3,7 @@
 #[path = "../../src/net/authority.rs"]
 mod authority;
 mod balancer;
+mod busy;
 mod files;
 mod full;
 mod monitored;
