@@ -23,7 +23,8 @@ help:
 	@echo 'make bench      measure the stores, then the orchestrator, beside the original when ORIGINAL_VENV is there;'
 	@echo '                STORE=redis on Redis, HISTORY=postgres with history in PostgreSQL'
 	@echo 'make fuzz       one minute of random input for each target of fuzz/: FUZZ_SECONDS=60'
-	@echo 'make sim        replay or extend the simulation: SEEDS=100000 SEED_START=1'
+	@echo 'make sim        replay or extend the simulation: SEEDS=100000 SEED_START=1;'
+	@echo '                STORE=redis or STORE=cluster over a private Redis, a hundred times slower'
 
 showcase: tools
 	$(CARGO) run $(FAST) -- showcase
@@ -68,9 +69,11 @@ bench: tools $(if $(STORE)$(HISTORY),servers)
 
 SEEDS ?= 100000
 SEED_START ?= 1
-sim: tools
+SIM_OF_redis := server_redis_holds_worlds
+SIM_OF_cluster := server_redis_cluster_holds_worlds
+sim: tools $(if $(STORE),servers)
 	SIM_SEEDS=$(SEEDS) SIM_SEED_START=$(SEED_START) \
-	  $(CARGO) test $(FAST) --test sim -- --nocapture seeds
+	  $(CARGO) test $(FAST) --test sim -- --nocapture $(if $(STORE),$(SIM_OF_$(STORE)),seeds)
 
 # What a target finds lies in fuzz/artifacts: fix it, and keep the input in fuzz/corpus, which the
 # tests run. New inputs that only reach more code stay in target/. The compiler's instrumentation is

@@ -20,7 +20,11 @@ mod ports;
 mod ports_rest;
 mod rng;
 mod seen;
+#[expect(dead_code, reason = "shared with other tests of real servers")]
+#[path = "../servers/mod.rs"]
+mod servers;
 mod skills;
+mod truth;
 mod workers;
 mod world;
 
@@ -30,10 +34,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use planted::Bug;
-use play::play;
+use play::{play, play_in};
+use servers::redis::{Redis, RedisCluster};
+use truth::{InMemory, InRedis, Truths};
 
 /// Worlds of one test run, unless `SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 2_000;
+/// Likewise on a real Redis, and on a cluster: a call there takes a hundred times as long.
+const REDIS_SEEDS: u64 = 20;
+const CLUSTER_SEEDS: u64 = 4;
 /// Stack of a thread that plays worlds: futures are large before they are optimised.
 const STACK_BYTES: usize = 16 << 20;
 /// Things that a hundred worlds must have seen between them, or they prove nothing.
@@ -129,17 +138,42 @@ fn on_all_processors<T: Send>(
     found.into_inner().expect("nobody panics with it")
 }
 
-#[test]
-fn seeds() {
+/// Plays so many worlds unless `SIM_SEEDS` says otherwise, and fails with the story of one that breaks a rule.
+fn hold(truths: &dyn Truths, count: u64, replay: &str) {
     let start = setting("SIM_SEED_START", 1);
-    let count = setting("SIM_SEEDS", SEEDS);
+    let count = setting("SIM_SEEDS", count);
     let failure = on_all_processors(start..start + count, |seed| {
-        let end = play(seed, None);
+        let end = play_in(truths, seed, None);
         end.violation.map(|_| (seed, end.story))
     });
     if let Some((seed, story)) = failure {
-        panic!("\n{story}\nreplay with: make sim SEEDS=1 SEED_START={seed}\n");
+        panic!("\n{story}\nreplay with: {replay} SEEDS=1 SEED_START={seed}\n");
     }
+}
+
+#[test]
+fn seeds() {
+    hold(&InMemory, SEEDS, "make sim");
+}
+
+#[test]
+fn server_redis_holds_worlds() {
+    let redis = Redis::start();
+    hold(
+        &InRedis::new(redis.url()),
+        REDIS_SEEDS,
+        "make sim STORE=redis",
+    );
+}
+
+#[test]
+fn server_redis_cluster_holds_worlds() {
+    let cluster = RedisCluster::start();
+    hold(
+        &InRedis::new(cluster.url()),
+        CLUSTER_SEEDS,
+        "make sim STORE=cluster",
+    );
 }
 
 #[test]
@@ -170,12 +204,12 @@ fn worlds_reach_what_they_are_for() {
     assert_eq!(missing, [""; 0]);
 }
 
-#[test]
-fn the_auditor_finds_every_planted_bug_and_names_its_rule() {
-    let missed = on_all_processors(0..Bug::ALL.len() as u64, |number| {
-        let bug = Bug::ALL[usize::try_from(number).expect("few")];
+/// Plays worlds with each of the bugs until its rule is broken, and fails if that is another or none.
+fn find(truths: &dyn Truths, bugs: &[Bug]) {
+    let missed = on_all_processors(0..bugs.len() as u64, |number| {
+        let bug = bugs[usize::try_from(number).expect("few")];
         let found = (1..=SEEDS_FOR_A_BUG).find_map(|seed| {
-            let end = play(seed, Some(bug));
+            let end = play_in(truths, seed, Some(bug));
             end.violation.map(|violation| (seed, violation, end.story))
         });
         match found {
@@ -188,4 +222,18 @@ fn the_auditor_finds_every_planted_bug_and_names_its_rule() {
         }
     });
     assert_eq!(missed, None, "{}", missed.as_deref().unwrap_or_default());
+}
+
+#[test]
+fn the_auditor_finds_every_planted_bug_and_names_its_rule() {
+    find(&InMemory, &Bug::ALL);
+}
+
+/// The auditor sees as much on a real Redis: a commit that is not there, one that is there twice, and
+/// a guard that is missing.
+#[test]
+fn server_redis_worlds_show_planted_bugs() {
+    let redis = Redis::start();
+    let bugs = [Bug::JobLost, Bug::TerminalOverwritten, Bug::KeyUnguarded];
+    find(&InRedis::new(redis.url()), &bugs);
 }

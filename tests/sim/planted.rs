@@ -8,12 +8,12 @@ use avtomatika::base::WorkerId;
 use avtomatika::domain::job::Waiting;
 use avtomatika::domain::{Event, EventKind, Task, TaskStatus};
 use avtomatika::engine::{Effect, Guard, Signal};
-use avtomatika::store::memory::MemoryStore;
-use avtomatika::store::{Commit, Committed, Due, JobStore as _};
+use avtomatika::store::{Commit, Committed, Due};
 use serde_json::json;
 
 use crate::rng::Rng;
 use crate::seen::{KEY_LABEL, SLOT_LABEL};
+use crate::truth::Truth;
 use crate::world::SECURITY_MARK;
 
 /// The worker that reports other workers' tasks.
@@ -203,7 +203,7 @@ impl Saboteur {
     /// Makes further commits after one; returns those that can be seen.
     pub async fn after_commit(
         &self,
-        store: &MemoryStore,
+        store: &dyn Truth,
         commit: &Commit,
     ) -> Vec<(Commit, Committed)> {
         let mut again = commit.clone();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use avtomatika::store::{HistoryStore as _, JobQuery, JobStore as _};
+use avtomatika::store::JobQuery;
 use tokio::task::JoinSet;
 
 use crate::auditor::Violation;
@@ -15,6 +15,7 @@ use crate::logs;
 use crate::people;
 use crate::planted::{Bug, THIEF};
 use crate::seen::Remains;
+use crate::truth::{InMemory, Truths};
 use crate::workers::{SimWorker, steal};
 use crate::world::World;
 
@@ -37,15 +38,21 @@ pub struct End {
     pub story: String,
 }
 
-/// Plays one world from its seed.
+/// Plays one world from its seed, in memory.
 pub fn play(seed: u64, bug: Option<Bug>) -> End {
+    play_in(&InMemory, seed, bug)
+}
+
+/// Plays one world from its seed.
+pub fn play_in(truths: &dyn Truths, seed: u64, bug: Option<Bug>) -> End {
+    let kept = truths.store(&format!("world-{seed}-{bug:?}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without input and output starts");
     let world = runtime.block_on(async {
-        let world = Arc::new(World::new(seed, bug));
+        let world = Arc::new(World::new(seed, bug, kept));
         let logs = seed
             .is_multiple_of(LOGS_EVERY)
             .then(|| logs::capture(&world));

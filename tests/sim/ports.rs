@@ -78,7 +78,10 @@ impl JobStore for Ports {
                     return Err(error);
                 }
             };
-            let more = world.saboteur.after_commit(&world.store, &commit).await;
+            let more = world
+                .saboteur
+                .after_commit(world.store.as_ref(), &commit)
+                .await;
             let settles = commit.settles;
             gate.see(Seen::Committed {
                 commit: Box::new(commit),

@@ -344,7 +344,6 @@ pub async fn steal(thief: SimWorker, victims: Vec<SimWorker>, mut rng: Rng) {
 
 impl SimWorker {
     async fn job_of(&self, task: &TaskId) -> Option<JobId> {
-        use avtomatika::store::JobStore as _;
         let task = self.world.store.load_task(task).await.ok()??;
         Some(task.job_id)
     }

@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use avtomatika::base::{ClientId, JobId};
-use avtomatika::store::memory::MemoryStore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +17,7 @@ use crate::plan::Plan;
 use crate::planted::{Bug, Saboteur};
 use crate::rng::Rng;
 use crate::seen::Seen;
+use crate::truth::Truth;
 
 /// What the jobs' `security` holds; it goes to workers and nowhere else.
 pub const SECURITY_MARK: &str = "mark-of-the-security-context";
@@ -35,7 +35,7 @@ pub struct World {
     /// What its parts draw their own chance from.
     pub rng: Rng,
     /// The truth.
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<dyn Truth>,
     /// The record.
     pub ledger: Ledger,
     /// The bug that is planted in it, if one is.
@@ -51,8 +51,8 @@ pub struct World {
 }
 
 impl World {
-    /// Makes a world from its seed.
-    pub fn new(seed: u64, bug: Option<Bug>) -> Self {
+    /// Makes a world from its seed, over an empty store.
+    pub fn new(seed: u64, bug: Option<Bug>, store: Arc<dyn Truth>) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw(&mut rng);
         let facts = Facts {
@@ -62,7 +62,7 @@ impl World {
         };
         Self {
             plan,
-            store: Arc::new(MemoryStore::new()),
+            store,
             ledger: Ledger::new(Auditor::new(facts)),
             saboteur: Saboteur::new(bug, rng.fork("saboteur", 0)),
             jobs: Mutex::default(),
