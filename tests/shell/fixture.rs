@@ -15,7 +15,8 @@ use avtomatika::runtime::{
     WebhookSender,
 };
 use avtomatika::store::{
-    BlobBody, BlobError, BlobInfo, BlobStore, HistoryStore, JobStore, MemoryStore, WorkerStore,
+    BlobBody, BlobError, BlobInfo, BlobStore, HistoryStore, JobStore, MemoryStore, Offloading,
+    WorkerStore,
 };
 use serde_json::Value;
 
@@ -159,7 +160,14 @@ impl Fixture {
 
     /// Starts with job files.
     pub async fn start_with_files(blobs: Arc<dyn BlobStore>) -> Self {
-        let (mut ports, webhooks) = Self::ports(Arc::new(MemoryStore::new()));
+        Self::start_heavy(blobs, usize::MAX).await
+    }
+
+    /// Starts with job files, larger values than so many bytes among them.
+    pub async fn start_heavy(blobs: Arc<dyn BlobStore>, bytes_max: usize) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let (mut ports, webhooks) = Self::ports(store.clone());
+        ports.jobs = Arc::new(Offloading::new(store, blobs.clone(), bytes_max));
         ports.blobs = blobs;
         Self::begin(ports, Settings::default(), webhooks, BLUEPRINTS).await
     }

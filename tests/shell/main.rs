@@ -12,11 +12,15 @@ mod fan_out;
 mod files;
 mod fixture;
 mod fleet;
+mod heavy;
 mod jobs;
 mod loads;
 mod metrics;
 mod reserved;
 mod revisions;
+#[expect(dead_code, reason = "shared with other tests of files in S3")]
+#[path = "../servers/s3.rs"]
+mod s3;
 #[expect(dead_code, reason = "shared with other tests of real servers")]
 #[path = "../servers/mod.rs"]
 mod servers;
