@@ -4,6 +4,7 @@
 mod authority;
 mod balancer;
 mod busy;
+mod cluster;
 mod files;
 mod full;
 mod monitored;
