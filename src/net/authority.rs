@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
 /// One that issues certificates.
@@ -44,6 +44,15 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.distinguished_name = named(name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(&params, folder, name)
+    }
+
+    /// Issues a certificate for server and client alike that has run out; the files as `client`.
+    pub(crate) fn expired(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let mut params = CertificateParams::new(names).expect("good names");
+        params.distinguished_name = named(name);
+        params.not_after = date_time_ymd(2020, 1, 1);
         self.issue(&params, folder, name)
     }
 

@@ -105,7 +105,9 @@ const KEY: (&str, &str) = ("TLS_KEY_PATH", "gpu-01.key");
 
 #[tokio::test]
 async fn a_worker_comes_in_with_nothing_but_a_certificate() {
-    let fortress = Fortress::start(&Authority::new("the authority")).await;
+    let authority = Authority::new("the authority");
+    let fortress = Fortress::start(&authority).await;
+    authority.expired(fortress.site.folder(), "gpu-03");
     let worker = fortress.worker("gpu-01", &[CA, CERTIFICATE, KEY]);
     // Its registration is signed with the token that the certificate brought.
     worker.says("new access token").await;
@@ -131,6 +133,15 @@ async fn a_worker_comes_in_with_nothing_but_a_certificate() {
             "gpu-01",
             &[CERTIFICATE, KEY],
             "an authority that is not trusted here",
+        ),
+        (
+            "gpu-03",
+            &[
+                CA,
+                ("TLS_CERT_PATH", "gpu-03.pem"),
+                ("TLS_KEY_PATH", "gpu-03.key"),
+            ],
+            "does not take the certificate that was shown: CertificateExpired",
         ),
     ] {
         let worker = fortress.worker(id, files);

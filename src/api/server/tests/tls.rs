@@ -189,6 +189,21 @@ async fn whose_certificate_it_is() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_run_out_is_told() {
+    let place = Place::new();
+    place.authority.expired(place.path(), "server");
+    let (running, _) = place.start(ServerSettings::default()).await;
+    let error = running.whoami(&place.client(None)).await;
+    let text = error.expect_err("it has run out").to_string();
+    assert!(
+        text.contains("the server's certificate is not good"),
+        "{text}"
+    );
+    assert!(text.contains("expired"), "{text}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn who_does_not_trust_or_does_not_speak_tls_is_told() {
     let place = Place::new();
     let (running, _) = place.start(ServerSettings::default()).await;
