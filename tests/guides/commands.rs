@@ -1,5 +1,6 @@
 //! Every command line of this program in any guide is one that the program reads.
 
+use avtomatika::blueprint::load;
 use avtomatika::roles::cli::Cli;
 use clap::Parser as _;
 use clap::error::ErrorKind;
@@ -73,6 +74,20 @@ fn every_command_that_is_named_is_there() {
         }
     }
     assert!(count > 30, "{count}");
+}
+
+/// Every blueprint in a guide is a good one.
+#[test]
+fn every_blueprint_is_good() {
+    let mut count = 0;
+    for block in guides().iter().flat_map(|guide| blocks(guide)) {
+        if block.language == "yaml" && block.text.starts_with("blueprint: ") {
+            let loaded = load(&block.place(), &block.text);
+            assert_eq!(loaded.problems, [], "{}", block.place());
+            count += 1;
+        }
+    }
+    assert!(count > 8, "{count}");
 }
 
 /// What is not run says why, and the list of all of it is looked at when it changes.

@@ -5,6 +5,7 @@ mod commands;
 mod generated;
 mod generated_language;
 mod markdown;
+mod matrix;
 mod names;
 mod played;
 #[expect(dead_code, reason = "shared with other tests of real servers")]

@@ -8,7 +8,7 @@ use avtomatika::config::{foreign, keys};
 use avtomatika::roles::cli::Cli;
 use clap::CommandFactory as _;
 
-use crate::markdown::{anchor, blocks, folder, guides, headings, links, read, root, rows, spans};
+use crate::markdown::{anchor, blocks, folder, guides, headings, links, read, root, spans};
 use crate::shell::lines;
 
 /// Variables of other programs, and those that this one gives to the commands that it starts.
@@ -108,7 +108,7 @@ fn is_file_of_ours(span: &str) -> bool {
 }
 
 /// Returns all sources below a folder.
-fn sources(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("readable") {
         let path = entry.expect("an entry").path();
@@ -246,7 +246,7 @@ fn every_name_in_capitals_is_known() {
 }
 
 /// Returns the tests of each test program; those of the library are below `lib`.
-fn tests() -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) fn tests() -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let tests = root().join("tests");
     for (folder, name) in [(root().join("src"), Some("lib")), (tests.clone(), None)] {
@@ -315,21 +315,4 @@ fn every_test_that_is_named_is_there() {
         }
     }
     assert!(count > 40, "{count}");
-}
-
-/// Each row of the failure matrix names a test that shows it.
-#[test]
-fn every_failure_has_its_test() {
-    let tests = tests();
-    let matrix = rows("docs/failures.md");
-    let matrix: Vec<&Vec<String>> = matrix.iter().filter(|row| row.len() == 4).collect();
-    assert!(matrix.len() >= 30, "{}", matrix.len());
-    for row in matrix {
-        let names = row[3].split('`').skip(1).step_by(2);
-        let is_test = |span: &str| {
-            span.split_once("::")
-                .is_some_and(|(program, _)| tests.contains_key(program))
-        };
-        assert!(names.into_iter().any(is_test), "`{}` has no test", row[0]);
-    }
 }
