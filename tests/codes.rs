@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use avtomatika::api::CODES;
+use avtomatika::domain::TaskErrorCode;
+use avtomatika::domain::error_code::FailureClass;
+use avtomatika::engine::codes;
 use avtomatika::observe::{Definition, Kind, ORCHESTRATOR, PROCESS};
 use avtomatika::roles::exit::Exit;
 
@@ -23,7 +26,51 @@ fn expected() -> String {
     for (code, status, meaning) in CODES {
         writeln!(text, "| `{code}` | {status} | {meaning} |").expect("writes to a string");
     }
+    text.push_str(
+        "\n## Error codes of jobs\n\nA job that did not finish has `error.code`: one of these, or the code of \
+         its worker.\n\n| Code | Meaning |\n|---|---|\n",
+    );
+    for (code, meaning) in codes_of_jobs() {
+        writeln!(text, "| `{code}` | {meaning} |").expect("writes to a string");
+    }
+    text.push_str(
+        "\n## Error codes of workers\n\nWhat a worker reports a failure with; the engine itself uses \
+         `TIMEOUT_ERROR` and `CONTRACT_VIOLATION_ERROR`. Any other code may pass.\n\n\
+         | Code | What happens to its task |\n|---|---|\n",
+    );
+    for code in TaskErrorCode::ALL {
+        let what = match TaskErrorCode::class_of(code.as_str()) {
+            FailureClass::Transient => "may pass: tried again, with growing pauses",
+            FailureClass::Permanent => {
+                "for good: not tried again; without `on.failure` the job is quarantined"
+            }
+            FailureClass::Contract => "as one for good, and the worker loses more reputation",
+            FailureClass::Input => {
+                "the input's fault: not tried again; without `on.failure` the job fails"
+            }
+        };
+        writeln!(text, "| `{}` | {what} |", code.as_str()).expect("writes to a string");
+    }
     text
+}
+
+/// Returns the engine's codes with what the sources say of each.
+fn codes_of_jobs() -> Vec<(&'static str, String)> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine/codes.rs");
+    let source = std::fs::read_to_string(source).expect("is there");
+    let of_code = |code: &&'static str| {
+        let (before, _) = source
+            .split_once(&format!(" = \"{code}\";"))
+            .expect("a constant");
+        let line = before.lines().rev().find(|line| line.starts_with("///"));
+        (
+            *code,
+            line.expect("a description")
+                .trim_start_matches("/// ")
+                .to_owned(),
+        )
+    };
+    codes::ALL.iter().map(of_code).collect()
 }
 
 /// Compares a file of the documentation with what the code says, or writes it.
