@@ -15,6 +15,20 @@ const LANGUAGES: [&str; 9] = [
     "sh", "text", "yaml", "json", "toml", "python", "mermaid", "http", "ini",
 ];
 
+/// Has the program read a command's words.
+fn read(words: &[String], block: &Block) {
+    // The reader's own.
+    let own = |word: &String| match word.as_str() {
+        "PID" => "1".to_owned(),
+        "JOB" => "01a22363-27e4-7eff-8c52-c1bc0dcdf68f".to_owned(),
+        word => word.to_owned(),
+    };
+    let read = Cli::try_parse_from(words.iter().map(own));
+    if let Err(error) = read.map_err(|error| error.to_string()) {
+        panic!("{}: {}\n{error}", block.place(), words.join(" "));
+    }
+}
+
 #[test]
 fn every_command_line_can_be_read() {
     let mut count = 0;
@@ -27,23 +41,41 @@ fn every_command_line_can_be_read() {
                     .first()
                     .is_some_and(|word| word == "avtomatika")
             {
-                // The number of a process is the reader's own.
-                let own = |word: &String| {
-                    if word == "PID" {
-                        "1".to_owned()
-                    } else {
-                        word.clone()
-                    }
-                };
-                let read = Cli::try_parse_from(command.words.iter().map(own));
-                if let Err(error) = read.map_err(|error| error.to_string()) {
-                    panic!("{}: {}\n{error}", block.place(), command.words.join(" "));
-                }
+                read(&command.words, &block);
                 count += 1;
             }
         }
     }
     assert!(count > 75, "{count}");
+}
+
+/// The examples of the help, in which words follow a command after two spaces.
+#[test]
+fn every_example_of_the_help_can_be_read() {
+    let mut count = 0;
+    for block in blocks("docs/cli.md") {
+        // `…` stands for what the example before it has.
+        let bare = block.text.lines().filter(|line| !line.contains('…'));
+        let bare = bare.map(|line| {
+            let words = line.split("  ").next().unwrap_or_default();
+            if line.ends_with('\\') { line } else { words }
+        });
+        let bare: Vec<&str> = bare.collect();
+        for command in lines(&bare.join("\n"))
+            .iter()
+            .flat_map(|line| &line.commands)
+        {
+            if command
+                .words
+                .first()
+                .is_some_and(|word| word == "avtomatika")
+            {
+                read(&command.words, &block);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 50, "{count}");
 }
 
 /// A command that is named in the text may leave out what it needs.

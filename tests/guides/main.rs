@@ -8,6 +8,7 @@ mod markdown;
 mod matrix;
 mod names;
 mod played;
+mod script;
 #[expect(dead_code, reason = "shared with other tests of real servers")]
 #[path = "../servers/mod.rs"]
 mod servers;

@@ -1,5 +1,6 @@
 //! Each guide, played from its first block to its last.
 
+use crate::markdown::{Block, blocks, root};
 use crate::servers::postgres::Postgres;
 use crate::servers::redis::Redis;
 use crate::session::Session;
@@ -72,4 +73,39 @@ async fn server_redis_and_postgres_let_operations_go_as_they_say() {
         .play()
         .await;
     assert!(played.ran >= 8, "{played:?}");
+}
+
+/// The worker on the original's SDK, as README and the guide to workers have it, greets somebody.
+#[tokio::test]
+async fn python_workers_go_as_the_guides_say() {
+    for guide in ["README.md", "docs/workers.md"] {
+        let wanted = |block: &Block| {
+            let is_of_python = block.said("file:").is_some_and(|file| file != "greet.sh");
+            let starts = ["avtomatika dev", "python greeter.py"];
+            is_of_python || starts.iter().any(|start| block.text.contains(start))
+        };
+        let mut chosen: Vec<Block> = blocks(guide).into_iter().filter(wanted).collect();
+        for block in &mut chosen {
+            if block.text.contains("python greeter.py") {
+                block.comment = None;
+                block.text = format!("{} &\n", block.text.trim_end());
+            }
+        }
+        let mut greeting = chosen[0].clone();
+        greeting.language = "sh".to_owned();
+        greeting.comment = None;
+        greeting.text = "avtomatika submit greet --set name=Ada\n".to_owned();
+        let mut greeted = greeting.clone();
+        greeted.language = "text".to_owned();
+        greeted.text = "…\n{\n  \"text\": \"Hello Ada!\"\n}\n".to_owned();
+        chosen.extend([greeting, greeted]);
+        let python = root().join(".venv/worker/bin");
+        assert!(python.join("python").exists(), "make python installs it");
+        let session = Session::of(chosen).programs(python).ports(&[8080]);
+        let played = session.play().await;
+        assert!(
+            played.ran == 3 && played.compared == 1,
+            "{guide}: {played:?}"
+        );
+    }
 }

@@ -15,53 +15,24 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::markdown::{Block, blocks, root};
-use crate::shell::{Command, Line, lines};
+use crate::script::{FUNCTIONS, ready_words, without_end};
+use crate::shell::lines;
 use crate::shown::{is_like, pattern};
 
 /// Longest time of one guide: far more than is needed, so that a slow machine fails no test.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Roles that stay, and what they say when they are there.
-const ROLES: [(&str, &str); 5] = [
-    ("orchestrator", "orchestrator ready"),
-    ("dev", "avtomatika is ready"),
-    ("worker", "registered"),
-    ("webhook-sink", "webhook sink at"),
-    ("scheduler", "scheduler started"),
-];
-
-/// What the script may call: each waits for at most a minute.
-const FUNCTIONS: &str = r#"set -eEo pipefail
-mkdir -p out
-came() { # log, words, process
-  for _ in $(seq 1200); do
-    grep -qFs -e "$2" "$1" && return
-    kill -0 "$3" 2>/dev/null || break
-    sleep 0.05
-  done
-  echo "it did not say '$2':"; cat "$1"; return 1
-}
-gone() { # log, process
-  kill -TERM "$2"
-  wait "$2" || { echo "it ended with $?:"; cat "$1"; return 1; }
-}
-known() { # blueprint
-  for _ in $(seq 1200); do
-    curl -s -H "X-Client-Token: $CLIENT_TOKEN" "$AVTOMATIKA_URL/api/v1/blueprints" | grep -qF "\"$1\"" && return
-    sleep 0.05
-  done
-  echo "blueprint $1 is not served"; return 1
-}
-"#;
+/// Tries at a guide, should its ports be taken.
+const TRIES: u32 = 3;
 
 /// A guide that is to be played.
 pub(crate) struct Session {
-    guide: String,
+    blocks: Vec<Block>,
     folder: tempfile::TempDir,
-    ports: BTreeMap<String, u16>,
+    ports: BTreeMap<u16, u16>,
     hosts: Vec<(String, String)>,
     variables: Vec<(&'static str, String)>,
-    path: String,
+    programs: Option<PathBuf>,
 }
 
 /// What became of it.
@@ -74,36 +45,33 @@ pub(crate) struct Played {
 }
 
 impl Session {
-    /// Makes the folder: a user's who has just cloned the package and built it.
+    /// Takes a guide as it is.
     pub(crate) fn new(guide: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        for name in ["config", "blueprints"] {
-            copy(&root().join(name), &folder.path().join(name));
-        }
-        let bin = folder.path().join("bin");
-        fs::create_dir(&bin).expect("a folder");
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_avtomatika"), bin.join("avtomatika"))
-            .expect("a link to the binary");
+        Self::of(blocks(guide))
+    }
+
+    /// Takes some blocks of a guide.
+    pub(crate) fn of(blocks: Vec<Block>) -> Self {
         Self {
-            guide: guide.to_owned(),
-            path: format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()),
-            folder,
+            blocks,
+            folder: clone_of_the_package(),
             ports: BTreeMap::new(),
             hosts: Vec::new(),
             variables: Vec::new(),
+            programs: None,
         }
     }
 
     /// Gives each of the guide's ports a free one.
     pub(crate) fn ports(mut self, ports: &[u16]) -> Self {
         // All are taken at once, so that no two are the same.
-        let free = ports
+        let free: Vec<TcpListener> = ports
             .iter()
-            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let free: Vec<TcpListener> = free.collect();
+            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
+            .collect();
         for (port, listener) in ports.iter().zip(&free) {
             let address = listener.local_addr().expect("an address");
-            self.ports.insert(port.to_string(), address.port());
+            self.ports.insert(*port, address.port());
         }
         self
     }
@@ -120,15 +88,36 @@ impl Session {
         self
     }
 
-    /// Plays the guide; panics with the block that went otherwise than it says.
-    pub(crate) async fn play(self) -> Played {
-        let blocks = blocks(&self.guide);
+    /// Looks for programs in another folder, too.
+    pub(crate) fn programs(mut self, folder: PathBuf) -> Self {
+        self.programs = Some(folder);
+        self
+    }
+
+    /// Plays the guide; panics with the block that went otherwise than it says. Once more with other
+    /// ports when another process was faster at one of them.
+    pub(crate) async fn play(mut self) -> Played {
+        let ports: Vec<u16> = self.ports.keys().copied().collect();
+        for _ in 1..TRIES {
+            match self.play_once().await {
+                Ok(played) => return played,
+                Err(told) => assert!(told.contains("cannot listen on"), "{told}"),
+            }
+            self.folder = clone_of_the_package();
+            self = self.ports(&ports);
+        }
+        self.play_once()
+            .await
+            .unwrap_or_else(|told| panic!("{told}"))
+    }
+
+    async fn play_once(&self) -> Result<Played, String> {
         let script = self.folder.path().join("guide.sh");
-        fs::write(&script, self.script(&blocks)).expect("written");
+        fs::write(&script, self.script()).expect("written");
         let mut child = tokio::process::Command::new("bash")
             .arg(&script)
             .env_clear()
-            .env("PATH", &self.path)
+            .env("PATH", self.path())
             .env("HOME", self.folder.path())
             .env("TMPDIR", self.folder.path())
             .env("LC_ALL", "C.UTF-8")
@@ -144,14 +133,16 @@ impl Session {
         let group = Group(child.id().expect("it runs"));
         let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
         drop(group);
-        let good = matches!(&ended, Ok(Ok(status)) if status.success());
-        assert!(good, "{}", self.stopped_at(&blocks));
-        self.compare(&blocks)
+        if matches!(&ended, Ok(Ok(status)) if status.success()) {
+            Ok(self.compare())
+        } else {
+            Err(self.stopped_at())
+        }
     }
 
     /// Returns the variables that say where the orchestrator is, when that is not where it is by default.
     fn addresses(&self) -> Vec<(&'static str, String)> {
-        let Some(port) = self.ports.get("8080") else {
+        let Some(port) = self.ports.get(&8080) else {
             return Vec::new();
         };
         let url = format!("http://127.0.0.1:{port}");
@@ -160,6 +151,18 @@ impl Session {
             ("AVTOMATIKA_URL", url.clone()),
             ("ORCHESTRATOR_URL", url),
         ]
+    }
+
+    /// Returns where programs are looked for.
+    fn path(&self) -> String {
+        let own = self.out("bin").display().to_string();
+        let more = self
+            .programs
+            .iter()
+            .map(|folder| folder.display().to_string());
+        let usual = ["/usr/local/bin", "/usr/bin", "/bin"].map(str::to_owned);
+        let all: Vec<String> = [own].into_iter().chain(more).chain(usual).collect();
+        all.join(":")
     }
 
     fn out(&self, name: &str) -> PathBuf {
@@ -171,22 +174,23 @@ impl Session {
         String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
     }
 
-    fn stopped_at(&self, blocks: &[Block]) -> String {
+    fn stopped_at(&self) -> String {
         let number = self.said("reached");
         let place = number
             .trim()
             .parse()
             .ok()
-            .and_then(|at: usize| blocks.get(at));
-        let place = place.map_or_else(|| self.guide.clone(), Block::place);
+            .and_then(|at: usize| self.blocks.get(at));
+        let place = place.or(self.blocks.first()).map(Block::place);
+        let place = place.unwrap_or_default();
         let told = fs::read_to_string(self.out("told")).unwrap_or_default();
         format!("{place} went wrong:\n{}\n{told}", self.said(number.trim()))
     }
 
-    fn script(&self, blocks: &[Block]) -> String {
+    fn script(&self) -> String {
         let mut script = FUNCTIONS.to_owned();
         let mut staying = Vec::new();
-        for (number, block) in blocks.iter().enumerate() {
+        for (number, block) in self.blocks.iter().enumerate() {
             if let Some(path) = block.said("file:") {
                 let text = self.placed(&block.text);
                 let folder = format!("mkdir -p \"$(dirname '{path}')\"");
@@ -202,7 +206,12 @@ impl Session {
                 }
             } else if is_run(block) {
                 writeln!(script, "echo {number} > out/reached").expect("a string");
-                script.push_str(&self.body(number, block, blocks.get(number + 1), &mut staying));
+                script.push_str(&self.body(
+                    number,
+                    block,
+                    self.blocks.get(number + 1),
+                    &mut staying,
+                ));
             }
         }
         for (log, variable) in staying.iter().rev() {
@@ -269,7 +278,11 @@ impl Session {
                 number.push(c);
                 continue;
             }
-            match self.ports.get(&number) {
+            match number
+                .parse()
+                .ok()
+                .and_then(|port: u16| self.ports.get(&port))
+            {
                 Some(port) => placed.push_str(&port.to_string()),
                 None => placed.push_str(&number),
             }
@@ -281,11 +294,11 @@ impl Session {
     }
 
     /// Holds what was printed against what the guide shows.
-    fn compare(&self, blocks: &[Block]) -> Played {
+    fn compare(&self) -> Played {
         let (mut ran, mut compared) = (0, 0);
-        for (number, block) in blocks.iter().enumerate() {
+        for (number, block) in self.blocks.iter().enumerate() {
             ran += usize::from(is_run(block));
-            let before = number.checked_sub(1).map(|at| &blocks[at]);
+            let before = number.checked_sub(1).map(|at| &self.blocks[at]);
             if block.language == "text" && before.is_some_and(is_run) {
                 let (seen, expected) = (
                     self.said(&(number - 1).to_string()),
@@ -322,25 +335,17 @@ pub(crate) fn is_run(block: &Block) -> bool {
     block.is_shell() && is_plain("not run:") && is_plain("file:")
 }
 
-/// Returns what a line's program says when it is there, if it is one that stays.
-fn ready_words(line: &Line) -> Option<&'static str> {
-    let [command] = line.commands.as_slice() else {
-        return None;
-    };
-    role(command).map(|(_, words)| words)
-}
-
-fn role(command: &Command) -> Option<(&'static str, &'static str)> {
-    let (program, name) = (command.words.first()?, command.words.get(1)?);
-    let leaves = command.words.iter().any(|word| word == "--list");
-    let known = ROLES.into_iter().find(|(role, _)| role == name);
-    known.filter(|_| program == "avtomatika" && !leaves)
-}
-
-/// Returns a line without its comment and its `&`.
-fn without_end(raw: &str) -> &str {
-    let code = raw.split_once("  #").map_or(raw, |(code, _)| code);
-    code.trim_end().trim_end_matches('&').trim_end()
+/// Makes the folder of a user who has just cloned the package and built it.
+fn clone_of_the_package() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["config", "blueprints"] {
+        copy(&root().join(name), &folder.path().join(name));
+    }
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).expect("a folder");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_avtomatika"), bin.join("avtomatika"))
+        .expect("a link to the binary");
+    folder
 }
 
 fn copy(from: &Path, to: &Path) {
