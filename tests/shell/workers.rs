@@ -213,3 +213,34 @@ async fn the_history_tells_who_took_a_task_and_when() {
     assert_eq!(lasted, [Some(30_000), Some(5_000)]);
     world.stop().await;
 }
+
+/// Below the floor nothing can be earned, so that time has to bring a worker back.
+#[tokio::test(start_paused = true)]
+async fn a_worker_below_the_floor_gets_work_again_some_time() {
+    // One failure for good, which costs 0.05, is enough.
+    let floor = 0.96;
+    let settings = Settings {
+        reputation_min: floor,
+        ..Settings::default()
+    };
+    let world = Fixture::start_with(settings).await;
+    let worker = world.worker("w1", &["work"]).await;
+    world.submit("one", json!({})).await;
+    let task = world.take(&worker).await;
+    let report = TaskReport::failure("PERMANENT_ERROR", "no");
+    world.report(&worker, &task, report).await;
+    world.settle_reputation().await;
+    assert!(world.runtime.worker(&worker).unwrap().reputation < floor);
+
+    world.submit("one", json!({})).await;
+    let poll = world.runtime.poll(&worker, Duration::from_secs(1)).await;
+    assert!(poll.unwrap().is_none(), "it is excluded");
+    let alive = async || {
+        let beaten = world.runtime.heartbeat(&worker, Beat::default()).await;
+        assert!(beaten.unwrap().is_some());
+        world.runtime.worker(&worker).unwrap().reputation >= floor
+    };
+    world.until(alive).await;
+    world.take(&worker).await;
+    world.stop().await;
+}
