@@ -11,7 +11,7 @@ SERVERS ?= on
 SKIPPED := $(if $(filter on,$(INTEROP)),,python_) $(if $(filter on,$(SERVERS)),,server_)
 SKIP := $(if $(strip $(SKIPPED)),-- $(addprefix --skip ,$(SKIPPED)))
 
-.PHONY: help showcase test lint fmt docs bench sim fuzz tools python servers
+.PHONY: help showcase test lint fmt docs bench sim fuzz tools typed python servers
 
 help:
 	@echo 'make showcase   build, run every demonstration scenario, print expected and actual'
@@ -29,7 +29,7 @@ help:
 showcase: tools
 	$(CARGO) run $(FAST) -- showcase
 
-test: tools python servers lint
+test: tools typed python servers lint
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  $(CARGO) nextest run --locked $(SKIP); \
 	else \
@@ -97,6 +97,10 @@ tools:
 	  elif command -v sudo >/dev/null; then apt='sudo apt-get'; \
 	  else echo 'make: cc is missing, and it takes root to install it: apt-get install gcc libc6-dev' >&2; exit 1; fi; \
 	  $$apt update -q && $$apt install -qy gcc libc6-dev; }
+
+# What the guides have their reader type, which tests type too.
+typed:
+	@tests/guides/install.sh
 
 # The original's worker and orchestrator, each in an environment of its own below .venv.
 python:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the servers that tests start instances of (Redis, PostgreSQL, Prometheus), what reads
-# compose.yaml and what the guides type, from the distribution.
+# Installs the servers that tests start instances of (Redis, PostgreSQL, Prometheus) and what reads
+# compose.yaml, from the distribution.
 # Only the programs are wanted; nothing is started here, and nothing of an installed server is used.
 set -eu
 
@@ -20,8 +20,6 @@ missing=
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v redis-sentinel >/dev/null || missing="$missing redis-sentinel"
 has_postgres || missing="$missing postgresql"
-# Takes the backup that docs/operations.md takes.
-command -v sqlite3 >/dev/null || missing="$missing sqlite3"
 # With promtool, which checks rules and what a scrape answers.
 { command -v prometheus && command -v promtool; } >/dev/null || missing="$missing prometheus"
 command -v docker-compose >/dev/null || missing="$missing docker-compose"
