@@ -5,7 +5,7 @@ use std::fs;
 
 use avtomatika::observe::{ORCHESTRATOR, PROCESS};
 
-use crate::markdown::{guides, root, rows, spans};
+use crate::markdown::{guides, read, root, rows, spans};
 use crate::names::{sources, tests};
 
 /// Returns the rows of the matrix: failure, engine, seen, test.
@@ -66,6 +66,26 @@ fn what_is_seen_is_said_by_the_program() {
         }
     }
     assert!(count > 60, "{count}");
+}
+
+/// Figures of size and speed are those that were measured.
+#[test]
+fn figures_are_those_of_the_benchmarks() {
+    let (guide, measured) = (read("docs/operations.md"), read("docs/benchmarks.md"));
+    let (_, rest) = guide.split_once("\n## How large").expect("a section");
+    let (section, _) = rest.split_once("\n## ").expect("the next one");
+    let is_part = |c: char| c.is_ascii_digit() || ".,".contains(c);
+    let measured: BTreeSet<&str> = measured.split(|c| !is_part(c)).collect();
+    let mut count = 0;
+    for word in section.split(|c| !is_part(c)) {
+        let word = word.trim_end_matches(['.', ',']);
+        // Small whole numbers are no figures.
+        if word.len() > 2 {
+            assert!(measured.contains(word), "{word} was not measured");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
 }
 
 /// Every metric that a guide names is one.

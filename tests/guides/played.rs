@@ -109,3 +109,23 @@ async fn python_workers_go_as_the_guides_say() {
         );
     }
 }
+
+/// The blueprint that the guide to migration translates is one that the original takes.
+#[test]
+fn python_original_takes_what_is_translated() {
+    let guide = blocks("docs/migration.md");
+    let python = guide.iter().find(|block| block.language == "python");
+    let blueprint = &python.expect("a blueprint in Python").text;
+    let taken = "from avtomatika import OrchestratorEngine
+from avtomatika.config import Config
+from avtomatika.storage import MemoryStorage
+OrchestratorEngine(MemoryStorage(), Config()).register_blueprint(video)
+print('taken')
+";
+    let ran = std::process::Command::new(root().join(".venv/orchestrator/bin/python"))
+        .args(["-c", &format!("{blueprint}{taken}")])
+        .output()
+        .expect("make python installs it");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(said.ends_with("taken\n"), "{ran:?}");
+}
