@@ -8,7 +8,7 @@ use avtomatika::api::CODES;
 use avtomatika::domain::TaskErrorCode;
 use avtomatika::domain::error_code::FailureClass;
 use avtomatika::engine::codes;
-use avtomatika::observe::{Definition, Kind, ORCHESTRATOR, PROCESS};
+use avtomatika::observe::{Definition, Kind, ORCHESTRATOR, PROCESS, SCHEDULER, SINK, WORKER};
 use avtomatika::roles::exit::Exit;
 
 fn expected() -> String {
@@ -109,6 +109,11 @@ most once a second and for at most a second, however much they hold.
 
 Labels are closed sets, or names from blueprints and workers: 500 blueprints, 100 states of each and 500
 skills are told apart, and `other` stands for all beyond.
+
+The other roles answer the same way at `/metrics` of the address that `--metrics-addr` or `METRICS_ADDR`
+gives them (`/_public/metrics` is the same there), each with the figures of its own process. Without an
+address they listen nowhere, and what `dev` runs beside its orchestrator has none. A worker's first three
+are the original's, under the names that OpenTelemetry's become in Prometheus.
 ";
 
 fn table(text: &mut String, title: &str, definitions: &[&Definition]) {
@@ -133,6 +138,9 @@ fn table(text: &mut String, title: &str, definitions: &[&Definition]) {
 fn the_tables_of_metrics_are_those_of_the_code() {
     let mut text = METRICS.to_owned();
     table(&mut text, "Orchestrator", ORCHESTRATOR);
+    table(&mut text, "Worker", WORKER);
+    table(&mut text, "Scheduler", SCHEDULER);
+    table(&mut text, "Webhook sink", SINK);
     table(&mut text, "Every process", PROCESS);
     check("metrics.md", &text);
 }
@@ -144,6 +152,13 @@ fn no_code_stands_for_two_things() {
     let count = codes.len();
     codes.dedup();
     assert_eq!(codes.len(), count);
+}
+
+/// Returns what each role has besides the figures of its process.
+fn of_roles() -> impl Iterator<Item = &'static &'static Definition> {
+    [ORCHESTRATOR, WORKER, SCHEDULER, SINK]
+        .into_iter()
+        .flatten()
 }
 
 /// Returns the words of a text that look like names of metrics.
@@ -166,7 +181,7 @@ fn names(text: &str) -> Vec<&str> {
 fn what_is_asked_for_is_there() {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let mut known: Vec<String> = Vec::new();
-    for one in ORCHESTRATOR.iter().chain(PROCESS) {
+    for one in of_roles().chain(PROCESS) {
         known.push(one.name.to_owned());
         if one.kind == Kind::Histogram {
             known.extend(["bucket", "sum", "count"].map(|part| format!("{}_{part}", one.name)));

@@ -65,7 +65,7 @@ pub const UNSUPPORTED_BY_WORKERS: &[Unsupported] = &[
     },
     Unsupported {
         names: &[("WORKER_ENABLE_METRICS", "false")],
-        instead: "no metrics of workers are exported: the orchestrator's tell of their tasks",
+        instead: "metrics are fetched, from /metrics at METRICS_ADDR",
     },
     Unsupported {
         names: &[("WORKER_BLOB_CACHE_DIR", "/tmp/avtomatika_cache")],

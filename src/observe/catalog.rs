@@ -11,6 +11,7 @@ macro_rules! catalog {
         pub const $all: &[&Definition] = &[$(&$name,)*];
     };
 }
+pub(super) use catalog;
 
 catalog! { ORCHESTRATOR, "Every metric that an orchestrator has besides those of its process.":
     BUILD = gauge("orchestrator_build_info", &["version"], "Always 1; the label says which version runs.");

@@ -31,7 +31,7 @@ const ENDS: [JobStatus; 4] = [
     JobStatus::Cancelled,
 ];
 /// How an attempt may end; all of a blueprint's own come last.
-const STATUSES: [&str; 4] = [
+pub(super) const STATUSES: [&str; 4] = [
     task::status::SUCCESS,
     task::status::FAILURE,
     task::status::CANCELLED,

@@ -53,13 +53,9 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let register = Register::of_process();
-        let build = register.gauges(&catalog::BUILD);
-        build
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1.0);
+        register.version(&catalog::BUILD);
         let webhooks = register.counters(&catalog::WEBHOOKS);
         let lag = register.histograms(&catalog::SCHEDULER_LAG);
-        let spans = register.counters(&catalog::SPANS);
         Self(Arc::new(All {
             jobs: Jobs::new(&register),
             store: Store::new(&register),
@@ -72,10 +68,7 @@ impl Metrics {
             loop_lag: register.gauge(&catalog::LOOP_LAG),
             transfers: register.counters(&catalog::S3),
             transfer_durations: register.histograms(&catalog::S3_DURATION),
-            spans: Counted::new(
-                ["exported", "dropped", "failed"]
-                    .map(|outcome| spans.with_label_values(&[outcome])),
-            ),
+            spans: register.spans(&catalog::SPANS),
             register,
         }))
     }

@@ -14,6 +14,7 @@ mod metrics;
 mod outage;
 mod register;
 mod requests;
+mod roles;
 mod snapshot;
 mod store;
 pub mod trace;
@@ -27,6 +28,10 @@ pub use metrics::Metrics;
 pub use outage::{Outages, Standing};
 pub use register::CONTENT_TYPE;
 pub use requests::{Audience, Refusal};
+pub use roles::{
+    Beaten, Handed, Moved, OrchestratorStanding, Polled, Receipt, Reported, SCHEDULER, SINK,
+    SchedulerMetrics, SinkMetrics, SlotEnd, WORKER, WorkerMetrics, WorkerStanding,
+};
 pub use snapshot::{Reputation, SkillQueue, Snapshot};
 pub use trace::Traces;
 pub use watched_blobs::WatchedBlobs;

@@ -7,6 +7,7 @@ use prometheus::{
 };
 
 use super::definition::Definition;
+use super::trace::Counted;
 
 /// The media type of what a scrape answers. Source: Prometheus' text format, version 0.0.4.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -63,6 +64,22 @@ impl Register {
         let made = HistogramVec::new(opts, definition.labels).expect(NAMES_ARE_GOOD);
         self.add(Box::new(made.clone()));
         made
+    }
+
+    /// Tells which version runs.
+    pub(super) fn version(&self, definition: &Definition) {
+        let build = self.gauges(definition);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
+    }
+
+    /// Returns what counts spans.
+    pub(super) fn spans(&self, definition: &Definition) -> Counted {
+        let spans = self.counters(definition);
+        Counted::new(
+            ["exported", "dropped", "failed"].map(|outcome| spans.with_label_values(&[outcome])),
+        )
     }
 
     /// Returns all figures as they are.

@@ -59,7 +59,7 @@ pub struct Snapshot {
     clippy::cast_precision_loss,
     reason = "no such count comes near the bound of a double's whole numbers"
 )]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 

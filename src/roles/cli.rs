@@ -87,7 +87,7 @@ pub enum Command {
     /// Check and show settings
     #[command(subcommand)]
     Config(operator::config::Verb),
-    /// Ask an orchestrator whether it is alive and ready
+    /// Ask an orchestrator, or another role, whether it is alive and ready
     Health(operator::health::Args),
     /// Print a completion script for a shell
     Completions(operator::shell::CompletionsArgs),

@@ -138,17 +138,17 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// An address that cannot be listened on.
-    pub fn cannot_listen(address: &str, error: &std::io::Error) -> Self {
+    /// An address that cannot be listened on; `flag` is what names its port.
+    pub fn cannot_listen(address: &str, flag: &str, error: &std::io::Error) -> Self {
         let message = format!("cannot listen on {address}: {error}");
         let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "another program has this port: stop it, or name another --port (0 for a free one)"
-            }
+            std::io::ErrorKind::AddrInUse => format!(
+                "another program has this port: stop it, or name another {flag} (port 0 for a free one)"
+            ),
             std::io::ErrorKind::PermissionDenied => {
-                "ports below 1024 are the administrator's: name another --port"
+                format!("ports below 1024 are the administrator's: name another {flag}")
             }
-            _ => "name an address of this machine and a free --port",
+            _ => format!("name an address of this machine and a free port by {flag}"),
         };
         Self::new(Exit::Unreachable, message).hint(hint)
     }

@@ -9,6 +9,7 @@ pub mod exit;
 pub mod operator;
 pub mod orchestrator;
 pub mod printer;
+pub mod probes;
 pub mod remote;
 pub mod scheduler;
 pub mod showcase;

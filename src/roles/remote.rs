@@ -169,11 +169,16 @@ impl Remote {
             .await
     }
 
-    /// Reads something outside the client routes, once; any status is an answer.
+    /// Reads something outside the client routes, of any role, once; any status is an answer.
     pub async fn get_public(&self, path: &str) -> Result<Reply, Failure> {
         let sent = self.client.send(self.call(Method::Get, path)).await;
-        sent.map(|answer| reply(&answer))
-            .map_err(|error| self.failed(&error))
+        sent.map(|answer| reply(&answer)).map_err(|error| {
+            let failure = self.failed(&error);
+            match error {
+                NetError::Certificate(_) | NetError::BadUrl { .. } => failure,
+                _ => failure.hint("does anything listen there? An orchestrator does at its port, every other role at its METRICS_ADDR; --url names the address"),
+            }
+        })
     }
 
     /// Asks for a change, once: whether it happened is unknown when the answer is lost.

@@ -2,6 +2,7 @@
 //! killed: a slot's idempotency key lets at most one job come of it (I8).
 
 pub mod core;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::sync::Mutex;
 use super::context::{Context, SettingsArgs};
 use super::exit::{Exit, Failure, RoleResult};
 use super::printer::{Output, Table};
+use super::probes::{ProbeArgs, Probes};
 use super::remote::{Remote, RemoteArgs, encoded};
 use super::submit;
 use super::traces::{Asking, Tracing, service};
@@ -20,8 +22,8 @@ use crate::base::{Clock, Timestamp};
 use crate::domain::Object;
 use crate::domain::schedule::{Schedule, Timetable};
 use crate::observe::Traces;
-use crate::observe::trace::Counted;
 use core::FireError;
+use standing::Standing;
 
 /// What `scheduler` is told.
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,9 @@ pub struct Args {
     /// Print the next N slots of each schedule and exit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub list: Option<u32>,
+    /// Where it tells how it does.
+    #[command(flatten)]
+    pub probes: ProbeArgs,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -55,10 +60,11 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
         list(&schedules, context.clock.now(), count as usize, context);
         return Ok(Exit::Ok);
     }
+    let standing = Arc::new(Standing::new(schedules.len(), context));
     let tracing = Tracing::start(
         configuration.settings.traces.as_ref(),
         &service("avtomatika-scheduler"),
-        Counted::default(),
+        standing.metrics.spans(),
     )
     .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
     let remote = Arc::new(Door {
@@ -67,13 +73,16 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
         clock: Arc::clone(&context.clock),
         paths: Mutex::default(),
     });
+    let probes = args.probes.listen().await?;
     tracing::info!(schedules = schedules.len(), "scheduler started");
     let fire = move |schedule: Arc<Schedule>, slot: Timestamp| {
         let remote = Arc::clone(&remote);
         async move { remote.fire(&schedule, slot).await }
     };
     let clock = Arc::clone(&context.clock);
-    core::run_schedules(schedules, clock, fire, context.stop.clone()).await;
+    let watch = Arc::clone(&standing) as _;
+    let firing = core::run_schedules(schedules, clock, fire, watch, context.stop.clone());
+    Probes::beside(probes, standing, firing).await;
     tracing.finish().await;
     tracing::info!("scheduler stopped");
     Ok(Exit::Ok)

@@ -17,7 +17,7 @@ use super::webhook_sink::{Inbox, SinkConfig, serve_sink};
 use super::worker::{self, Profile, WorkerConfig};
 use crate::base::Secret;
 use crate::config::{self, Configuration, Flag, Sources};
-use crate::observe::Traces;
+use crate::observe::{SinkMetrics, Traces};
 
 /// The example's files, which the program carries so that nothing else is needed.
 const CLIENTS: &str = include_str!("../../config/clients.toml");
@@ -115,6 +115,7 @@ impl Stack {
             keep: INBOX_MAX,
             printer: None,
             clock: Arc::clone(&context.clock),
+            metrics: SinkMetrics::new(),
             traces: Traces::default(),
         };
         let orchestrator = Orchestrator::start(configuration, blueprints).await?;

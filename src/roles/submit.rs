@@ -20,6 +20,7 @@ use super::exit::{Exit, Failure, RoleResult};
 use super::printer::Output;
 use super::remote::{Remote, encoded};
 use super::traces::{Asking, Tracing, service};
+use crate::observe::trace::Counted;
 pub use follow::{Ended, Follower};
 
 /// Milliseconds of a second.
@@ -27,7 +28,7 @@ const MS: f64 = 1000.0;
 
 /// Runs the role.
 pub async fn run(args: Args, context: &Context) -> RoleResult {
-    let tracing = Tracing::from_environment(&service("avtomatika-submit"))?;
+    let tracing = Tracing::from_environment(&service("avtomatika-submit"), Counted::default())?;
     // As OpenTelemetry carries context to processes.
     let outer = env("TRACEPARENT");
     let mut trace = Asking::begin(&tracing.traces, context.clock.as_ref(), outer);

@@ -46,10 +46,10 @@ impl Tracing {
     /// Starts it by the environment, for roles without settings of their own.
     ///
     /// Errors: a variable cannot be used; says which.
-    pub fn from_environment(service: &Service) -> Result<Self, Failure> {
+    pub fn from_environment(service: &Service, counted: Counted) -> Result<Self, Failure> {
         let invalid = |message: String| Failure::new(Exit::Invalid, message);
         let settings = TraceSettings::read(&env).map_err(invalid)?;
-        Self::start(settings.as_ref(), service, Counted::default())
+        Self::start(settings.as_ref(), service, counted)
             .map_err(|error| invalid(format!("{error:#}")))
     }
 

@@ -6,6 +6,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,12 +25,13 @@ pub use inbox::{Inbox, Received};
 use super::context::Context;
 use super::exit::{Exit, Failure, RoleResult};
 use super::printer::{Output, Printer, visible};
+use super::probes::{ProbeArgs, Probes, Readiness, Telling};
 use super::traces::{Tracing, service};
 use crate::api::{ServerSettings, serve};
 use crate::base::trace::TRACEPARENT;
 use crate::base::{Clock, Secret};
-use crate::observe::Traces;
 use crate::observe::trace::{Answering, Lap};
+use crate::observe::{Receipt, SinkMetrics, Traces};
 use crate::protocol::webhook;
 
 /// Largest body that is taken, in bytes; the orchestrator's webhooks are far smaller.
@@ -41,6 +43,7 @@ const BODY_BYTES_MAX: usize = 8 << 20;
   avtomatika webhook-sink --secret \"$(avtomatika config webhook-secret vip)\"
   avtomatika webhook-sink --port 9000 -o jsonl > webhooks.jsonl
   curl http://127.0.0.1:9000/
+  avtomatika webhook-sink --metrics-addr :9100     figures and probes beside it
 
 POST / receives; GET / shows the last ones as JSON, or as a page in a browser.")]
 pub struct Args {
@@ -56,6 +59,9 @@ pub struct Args {
     /// How many webhooks are kept and shown
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub keep: u32,
+    /// Where it tells how it does.
+    #[command(flatten)]
+    pub probes: ProbeArgs,
 }
 
 /// What the sink needs to run.
@@ -69,6 +75,8 @@ pub struct SinkConfig {
     pub printer: Option<Printer>,
     /// The time, for freshness.
     pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: SinkMetrics,
     /// Where spans are recorded.
     pub traces: Traces,
 }
@@ -83,11 +91,14 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
             .printer
             .warn("no --secret: signatures are not checked");
     }
-    let tracing = Tracing::from_environment(&service("avtomatika-webhook-sink"))?;
+    let metrics = SinkMetrics::new();
+    let service = service("avtomatika-webhook-sink");
+    let tracing = Tracing::from_environment(&service, metrics.spans())?;
     let address = format!("{}:{}", args.host, args.port);
     let listener = TcpListener::bind(&address)
         .await
-        .map_err(|error| Failure::cannot_listen(&address, &error))?;
+        .map_err(|error| Failure::cannot_listen(&address, "--port", &error))?;
+    let probes = args.probes.listen().await?;
     if let Ok(local) = listener.local_addr() {
         context
             .printer
@@ -98,12 +109,41 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
         keep: args.keep as usize,
         printer: Some(context.printer.clone()),
         clock: Arc::clone(&context.clock),
+        metrics: metrics.clone(),
         traces: tracing.traces.clone(),
     };
     let inbox = Inbox::new(config.keep);
-    serve_sink(config, inbox, listener, context.stop.clone()).await;
+    let stop = context.stop.clone();
+    let serving = serve_sink(config, inbox, listener, stop.clone());
+    if let Some(probes) = &probes {
+        let line = format!("figures at http://{}/metrics", probes.address());
+        context.printer.note(&line);
+    }
+    let standing = Arc::new(Standing { metrics, stop });
+    Probes::beside(probes, standing, serving).await;
     tracing.finish().await;
     Ok(Exit::Ok)
+}
+
+/// How the sink does.
+struct Standing {
+    metrics: SinkMetrics,
+    stop: CancellationToken,
+}
+
+impl Telling for Standing {
+    fn figures(&self) -> String {
+        self.metrics.text()
+    }
+
+    fn readiness(&self) -> Readiness {
+        let is_stopping = self.stop.is_cancelled();
+        let state = if is_stopping { "stopping" } else { "ok" };
+        Readiness {
+            ready: !is_stopping,
+            checks: BTreeMap::from([("sink", state.to_owned())]),
+        }
+    }
 }
 
 /// Serves the sink on the listener until told to stop. What arrives can be read from the inbox.
@@ -141,11 +181,21 @@ async fn not_found() -> Response {
 
 async fn receive(State(sink): State<Arc<Sink>>, headers: HeaderMap, body: Bytes) -> Response {
     let span = sink.begin_span(&headers);
+    let metrics = &sink.config.metrics;
     let response = match sink.take(&headers, &body) {
-        Ok(true) => Json(json!({"status": "received"})).into_response(),
-        Ok(false) => Json(json!({"status": "repeated"})).into_response(),
-        Err((status, message)) => {
+        Ok((event, receipt)) => {
+            metrics.received(&event, receipt);
+            let is_repeated = receipt == Receipt::Repeated;
+            let status = if is_repeated { "repeated" } else { "received" };
+            Json(json!({"status": status})).into_response()
+        }
+        Err((receipt, message)) => {
+            metrics.received("", receipt);
             tracing::warn!(reason = message, "webhook refused");
+            let status = match receipt {
+                Receipt::BadSignature => StatusCode::UNAUTHORIZED,
+                _ => StatusCode::BAD_REQUEST,
+            };
             (status, Json(json!({"error": message}))).into_response()
         }
     };
@@ -165,8 +215,12 @@ impl Sink {
         Some(Answering::begin(place, lap, &Method::POST, "/"))
     }
 
-    /// Judges a delivery; true when it is new.
-    fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<bool, (StatusCode, String)> {
+    /// Judges a delivery; returns its event and what it is. Errors: why it is refused.
+    fn take(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(String, Receipt), (Receipt, String)> {
         let text = |name: &str| {
             headers
                 .get(name)
@@ -176,7 +230,7 @@ impl Sink {
         let id = text(webhook::HEADER_ID);
         let now = self.config.clock.now();
         if let Some(secret) = &self.config.secret {
-            let refused = |why: &str| (StatusCode::UNAUTHORIZED, why.to_owned());
+            let refused = |why: &str| (Receipt::BadSignature, why.to_owned());
             if id.is_empty() {
                 return Err(refused("the header webhook-id is missing"));
             }
@@ -188,11 +242,10 @@ impl Sink {
                 .map_err(|error| refused(&error.to_string()))?;
         }
         let body: Value = serde_json::from_slice(body).map_err(|error| {
-            (
-                StatusCode::BAD_REQUEST,
-                format!("the body is not JSON: {error}"),
-            )
+            let message = format!("the body is not JSON: {error}");
+            (Receipt::Unreadable, message)
         })?;
+        let event = body["event"].as_str().unwrap_or_default().to_owned();
         let received = Received {
             id: id.to_owned(),
             received_at: now,
@@ -203,7 +256,12 @@ impl Sink {
         if is_new && let Some(printer) = &self.config.printer {
             print(printer, &received);
         }
-        Ok(is_new)
+        let receipt = match (is_new, received.verified) {
+            (false, _) => Receipt::Repeated,
+            (true, true) => Receipt::Verified,
+            (true, false) => Receipt::Unchecked,
+        };
+        Ok((event, receipt))
     }
 }
 

@@ -66,6 +66,10 @@ async fn command_lines_that_cannot_be_read_end_with_2() {
         ),
         (&["jobs", "list", "--status", "done"], "known are pending"),
         (
+            &["worker", "--profile", "cpu", "--metrics-addr", "localhost"],
+            "`localhost` is not HOST:PORT",
+        ),
+        (
             &["webhook-sink", "--secret", "short"],
             "--secret: the secret has 5 bytes",
         ),
@@ -98,11 +102,23 @@ async fn a_port_in_use_ends_with_6_and_what_to_do() {
     let port = other.local_addr().expect("an address").port().to_string();
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path().display().to_string();
-    let place = format!("cannot listen on 127.0.0.1:{port}");
+    let taken = format!("127.0.0.1:{port}");
+    let place = format!("cannot listen on {taken}");
     for role in [
         vec!["dev", "--port", &port, "--data-dir", &folder],
         vec!["orchestrator", "--port", &port, "--data-dir", &folder],
         vec!["webhook-sink", "--port", &port],
+        vec!["webhook-sink", "--port", "0", "--metrics-addr", &taken],
+        vec!["worker", "--profile", "cpu", "--metrics-addr", &taken],
+        vec![
+            "scheduler",
+            "--schedules",
+            "config/schedules.toml",
+            "--token",
+            "t",
+            "--metrics-addr",
+            &taken,
+        ],
     ] {
         let ended = run(&role).await;
         ended.check(6, "", &place);

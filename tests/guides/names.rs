@@ -182,6 +182,11 @@ pub(crate) fn of_workers() -> BTreeSet<String> {
     for value in ["WATERFALL", "ROUND_ROBIN"] {
         known.remove(value);
     }
+    // What the command line reads itself.
+    let worker = Cli::command().find_subcommand("worker").cloned();
+    let worker = worker.expect("the worker's command");
+    let read = worker.get_arguments().filter_map(clap::Arg::get_env);
+    known.extend(read.filter_map(|name| name.to_str().map(str::to_owned)));
     known
 }
 

@@ -76,7 +76,7 @@ fn server_prometheus_reads_the_rules_and_goes_with_its_test() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let found = check_metrics("# TYPE a_total counter\na_total 1\n", folder.path());
     assert!(found.contains("no help text"), "{found}");
-    let prometheus = Prometheus::start("127.0.0.1:1", "/metrics", &rules);
+    let prometheus = Prometheus::start(&[("nobody", "127.0.0.1:1", "/metrics")], &rules);
     let url = prometheus.url("query");
     let port = url.split([':', '/']).nth(4).expect("a port");
     let port: u16 = port.parse().expect("a number");

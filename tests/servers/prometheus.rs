@@ -1,4 +1,4 @@
-//! A private Prometheus that scrapes one target, and the program that checks its files.
+//! A private Prometheus that scrapes a few targets, and the program that checks its files.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +10,9 @@ use super::launch::{Launched, free_port, run};
 /// Tries to find a port that nobody takes meanwhile.
 const TRIES: u32 = 20;
 
+/// What is scraped: the job's name, address and path.
+pub(crate) type Target<'a> = (&'a str, &'a str, &'a str);
+
 /// A Prometheus with its data in a temporary folder.
 pub(crate) struct Prometheus {
     _launched: Launched,
@@ -18,29 +21,34 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes a path of an address every second and evaluates rules as often.
-    pub(crate) fn start(address: &str, path: &str, rules: &Path) -> Self {
+    /// Starts one that scrapes its targets every second and evaluates rules as often.
+    pub(crate) fn start(targets: &[Target<'_>], rules: &Path) -> Self {
         for _ in 0..TRIES {
-            if let Some(started) = Self::try_start(address, path, rules) {
+            if let Some(started) = Self::try_start(targets, rules) {
                 return started;
             }
         }
         panic!("no port was free in {TRIES} tries");
     }
 
-    fn try_start(address: &str, path: &str, rules: &Path) -> Option<Self> {
+    fn try_start(targets: &[Target<'_>], rules: &Path) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = folder.path().join("prometheus.yml");
-        let text = format!(
+        let mut text = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}
 rule_files: [{}]
 scrape_configs:
-  - job_name: avtomatika-orchestrator
-    metrics_path: {path}
-    static_configs: [{{ targets: [\"{address}\"] }}]
 ",
             rules.display()
         );
+        for (job, address, path) in targets {
+            text.push_str(&format!(
+                "  - job_name: {job}
+    metrics_path: {path}
+    static_configs: [{{ targets: [\"{address}\"] }}]
+"
+            ));
+        }
         std::fs::write(&settings, text).expect("is written");
         let port = free_port();
         let arguments = [

@@ -1,4 +1,4 @@
-//! A real Prometheus scrapes a real orchestrator and evaluates what the dashboard and the alerts ask.
+//! A real Prometheus scrapes every role and evaluates what the dashboard and the alerts ask.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use avtomatika::net::Method;
 use serde_json::Value;
 
-use crate::redis::{site, worker};
+use crate::process::{Process, command, run};
+use crate::redis::{site, worker_command};
 use crate::servers::prometheus::{Prometheus, check_metrics};
-use crate::site::Server;
+use crate::site::{Server, Site};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -63,25 +64,105 @@ async fn ask(server: &Server, prometheus: &Prometheus, route: &str) -> Value {
     panic!("Prometheus does not become ready");
 }
 
+/// Waits until Prometheus has a series, and returns its value.
+async fn until_there(server: &Server, prometheus: &Prometheus, query: &str) -> String {
+    let route = format!("query?query={}", encoded(query));
+    for _ in 0..LOOKS {
+        let seen = ask(server, prometheus, &route).await;
+        if let Some(value) = seen["result"][0]["value"][1].as_str() {
+            return value.to_owned();
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("nothing comes for {query}");
+}
+
+/// Returns where a process says that it serves figures.
+async fn address(process: &Process) -> String {
+    let line = process.says("serving figures and probes").await;
+    let line: Value = serde_json::from_str(&line).expect("a JSON log line");
+    line["address"].as_str().expect("an address").to_owned()
+}
+
+/// Roles beside the orchestrator, each with an address of its own for figures.
+struct Roles {
+    worker: Process,
+    scheduler: Process,
+    sink: Process,
+    /// Where webhooks go.
+    sink_url: String,
+}
+
+impl Roles {
+    async fn start(site: &Site, server: &Server) -> Self {
+        let mut worker = worker_command(site, &server.url, "w-1");
+        worker.env("METRICS_ADDR", "127.0.0.1:0");
+        let sink = ["webhook-sink", "--port", "0", "--metrics-addr", ":0"];
+        let sink = Process::start(command(site.folder(), &sink));
+        let said = sink.says("webhook sink at ").await;
+        let (_, sink_url) = said.split_once("webhook sink at ").expect("the address");
+        site.write(
+            "schedules.toml",
+            "[beat]\nblueprint = \"steps\"\ninterval_seconds = 1\n",
+        );
+        let scheduler = ["scheduler", "--schedules", "schedules.toml"];
+        let mut scheduler = site.client(server, &scheduler);
+        scheduler.env("METRICS_ADDR", "127.0.0.1:0");
+        Self {
+            worker: Process::start(worker),
+            scheduler: Process::start(scheduler),
+            sink_url: sink_url.to_owned(),
+            sink,
+        }
+    }
+
+    /// Returns what each role is called by a scraper, and where it tells of itself.
+    async fn addresses(&self) -> [(&'static str, String); 3] {
+        let said = self.sink.says("figures at ").await;
+        let (_, rest) = said.rsplit_once(':').expect("a port");
+        let (port, _) = rest.split_once('/').expect("a path");
+        [
+            ("avtomatika-worker", address(&self.worker).await),
+            ("avtomatika-scheduler", address(&self.scheduler).await),
+            ("avtomatika-webhook-sink", format!("127.0.0.1:{port}")),
+        ]
+    }
+
+    async fn stop(self) {
+        for process in [self.worker, self.scheduler, self.sink] {
+            process.stop().await.with(0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn server_prometheus_understands_scrapes_dashboard_and_alerts() {
     let site = site();
     let server = Server::start(site.orchestrator(0)).await;
-    let worker = worker(&site, &server, "w-1");
-    server.submit("steps").await;
-    let address = server.url.trim_start_matches("http://").to_owned();
+    let others = Roles::start(&site, &server).await;
+    let sink = others.sink_url.as_str();
+    let submit = ["submit", "steps", "--detach", "--webhook-url", sink];
+    site.ask(&server, &submit).await.with(0);
+    let addresses = others.addresses().await;
+    let address = server.url.trim_start_matches("http://");
+    let mut targets = vec![("avtomatika-orchestrator", address, "/_public/metrics")];
+    targets.extend(
+        addresses
+            .iter()
+            .map(|(job, at)| (*job, at.as_str(), "/metrics")),
+    );
     let rules = config().join("alerts.yml");
-    let prometheus = Prometheus::start(&address, "/_public/metrics", &rules);
-    let created = encoded("orchestrator_jobs_total{blueprint=\"steps\"} and on(instance) up == 1");
-    let mut seen = Value::Null;
-    for _ in 0..LOOKS {
-        seen = ask(&server, &prometheus, &format!("query?query={created}")).await;
-        if !seen["result"].as_array().is_none_or(Vec::is_empty) {
-            break;
-        }
-        tokio::time::sleep(PAUSE).await;
+    let prometheus = Prometheus::start(&targets, &rules);
+    for query in [
+        "orchestrator_jobs_total{blueprint=\"steps\"} and on(instance) up == 1",
+        "worker_tasks_total{task_type=\"echo\",status=\"success\"} > 0",
+        "worker_orchestrator_up{job=\"avtomatika-worker\"} == 1",
+        "scheduler_slots_total{schedule=\"beat\",outcome=\"fired\"} > 0",
+        "scheduler_next_slot_timestamp_seconds{schedule=\"beat\"} > time() - 60",
+        "webhook_sink_webhooks_total{event=\"approval_required\",outcome=\"unchecked\"} == 1",
+    ] {
+        until_there(&server, &prometheus, query).await;
     }
-    assert_eq!(seen["result"][0]["value"][1], "1", "{seen:#}");
 
     for (title, expression) in expressions() {
         let route = format!("query?query={}", encoded(&expression));
@@ -90,23 +171,68 @@ async fn server_prometheus_understands_scrapes_dashboard_and_alerts() {
     }
     let mut healths = Vec::new();
     for _ in 0..LOOKS {
-        let groups = ask(&server, &prometheus, "rules").await;
-        let rules = groups["groups"][0]["rules"].as_array().cloned();
-        healths = rules.expect("rules");
+        let answer = ask(&server, &prometheus, "rules").await;
+        let groups = answer["groups"].as_array().expect("groups");
+        let rules = groups.iter().filter_map(|group| group["rules"].as_array());
+        healths = rules.flatten().cloned().collect();
         if healths.iter().all(|rule| rule["health"] != "unknown") {
             break;
         }
         tokio::time::sleep(PAUSE).await;
     }
     assert!(
-        healths.iter().all(|rule| rule["health"] == "ok"),
+        healths.len() > 15 && healths.iter().all(|rule| rule["health"] == "ok"),
         "{healths:#?}"
     );
 
-    let scrape = format!("{}/_public/metrics", server.url);
-    let scraped = server.follow(Method::Get, &scrape, "").await.body;
-    let text = String::from_utf8(scraped.to_vec()).expect("text");
-    assert_eq!(check_metrics(&text, &site.path(".")), "");
+    for (job, address, path) in &targets {
+        let scrape = format!("http://{address}{path}");
+        let scraped = server.follow(Method::Get, &scrape, "").await.body;
+        let text = String::from_utf8(scraped.to_vec()).expect("text");
+        assert_eq!(check_metrics(&text, &site.path(".")), "", "{job}");
+        // The probe of containers asks every role alike.
+        let url = format!("http://{address}");
+        let probe = ["health", "--url", &url];
+        let said = run(command(site.folder(), &probe)).await.with(0).stdout;
+        assert!(said.contains(": ok"), "{job}: {said}");
+    }
+    others.stop().await;
+    server.process.stop().await.with(0);
+}
+
+/// A worker is ready while its orchestrator knows it, and not one moment longer.
+#[tokio::test]
+async fn readiness_of_a_worker_follows_its_orchestrator() {
+    let site = site();
+    let server = Server::start(site.orchestrator(0)).await;
+    let port = server.port();
+    let mut worker = worker_command(&site, &server.url, "w-1");
+    worker
+        .env("METRICS_ADDR", "127.0.0.1:0")
+        .env("HEARTBEAT_INTERVAL", "0.1")
+        .env("REGISTRATION_RETRY_INITIAL_DELAY", "0.1");
+    let worker = Process::start(worker);
+    let url = format!("http://{}", address(&worker).await);
+    let until = async |code: i32, word: &str| {
+        for _ in 0..LOOKS {
+            let ended = run(command(site.folder(), &["health", "--url", &url])).await;
+            if ended.code == Some(code) {
+                assert!(ended.stdout.contains(word), "{ended:?}");
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("the worker's health does not come to {code}");
+    };
+    until(0, "orchestrators: 1 of 1 answer").await;
+    server.process.stop().await.with(0);
+    until(6, "orchestrators: 0 of 1 answer").await;
+    let live = ["health", "--live", "--url", &url];
+    run(command(site.folder(), &live)).await.with(0);
+    let server = Server::start(site.orchestrator(port)).await;
+    until(0, "orchestrators: 1 of 1 answer").await;
     worker.stop().await.with(0);
+    let gone = run(command(site.folder(), &live)).await.with(6);
+    assert!(gone.stderr.contains("METRICS_ADDR"), "{gone:?}");
     server.process.stop().await.with(0);
 }

@@ -61,6 +61,10 @@ pub(crate) fn worker(site: &Site, server: &Server, id: &str) -> Process {
 }
 
 pub(crate) fn worker_at(site: &Site, url: &str, id: &str) -> Process {
+    Process::start(worker_command(site, url, id))
+}
+
+pub(crate) fn worker_command(site: &Site, url: &str, id: &str) -> Command {
     let skill = format!("echo={}", site.path("echo.sh").display());
     let arguments = ["worker", "--id", id, "--skill", &skill];
     let mut worker = command(site.folder(), &arguments);
@@ -68,7 +72,7 @@ pub(crate) fn worker_at(site: &Site, url: &str, id: &str) -> Process {
         .env("ORCHESTRATOR_URL", url)
         .env("WORKER_TOKEN", WORKER)
         .env("PATH", "/usr/bin:/bin");
-    Process::start(worker)
+    worker
 }
 
 async fn status(site: &Site, server: &Server, job: &str) -> Value {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::span::whole;
 use super::{Kind, Lap, Place, Span};
+use crate::observe::Moved;
 
 /// A request that is being answered.
 #[derive(Debug, Clone)]
@@ -63,6 +64,25 @@ pub fn asking(span: Span, method: &'static str, url: &str) -> Span {
         .with("http.request.method", method)
         .with_some("server.address", uri.host().map(str::to_owned))
         .with("server.port", whole(uri.port_u16().unwrap_or(default)))
+}
+
+/// Makes the span of a file's transfer, to or from an address on S3. Name and attributes are those
+/// that the original's worker has.
+#[must_use]
+pub fn transfer_span(
+    moved: Moved,
+    uri: &str,
+    (place, lap): (Place, &Lap),
+    failed: Option<&str>,
+) -> Span {
+    let span = Span::ended(format!("s3.{}", moved.as_str()), place, lap)
+        .kind(Kind::Client)
+        .with("s3.operation", moved.as_str())
+        .with("s3.uri", uri.to_owned());
+    match failed {
+        Some(code) => span.failed(code),
+        None => span,
+    }
 }
 
 /// Returns a path with its ids left out.

@@ -6,7 +6,8 @@
 //! another process or after a restart. Recording never waits: spans go into a bounded queue, and
 //! those that find it full are dropped and counted. Without settings nothing of this runs.
 //!
-//! No payload, no message of an error and no address with a path becomes an attribute.
+//! No payload, no message of an error and no address with a path becomes an attribute, but that of a
+//! file on S3.
 
 mod http;
 mod job;
@@ -29,7 +30,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::base::trace::TRACEPARENT;
 use crate::base::{Entropy, TraceContext};
 
-pub use http::{Answering, asking};
+pub use http::{Answering, asking, transfer_span};
 pub use job::StepTrace;
 pub use pipeline::{Counted, Pipeline, Service, start};
 pub use sampler::Sampler;

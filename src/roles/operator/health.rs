@@ -1,4 +1,5 @@
-//! `health`: asks an orchestrator whether it is alive and ready; for people and container probes.
+//! `health`: asks an orchestrator, or any other role that has an address for it, whether it is alive
+//! and ready; for people and container probes.
 
 use serde_json::{Value, json};
 
@@ -11,13 +12,14 @@ use crate::roles::remote::{Remote, RemoteArgs};
 #[command(after_help = "Examples:
   avtomatika health
   avtomatika health --live --url http://orchestrator:8080
+  avtomatika health --url http://worker:9100       a worker, scheduler or sink at its METRICS_ADDR
 
 Exit code 0 when it is ready (with --live: when it answers), else 6.")]
 pub struct Args {
     /// Ask only whether it answers, not whether it can take work
     #[arg(long)]
     pub live: bool,
-    /// Where the orchestrator is.
+    /// Where it is.
     #[command(flatten)]
     pub remote: RemoteArgs,
 }
@@ -26,15 +28,14 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> RoleResult {
     context.init_logging("WARNING")?;
     let remote = Remote::public(&args.remote)?;
-    let path = if args.live {
-        "/_public/status"
-    } else {
-        "/_public/ready"
-    };
-    let mut reply = remote.get_public(path).await?;
-    if reply.status == 404 {
-        // The original tells only that it is alive.
-        reply = remote.get_public("/_public/status").await?;
+    // The original's orchestrator has the second alone, its worker the third.
+    let paths = ["/_public/ready", "/_public/status", "/health"];
+    let mut paths = paths.into_iter().skip(usize::from(args.live));
+    let mut reply = remote.get_public(paths.next().unwrap_or_default()).await?;
+    for path in paths {
+        if reply.status == 404 {
+            reply = remote.get_public(path).await?;
+        }
     }
     let is_good = (200..300).contains(&reply.status);
     let answer = json!({"url": remote.origin(), "ok": is_good, "answer": reply.body});

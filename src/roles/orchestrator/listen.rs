@@ -25,7 +25,7 @@ impl Listener {
         let tls = files.map(ListenerTls::open).transpose()?.map(Arc::new);
         let socket = TcpListener::bind((host, port))
             .await
-            .map_err(|error| Failure::cannot_listen(&format!("{host}:{port}"), &error))?;
+            .map_err(|error| Failure::cannot_listen(&format!("{host}:{port}"), "--port", &error))?;
         let address = socket.local_addr()?;
         Ok(Self {
             socket,

@@ -18,7 +18,7 @@ use access::{Access, ClientSecrets};
 
 use super::context::{Context, SettingsArgs};
 use super::exit::{Exit, Failure, RoleResult};
-use super::scheduler::core::{self, FireError};
+use super::scheduler::core::{self, FireError, Unwatched};
 use super::scheduler::job_metadata;
 use super::traces::{Tracing, service};
 use crate::api::{ApiState, ClientBook};
@@ -211,7 +211,7 @@ async fn run_schedules(runtime: Runtime, schedules: Vec<Schedule>, stop: Cancell
         let runtime = runtime.clone();
         async move { fire(&runtime, &schedule, slot).await }
     };
-    core::run_schedules(schedules, clock, fire, stop).await;
+    core::run_schedules(schedules, clock, fire, Arc::new(Unwatched), stop).await;
 }
 
 async fn fire(

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{Clock, Timestamp};
 use crate::domain::schedule::Schedule;
+use crate::observe::SlotEnd;
 
 /// The longest sleep: a clock that jumps is noticed after this at the latest.
 const SLEEP_MAX: Duration = Duration::from_secs(15);
@@ -34,6 +35,22 @@ pub enum FireError {
     Never(String),
 }
 
+/// Hears what becomes of slots.
+pub trait Watch: Send + Sync {
+    /// A slot, or a try at it, has ended so.
+    fn slot(&self, schedule: &Schedule, slot: Timestamp, end: SlotEnd);
+    /// The next slot is due then; none is left without a time.
+    fn next(&self, schedule: &Schedule, due_at: Option<Timestamp>);
+}
+
+/// Hears nothing.
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn slot(&self, _: &Schedule, _: Timestamp, _: SlotEnd) {}
+    fn next(&self, _: &Schedule, _: Option<Timestamp>) {}
+}
+
 /// Fires every schedule's slots until told to stop; what is being fired is finished first.
 ///
 /// `fire` makes the slot's job under the slot's key and returns the job's id; firing a slot twice
@@ -42,6 +59,7 @@ pub async fn run_schedules<F, Fut>(
     schedules: Vec<Schedule>,
     clock: Arc<dyn Clock>,
     fire: F,
+    watch: Arc<dyn Watch>,
     stop: CancellationToken,
 ) where
     F: Fn(Arc<Schedule>, Timestamp) -> Fut + Clone + Send + Sync + 'static,
@@ -50,8 +68,8 @@ pub async fn run_schedules<F, Fut>(
     let mut loops = JoinSet::new();
     for schedule in schedules {
         let schedule = Arc::new(schedule);
-        let one = run_one(schedule, Arc::clone(&clock), fire.clone(), stop.clone());
-        loops.spawn(one);
+        let (clock, watch) = (Arc::clone(&clock), Arc::clone(&watch));
+        loops.spawn(run_one(schedule, clock, fire.clone(), watch, stop.clone()));
     }
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended {
@@ -64,6 +82,7 @@ async fn run_one<F, Fut>(
     schedule: Arc<Schedule>,
     clock: Arc<dyn Clock>,
     fire: F,
+    watch: Arc<dyn Watch>,
     stop: CancellationToken,
 ) where
     F: Fn(Arc<Schedule>, Timestamp) -> Fut + Send + Sync,
@@ -77,16 +96,19 @@ async fn run_one<F, Fut>(
     while !stop.is_cancelled() {
         let due = schedule.due_slots(handled_to, watching_since, clock.now());
         if due.skipped && !first {
+            watch.slot(&schedule, due.handled_to, SlotEnd::Skipped);
             tracing::warn!(schedule = name, policy = ?schedule.catch_up, "missed slots are passed over");
         }
         first = false;
         for slot in due.fire {
-            if !fire_slot(&schedule, slot, &fire, &stop).await {
+            if !fire_slot(&schedule, slot, &fire, &*watch, &stop).await {
                 return;
             }
         }
         handled_to = due.handled_to;
-        let Some(next) = schedule.next_slot(handled_to) else {
+        let next = schedule.next_slot(handled_to);
+        watch.next(&schedule, next.map(|next| schedule.due_at(next)));
+        let Some(next) = next else {
             tracing::info!(schedule = name, "no slot is left");
             return;
         };
@@ -103,6 +125,7 @@ async fn fire_slot<F, Fut>(
     schedule: &Arc<Schedule>,
     slot: Timestamp,
     fire: &F,
+    watch: &dyn Watch,
     stop: &CancellationToken,
 ) -> bool
 where
@@ -116,10 +139,12 @@ where
         let fired = tokio::time::timeout(FIRE_TIMEOUT, fire(Arc::clone(schedule), slot)).await;
         match fired.unwrap_or_else(|_| Err(FireError::Later("no answer in time".to_owned()))) {
             Ok(job) => {
+                watch.slot(schedule, slot, SlotEnd::Fired);
                 tracing::info!(schedule = name, %slot, job.id = job, "schedule fired");
                 return true;
             }
             Err(FireError::Never(error)) => {
+                watch.slot(schedule, slot, SlotEnd::Refused);
                 tracing::error!(schedule = name, %slot, error, "schedule cannot fire");
                 return true;
             }
@@ -130,12 +155,14 @@ where
         if attempt == TRIES {
             break;
         }
+        watch.slot(schedule, slot, SlotEnd::Retried);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return false,
         }
         pause = (pause * 2).min(PAUSE_MAX);
     }
+    watch.slot(schedule, slot, SlotEnd::GivenUp);
     tracing::error!(schedule = name, %slot, tries = TRIES, "schedule did not fire, the slot is given up");
     true
 }

@@ -22,7 +22,8 @@ impl Clock for Fixed {
 fn sink(secret: Option<&str>, keep: usize) -> (Router, Inbox) {
     let inbox = Inbox::new(keep);
     let config = SinkConfig {
-        traces: crate::observe::Traces::default(),
+        metrics: SinkMetrics::new(),
+        traces: Traces::default(),
         secret: secret.map(Secret::from),
         keep,
         printer: None,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::profile::Profile;
+use crate::roles::probes::ProbeArgs;
 
 /// Pulls tasks from one or several orchestrators and runs them.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -47,7 +48,10 @@ pub struct WorkerArgs {
     /// Switch chance off: simulated skills fail only when a trigger says so
     #[arg(long)]
     pub deterministic: bool,
-    /// Serve GET /health on this port of all addresses [env: WORKER_PORT]
+    /// Where it tells how it does.
+    #[command(flatten)]
+    pub probes: ProbeArgs,
+    /// The same on this port of all addresses, by the original's name [env: WORKER_PORT]
     #[arg(long)]
     pub port: Option<u16>,
 }

@@ -200,6 +200,11 @@ impl Board {
         own.map(|(id, _)| id.clone()).collect()
     }
 
+    /// Returns how many tasks are under way, and how many may be.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.state().running.len(), self.room)
+    }
+
     /// Wakes whoever waits for news, without any on the board itself.
     pub(super) fn poke(&self) {
         self.changed.send_replace(());

@@ -17,7 +17,7 @@ use crate::config::foreign;
 use crate::domain::Object;
 use crate::domain::worker::{Artifact, Resources};
 use crate::net::TlsFiles;
-use crate::observe::Traces;
+use crate::observe::{Traces, WorkerMetrics};
 use crate::store::S3Settings;
 
 /// The largest file that is moved unless told otherwise: S3's own limit to one call, and the
@@ -144,8 +144,8 @@ pub struct WorkerConfig {
     pub shutdown_timeout: Duration,
     /// Whether commands are taken over a WebSocket; cancellation is then immediate.
     pub websockets: bool,
-    /// Serves `GET /health` when set.
-    pub port: Option<u16>,
+    /// Where probes and figures are served: the flag that says so, and the address.
+    pub addresses: Vec<(&'static str, String)>,
     /// Where skills put files.
     pub task_files_dir: PathBuf,
     /// Divides the time of simulated work.
@@ -156,6 +156,8 @@ pub struct WorkerConfig {
     pub clock: Arc<dyn Clock>,
     /// Ids of events and nonces.
     pub entropy: Arc<dyn Entropy>,
+    /// What is counted.
+    pub metrics: WorkerMetrics,
     /// Where spans are recorded.
     pub traces: Traces,
 }
@@ -191,12 +193,13 @@ impl WorkerConfig {
             timing: Timing::default(),
             shutdown_timeout: Duration::from_secs(30),
             websockets: true,
-            port: None,
+            addresses: Vec::new(),
             task_files_dir: std::env::temp_dir().join("avtomatika-tasks"),
             speed: 1.0,
             deterministic: false,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            metrics: WorkerMetrics::new(),
             traces: Traces::default(),
         }
     }

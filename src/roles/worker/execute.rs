@@ -14,7 +14,7 @@ use super::events::Events;
 use super::result::{Report, compose, deliver};
 use super::skill::{Outcome, Progress, Skill, TaskContext};
 use super::trace::Carried;
-use super::transfer::TaskFolder;
+use super::transfer::{Account, TaskFolder};
 use super::{Worker, ms};
 use crate::base::{TaskId, Timestamp};
 use crate::domain::task::status;
@@ -73,6 +73,10 @@ async fn run_once(worker: &Arc<Worker>, given: &Given, trace: Carried) -> Option
     // An error leaves events for the delivery of the result.
     let ((end, took), _) = tokio::join!(work, events.carry(link, &worker.give_up));
     let End { outcome, is_own } = end;
+    worker
+        .config
+        .metrics
+        .ended(&task.skill, &outcome.status, took);
     info!(
         task.id = %task.task_id,
         job.id = task.job_id,
@@ -174,7 +178,8 @@ async fn end_of(worker: &Arc<Worker>, given: &Given, events: &Arc<Events>, trace
     // A set of one: the run is a task of its own, so that its panic is its own, and it ends with
     // this function however that ends.
     let mut running = JoinSet::new();
-    let run = run_skill(Arc::clone(worker), skill, context, params);
+    let account = Account::new(&worker.config, trace);
+    let run = run_skill(Arc::clone(worker), skill, context, params, account);
     running.spawn(run.in_current_span());
     let end = tokio::select! {
         joined = running.join_next() => {
@@ -227,17 +232,19 @@ async fn run_skill(
     skill: Arc<dyn Skill>,
     context: TaskContext,
     params: Object,
+    account: Account,
 ) -> Outcome {
     let (Some(transfer), Some(folder)) = (&worker.transfer, &context.folder) else {
         return skill.run(&context, &params).await;
     };
-    let params = match transfer.fetch(params, folder).await {
+    let params = match transfer.fetch(params, folder, &account).await {
         Ok(params) => params,
         Err(trouble) => return trouble.outcome(),
     };
     let mut outcome = skill.run(&context, &params).await;
     if let Some(data) = outcome.data.take_if(|_| carries_data(&outcome.status)) {
-        match transfer.store(&context.job_id, data, folder).await {
+        let stored = transfer.store(&context.job_id, data, folder, &account);
+        match stored.await {
             Ok((data, files)) => (outcome.data, outcome.files) = (Some(data), files),
             Err(trouble) => return trouble.outcome(),
         }

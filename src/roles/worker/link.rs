@@ -13,9 +13,10 @@ use self::tokens::Access;
 use super::config::{Endpoint, WorkerConfig};
 use super::socket::{Frame, Sent, hand_over};
 use crate::base::trace::TRACEPARENT;
-use crate::base::{Clock, Entropy, Secret, WorkerId};
+use crate::base::{Clock, Entropy, Secret, Timestamp, WorkerId};
 use crate::domain::Object;
 use crate::net::{Call, ClientOptions, HttpAnswer, HttpClient, Method, NetError, client_config};
+use crate::observe::OrchestratorStanding;
 use crate::protocol::sign::EVENT_IGNORED;
 use crate::protocol::wire::{
     Heartbeat, HeartbeatAnswer, RegisterAnswer, Registration, ResultAnswer, TaskResult,
@@ -27,6 +28,13 @@ use crate::protocol::{WireError, headers, parse_json, seal, to_wire_bytes};
 const POLL_MARGIN: Duration = Duration::from_secs(5);
 /// Longest wait for an event to be taken by request.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What was last heard of an orchestrator.
+#[derive(Default)]
+struct Heard {
+    at: Option<Timestamp>,
+    is_answering: bool,
+}
 
 /// The connection to one orchestrator.
 pub(super) struct Link {
@@ -41,6 +49,7 @@ pub(super) struct Link {
     rotates: bool,
     access: Mutex<Option<Access>>,
     registered: watch::Sender<bool>,
+    heard: Mutex<Heard>,
     socket: Mutex<Option<mpsc::Sender<Frame>>>,
     poll_timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -71,6 +80,7 @@ impl Link {
             rotates: config.tls != crate::net::TlsFiles::default(),
             access: Mutex::default(),
             registered: watch::Sender::new(false),
+            heard: Mutex::default(),
             socket: Mutex::default(),
             poll_timeout: config.timing.poll,
             clock: Arc::clone(&config.clock),
@@ -90,6 +100,29 @@ impl Link {
 
     pub(super) fn set_registered(&self, registered: bool) {
         self.registered.send_replace(registered);
+    }
+
+    /// Notes whether the orchestrator has answered a registration or heartbeat.
+    pub(super) fn heard(&self, is_answering: bool) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_answering = is_answering;
+        if is_answering {
+            heard.at = Some(self.clock.now());
+        }
+    }
+
+    /// Returns how this worker and the orchestrator stand. What names it has neither path nor user:
+    /// anybody may read it.
+    pub(super) fn standing(&self) -> OrchestratorStanding {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        let name = authority.rsplit('@').next().unwrap_or_default();
+        OrchestratorStanding {
+            name: name.to_owned(),
+            is_up: heard.is_answering && self.is_registered(),
+            heard: heard.at.map(|at| self.clock.now().since(at)),
+        }
     }
 
     /// Completes when the worker is registered.

@@ -10,7 +10,6 @@ mod config;
 mod contract;
 mod events;
 mod execute;
-mod health;
 mod link;
 mod poll;
 mod profile;
@@ -20,6 +19,7 @@ mod session;
 mod skill;
 mod skills;
 mod socket;
+mod standing;
 mod trace;
 mod transfer;
 mod usage;
@@ -38,6 +38,8 @@ pub use skill::{Outcome, Registry, Skill, TaskContext};
 
 use super::context::Context;
 use super::exit::{Exit, Failure, RoleResult};
+use super::orchestrator::not_started;
+use super::probes::Probes;
 use super::traces::{Tracing, service};
 use board::Board;
 use contract::Contracts;
@@ -86,24 +88,25 @@ pub async fn command(args: &WorkerArgs, context: &Context) -> RoleResult {
     let mut service = service("avtomatika-worker");
     service.instance = config.id.to_string();
     service.attributes = vec![("worker.type", config.worker_type.clone())];
-    let tracing = Tracing::from_environment(&service)?;
+    let tracing = Tracing::from_environment(&service, config.metrics.spans())?;
     config.traces = tracing.traces.clone();
     let ended = run(config, context.stop.clone()).await;
     tracing.finish().await;
-    ended.map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
+    ended.map_err(not_started)?;
     Ok(Exit::Ok)
 }
 
 /// Runs a worker until `shutdown`, then lets its tasks finish within the configured time.
 ///
-/// Errors when the configuration cannot be used; trouble with orchestrators is waited out.
+/// Errors when the configuration cannot be used, or an address is taken; trouble with orchestrators
+/// is waited out.
 pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let worker = Arc::new(Worker::new(config)?);
     let goodbye = CancellationToken::new();
     let mut sessions = JoinSet::new();
-    if let Some(port) = worker.config.port {
-        let listener = health::bind(port).await?;
-        sessions.spawn(health::serve(listener, goodbye.clone()));
+    for (flag, address) in &worker.config.addresses {
+        let probes = Probes::listen(flag, address).await?;
+        sessions.spawn(probes.serve(Arc::clone(&worker) as _, goodbye.clone()));
     }
     for index in 0..worker.links.len() {
         sessions.spawn(session::keep(Arc::clone(&worker), index, goodbye.clone()));

@@ -18,6 +18,7 @@ use super::trace::Carried;
 use super::{Worker, execute, ms};
 use crate::domain::worker::WorkerStatus;
 use crate::net::NetError;
+use crate::observe::{Handed, Polled};
 use crate::protocol::verify_task;
 use crate::protocol::wire::TaskPayload;
 
@@ -73,7 +74,14 @@ async fn round(
         if paused || !link.is_registered() {
             continue;
         }
-        match link.poll(window, worker.config.skills.names()).await {
+        let polled = link.poll(window, worker.config.skills.names()).await;
+        worker.config.metrics.polled(match &polled {
+            Ok(Some(_)) => Polled::Task,
+            Ok(None) => Polled::Empty,
+            Err(error) if error.status().is_some() => Polled::Refused,
+            Err(_) => Polled::Failed,
+        });
+        match polled {
             Ok(found) => {
                 paces[index] = Pace::default();
                 if let Some(message) = found {
@@ -122,12 +130,14 @@ async fn report_alone(worker: Arc<Worker>, report: Report) {
 
 /// Checks a task and starts it.
 fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, index: usize, message: &Value) {
+    let metrics = &worker.config.metrics;
     if let Some(secret) = &worker.config.task_secret {
         let is_unsigned = message.get("sig").is_none_or(Value::is_null);
         let may_pass = is_unsigned && !worker.config.require_task_signature;
         if !may_pass && !verify_task(message, secret) {
             // Whoever made it is not asked: without a report its lease ends and another worker,
             // whose secret may be right, gets it.
+            metrics.handed(Handed::Forged);
             error!(worker.id = %worker.config.id, "task dropped: its signature is not the orchestrator's");
             return;
         }
@@ -135,6 +145,7 @@ fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, index: usize, message: &V
     let payload = match TaskPayload::decode(message) {
         Ok(payload) => payload,
         Err(error) => {
+            metrics.handed(Handed::Unreadable);
             warn!(worker.id = %worker.config.id, %error, "task cannot be read");
             if let Some(result) = execute::unreadable(worker, message, &error) {
                 let report = Report::of(index, result);
@@ -146,10 +157,12 @@ fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, index: usize, message: &V
     let task_id = payload.task_id.clone();
     match worker.board.admit(payload, index) {
         Admission::Run(given) => {
+            metrics.handed(Handed::Taken);
             debug!(task.id = %task_id, job.id = given.task.job_id, skill = given.task.skill, "task taken");
             tasks.spawn(execute::run(Arc::clone(worker), given));
         }
         Admission::Report(given, result) => {
+            metrics.handed(Handed::Repeated);
             info!(task.id = %task_id, "task was done already: sending its result again");
             let report = Report {
                 deadline: given.task.deadline,
@@ -160,6 +173,7 @@ fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, index: usize, message: &V
             tasks.spawn(report_alone(Arc::clone(worker), report));
         }
         Admission::Running => {
+            metrics.handed(Handed::Running);
             info!(task.id = %task_id, "task handed out again while it is under way");
         }
     }

@@ -15,6 +15,7 @@ use super::trace::Carried;
 use super::{Worker, ms};
 use crate::domain::{Object, TaskErrorCode};
 use crate::net::NetError;
+use crate::observe::Reported;
 use crate::protocol::wire::{ResultAnswer, TaskPayload, TaskResult};
 
 /// Longest wait between two attempts at delivery.
@@ -104,16 +105,19 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
         };
         let error = match sent {
             Ok(ResultAnswer::Accepted { transition }) => {
+                worker.config.metrics.reported(Reported::Accepted);
                 debug!(task.id = %result.task_id, transition, "result accepted");
                 return true;
             }
             Ok(ResultAnswer::Ignored { reason, .. }) => {
+                worker.config.metrics.reported(Reported::Ignored);
                 info!(task.id = %result.task_id, reason, "result ignored");
                 return false;
             }
             Err(error) => error,
         };
         if !is_replaced && cannot_be_taken(&error) {
+            worker.config.metrics.reported(Reported::Retried);
             warn!(task.id = %result.task_id, %error, "result cannot be taken; reporting that instead");
             report.result = instead(&worker.config, result, &error);
             is_replaced = true;
@@ -126,9 +130,11 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
         let is_outage = is_outage(&error);
         let is_last = attempts >= timing.result_attempts && !(is_outage && in_time);
         if is_last || worker.give_up.is_cancelled() {
+            worker.config.metrics.reported(Reported::Lost);
             error!(task.id = %result.task_id, %error, attempts, "result lost");
             return false;
         }
+        worker.config.metrics.reported(Reported::Retried);
         // Never less than the own delay: the attempts are few.
         let pause = pause_after(&error, delay, delay).max(delay);
         warn!(task.id = %result.task_id, %error, pause_ms = ms(pause), "result not delivered");

@@ -15,6 +15,7 @@ use super::usage::Telemetry;
 use super::{Worker, ms};
 use crate::domain::worker::{Capabilities, WorkerStatus};
 use crate::net::NetError;
+use crate::observe::Beaten;
 use crate::protocol::sign::skills_hash;
 use crate::protocol::wire::{Heartbeat, HeartbeatAnswer, Registration};
 
@@ -61,6 +62,7 @@ async fn register(worker: &Worker, index: usize) {
                     );
                 }
                 info!(worker.id = %worker.config.id, orchestrator.url = link.url(), "registered");
+                link.heard(true);
                 link.set_registered(true);
                 worker.board.poke();
                 return;
@@ -95,7 +97,14 @@ async fn beats(worker: &Worker, index: usize, telemetry: &mut Telemetry) {
         link.rotate().await;
         changes.borrow_and_update();
         let beat = heartbeat(worker, index, sends_skills, telemetry);
-        match link.beat(&beat).await {
+        let answered = link.beat(&beat).await;
+        link.heard(answered.is_ok());
+        worker.config.metrics.beaten(match &answered {
+            Ok(_) => Beaten::Answered,
+            Err(error) if error.status().is_some() => Beaten::Refused,
+            Err(_) => Beaten::Failed,
+        });
+        match answered {
             Ok(answer) => {
                 // After an outage the orchestrator may be another one under the same name.
                 if delay.is_some() || Instant::now() >= again_at {

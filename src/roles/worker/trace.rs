@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::config::WorkerConfig;
 use super::skill::Outcome;
+use crate::base::Clock;
 use crate::base::trace::TRACEPARENT;
-use crate::observe::Traces;
-use crate::observe::trace::{Kind, Lap, Place, Span, asking, carried};
+use crate::observe::trace::{Kind, Lap, Place, Span, asking, carried, transfer_span};
+use crate::observe::{Moved, Traces};
 use crate::protocol::wire::TaskPayload;
 
 /// What a run carries on, and where what is done for it is recorded.
@@ -80,11 +81,30 @@ impl Carried {
         });
     }
 
+    /// Returns a place within the run's, when it is recorded here.
+    fn within(&self) -> Option<Place> {
+        self.traces.within(self.place?.context)
+    }
+
+    /// Begins to move a file for the run.
+    pub(super) fn moves(&self, clock: &dyn Clock) -> Option<(Place, Lap)> {
+        Some((self.within()?, Lap::begin(clock)))
+    }
+
+    /// Records that a file has been moved.
+    pub(super) fn moved(
+        &self,
+        (place, lap): (Place, Lap),
+        (moved, uri): (Moved, &str),
+        failed: Option<&str>,
+    ) {
+        let span = transfer_span(moved, uri, (place, &lap), failed);
+        self.traces.record(span);
+    }
+
     /// Begins to deliver something that the run has come to.
     pub(super) fn deliver(&self, config: &WorkerConfig) -> Delivering {
-        let place = self
-            .place
-            .and_then(|place| self.traces.within(place.context));
+        let place = self.within();
         let lap = place.map(|_| Lap::begin(config.clock.as_ref()));
         let traceparent = match place {
             Some(place) => Some(place.context.to_string()),

@@ -72,7 +72,13 @@ async fn fired_in(
         all.push(((slot.0 - START) / 1000, (wall.now().0 - START) / 1000));
         std::future::ready(answered)
     };
-    let running = run_schedules(vec![schedule], clock, fire, stop.clone());
+    let running = run_schedules(
+        vec![schedule],
+        clock,
+        fire,
+        Arc::new(Unwatched),
+        stop.clone(),
+    );
     tokio::select! {
         () = running => panic!("the loop ended by itself"),
         () = tokio::time::sleep(Duration::from_secs(minutes * 60 + 30)) => stop.cancel(),
@@ -180,7 +186,14 @@ async fn a_slot_that_meets_a_shutdown_is_fired_by_the_next_start() {
     };
     let wall: Arc<dyn Clock> = clock.clone();
     let started = clock.now();
-    run_schedules(vec![schedule(CatchUp::One)], wall, refuse, stop).await;
+    run_schedules(
+        vec![schedule(CatchUp::One)],
+        wall,
+        refuse,
+        Arc::new(Unwatched),
+        stop,
+    )
+    .await;
     assert_eq!(clock.now(), started, "a stop waits for no pause");
     assert_eq!(tries.load(std::sync::atomic::Ordering::SeqCst), 1);
     let fired = fired_in(0, schedule(CatchUp::One), clock, |_| Ok("job".to_owned())).await;

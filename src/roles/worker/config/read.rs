@@ -16,6 +16,7 @@ use crate::base::{Secret, WorkerId, ids};
 use crate::config::s3_addressing;
 use crate::domain::worker::Device;
 use crate::protocol::sign::s3_config_hash;
+use crate::roles::probes::METRICS_ADDR;
 use crate::store::S3Settings;
 
 /// The original's stand-in for "no token".
@@ -251,7 +252,12 @@ fn behaviour(args: &WorkerArgs, vars: &mut Vars<'_>, config: &mut WorkerConfig) 
     config.deterministic = args.deterministic;
     config.websockets = vars.flag("WORKER_ENABLE_WEBSOCKETS", true);
     let port = vars.number("WORKER_PORT", 0);
-    config.port = args.port.or(Some(port).filter(|port| *port != 0));
+    let port = args.port.or(Some(port).filter(|port| *port != 0));
+    let metrics = args.probes.metrics_addr.clone();
+    let metrics = metrics.filter(|address| !address.is_empty());
+    let metrics = metrics.map(|address| (METRICS_ADDR, address));
+    let plain = port.map(|port| ("--port", format!(":{port}")));
+    config.addresses = metrics.into_iter().chain(plain).collect();
     let timeout = config.shutdown_timeout;
     config.shutdown_timeout = vars.seconds("WORKER_SHUTDOWN_TIMEOUT", timeout);
 }

@@ -34,7 +34,7 @@ fn defaults() {
         json!(config.cost_per_skill),
         json!({"analyze_file": 0.0001, "transcode_video": 0.0005})
     );
-    assert_eq!(config.port, None);
+    assert!(config.addresses.is_empty());
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn the_environment_of_the_original() {
         config.cost_per_skill,
         BTreeMap::from([("analyze_file".to_owned(), 1.0)])
     );
-    assert_eq!(config.port, Some(8083));
+    assert_eq!(config.addresses, [("--port", ":8083".to_owned())]);
     assert_eq!(json!(config.extra), json!({"zone": "eu", "labels": ["a"]}));
     assert_eq!(config.s3_config_hash.as_deref(), Some("8695d71d79a2c3c3"));
     let s3 = config.s3.unwrap();

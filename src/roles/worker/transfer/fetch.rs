@@ -10,9 +10,10 @@ use tokio::fs;
 use tokio::io::AsyncWriteExt as _;
 
 use super::walk::strings;
-use super::{FILES_AT_ONCE, FILES_MAX, Transfer, Trouble};
+use super::{Account, FILES_AT_ONCE, FILES_MAX, Transfer, Trouble};
 use crate::base::crypto;
 use crate::domain::{Object, TaskErrorCode};
+use crate::observe::Moved;
 use crate::store::{BlobStore as _, S3BlobStore, S3Settings};
 
 /// What an address on S3 begins with.
@@ -32,6 +33,7 @@ impl Transfer {
         &self,
         params: Object,
         folder: &Path,
+        account: &Account,
     ) -> Result<Object, Trouble> {
         let mut value = Value::Object(params);
         let found = strings(&value, &|text| text.starts_with(SCHEME));
@@ -46,7 +48,11 @@ impl Transfer {
             }
             places.insert(uri, place);
         }
-        let fetched = stream::iter(wanted).map(|one| async move { self.download(&one).await });
+        let fetched = stream::iter(wanted).map(|one| async move {
+            let uri = format!("{SCHEME}{}/{}", one.bucket, one.key);
+            let download = self.download(&one, &uri);
+            account.of(Moved::Download, &uri, download).await
+        });
         fetched
             .buffer_unordered(FILES_AT_ONCE)
             .try_collect::<()>()
@@ -103,9 +109,8 @@ impl Transfer {
         Ok(Some(store))
     }
 
-    async fn download(&self, one: &Wanted) -> Result<(), Trouble> {
-        let uri = format!("{SCHEME}{}/{}", one.bucket, one.key);
-        let trouble = |error| Trouble::of(&uri, &error);
+    async fn download(&self, one: &Wanted, uri: &str) -> Result<(), Trouble> {
+        let trouble = |error| Trouble::of(uri, &error);
         let opened = match self.foreign(&one.bucket)? {
             Some(store) => store.get(&one.key).await,
             None => self.own.get(&one.key).await,
@@ -126,7 +131,7 @@ impl Transfer {
         let mut file = fs::File::create(&one.path).await.map_err(unwritten)?;
         let mut hasher = Sha256::new();
         while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|error| Trouble::of(&uri, &error))?;
+            let piece = piece.map_err(|error| Trouble::of(uri, &error))?;
             hasher.update(&piece);
             file.write_all(&piece).await.map_err(unwritten)?;
         }

@@ -3,6 +3,7 @@
 //! Source: wire-protocol §10.4, with EQ28 fixed: results lie below `jobs/<job id>/`, as the
 //! orchestrator's files do.
 
+mod account;
 mod fetch;
 mod store;
 #[cfg(test)]
@@ -10,6 +11,8 @@ mod tests;
 mod walk;
 
 use std::path::{Path, PathBuf};
+
+pub(super) use account::Account;
 
 use anyhow::Context as _;
 

@@ -9,9 +9,10 @@ use tokio::fs;
 use tokio_util::io::ReaderStream;
 
 use super::walk::{Found, strings};
-use super::{FILES_AT_ONCE, FILES_MAX, Transfer, Trouble};
+use super::{Account, FILES_AT_ONCE, FILES_MAX, Transfer, Trouble};
 use crate::base::ids;
 use crate::domain::{Object, TaskErrorCode};
+use crate::observe::Moved;
 use crate::store::{BlobBody, BlobError, BlobInfo, BlobStore as _};
 
 /// The longest path that is looked for; longer texts are no paths.
@@ -36,6 +37,7 @@ impl Transfer {
         job_id: &str,
         data: Object,
         folder: &Path,
+        account: &Account,
     ) -> Result<(Object, Object), Trouble> {
         let mut value = Value::Object(data);
         let prefix = folder.display().to_string();
@@ -48,7 +50,7 @@ impl Transfer {
                 continue;
             };
             debug_assert!(named.path.starts_with(&prefix));
-            let (uri, bytes, sha256) = self.stored(named).await?;
+            let (uri, bytes, sha256) = self.stored(named, account).await?;
             let mut file = json!({"uri": uri, "size": bytes});
             if let Some(sha256) = sha256 {
                 file["metadata"] = json!({"sha256": sha256});
@@ -112,17 +114,24 @@ impl Transfer {
 
     /// Stores a file, or all files of a folder; returns the address, the size, and the digest of a
     /// file.
-    async fn stored(&self, named: &Named) -> Result<(String, u64, Option<String>), Trouble> {
+    async fn stored(
+        &self,
+        named: &Named,
+        account: &Account,
+    ) -> Result<(String, u64, Option<String>), Trouble> {
         let uri = self.own.uri(&named.key);
         if !named.is_folder {
-            let info = self.upload(&named.path, &named.key).await?;
+            let upload = self.upload(&named.path, &named.key);
+            let info = account.of(Moved::Upload, &uri, upload).await?;
             return Ok((uri, info.bytes, info.sha256));
         }
         let files = files_below(&named.path).await?;
         let uploads = stream::iter(files).map(|path| async move {
             let rest = path.strip_prefix(&named.path).unwrap_or(&path);
             let key = format!("{}/{}", named.key, rest.display());
-            self.upload(&path, &key).await.map(|info| info.bytes)
+            let (uri, upload) = (self.own.uri(&key), self.upload(&path, &key));
+            let info = account.of(Moved::Upload, &uri, upload).await?;
+            Ok(info.bytes)
         });
         let sizes: Vec<u64> = uploads
             .buffer_unordered(FILES_AT_ONCE)

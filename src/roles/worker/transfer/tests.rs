@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::base::Secret;
 use crate::domain::Object;
+use crate::roles::worker::trace::Carried;
 
 fn transfer(folder: &Path) -> Transfer {
     let mut config = WorkerConfig::new("w", "t", "http://localhost");
@@ -15,6 +16,11 @@ fn transfer(folder: &Path) -> Transfer {
     Transfer::of(&config).unwrap().unwrap()
 }
 
+fn account() -> Account {
+    let config = WorkerConfig::new("w", "t", "http://localhost");
+    Account::new(&config, &Carried::default())
+}
+
 fn object(value: &serde_json::Value) -> Object {
     value.as_object().unwrap().clone()
 }
@@ -22,7 +28,7 @@ fn object(value: &serde_json::Value) -> Object {
 #[tokio::test]
 async fn addresses_that_are_none_are_the_inputs_fault() {
     let root = tempfile::tempdir().unwrap();
-    let transfer = transfer(root.path());
+    let (transfer, account) = (transfer(root.path()), account());
     let Ok(folder) = transfer.folder("t-1") else {
         panic!("there is room")
     };
@@ -38,20 +44,21 @@ async fn addresses_that_are_none_are_the_inputs_fault() {
         "s3://files/a\nb",
     ] {
         let ended = transfer
-            .fetch(object(&json!({"f": uri})), folder.path())
+            .fetch(object(&json!({"f": uri})), folder.path(), &account)
             .await;
         let code = ended.err().map(|trouble| trouble.code);
         assert_eq!(code, Some(TaskErrorCode::InvalidInputError), "{uri}");
     }
     let other = object(&json!({"f": "https://files/key", "g": [1, "s4://x"]}));
-    let same = transfer.fetch(other.clone(), folder.path()).await;
+    let same = transfer.fetch(other.clone(), folder.path(), &account);
+    let same = same.await;
     assert_eq!(same.ok(), Some(other));
 }
 
 #[tokio::test]
 async fn only_files_of_the_task_are_stored() {
     let root = tempfile::tempdir().unwrap();
-    let transfer = transfer(root.path());
+    let (transfer, account) = (transfer(root.path()), account());
     let (Ok(folder), Ok(other)) = (transfer.folder("t-1"), transfer.folder("t-2")) else {
         panic!("there is room")
     };
@@ -66,7 +73,7 @@ async fn only_files_of_the_task_are_stored() {
         "text": "plain", "long": "/".repeat(10_000),
     }));
     let (same, files) = transfer
-        .store("job-1", data.clone(), folder.path())
+        .store("job-1", data.clone(), folder.path(), &account)
         .await
         .ok()
         .unwrap();
@@ -77,7 +84,8 @@ async fn only_files_of_the_task_are_stored() {
         ("job-1", TaskErrorCode::TransientError),
         ("../job-1", TaskErrorCode::InvalidInputError),
     ] {
-        let ended = transfer.store(job, data.clone(), folder.path()).await;
+        let ended = transfer.store(job, data.clone(), folder.path(), &account);
+        let ended = ended.await;
         assert_eq!(ended.err().map(|trouble| trouble.code), Some(code), "{job}");
     }
     let path = folder.path().to_owned();
