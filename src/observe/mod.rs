@@ -17,9 +17,11 @@ mod requests;
 mod roles;
 mod snapshot;
 mod store;
+mod store_watch;
 pub mod trace;
 mod watched_blobs;
 mod watched_jobs;
+mod watched_workers;
 
 pub use catalog::{ORCHESTRATOR, PROCESS};
 pub use definition::{Definition, Kind};
@@ -33,6 +35,8 @@ pub use roles::{
     SchedulerMetrics, SinkMetrics, SlotEnd, WORKER, WorkerMetrics, WorkerStanding,
 };
 pub use snapshot::{Reputation, SkillQueue, Snapshot};
+pub use store_watch::StoreWatch;
 pub use trace::Traces;
 pub use watched_blobs::WatchedBlobs;
 pub use watched_jobs::WatchedJobs;
+pub use watched_workers::WatchedWorkers;

@@ -27,10 +27,19 @@ pub(super) enum Operation {
     Purge,
     Blueprints,
     Health,
+    WorkerPut,
+    WorkerBeat,
+    WorkerExtend,
+    WorkerList,
+    WorkerForget,
+    Reputation,
+    Tokens,
+    Nonce,
+    SecretPurge,
 }
 
 impl Operation {
-    const ALL: [(Self, &'static str); 15] = [
+    const ALL: [(Self, &'static str); 24] = [
         (Self::Load, "load"),
         (Self::Branches, "branches"),
         (Self::Commit, "commit"),
@@ -46,6 +55,15 @@ impl Operation {
         (Self::Purge, "purge"),
         (Self::Blueprints, "blueprints"),
         (Self::Health, "health"),
+        (Self::WorkerPut, "worker_put"),
+        (Self::WorkerBeat, "worker_beat"),
+        (Self::WorkerExtend, "worker_extend"),
+        (Self::WorkerList, "worker_list"),
+        (Self::WorkerForget, "worker_forget"),
+        (Self::Reputation, "reputation"),
+        (Self::Tokens, "tokens"),
+        (Self::Nonce, "nonce"),
+        (Self::SecretPurge, "secret_purge"),
     ];
 }
 
@@ -54,8 +72,8 @@ const OUTCOMES: [&str; 4] = ["stored", "conflict", "refused", "failed"];
 
 /// The store's figures.
 pub(super) struct Store {
-    latency: [Histogram; 15],
-    errors: [IntCounter; 15],
+    latency: [Histogram; Operation::ALL.len()],
+    errors: [IntCounter; Operation::ALL.len()],
     commits: [IntCounter; 4],
     pub(super) extended: IntCounter,
     pub(super) released: IntCounter,

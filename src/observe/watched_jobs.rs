@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::store::Operation;
-use super::{Metrics, Outages, Standing};
-use crate::base::{ClientId, Clock, JobId, TaskId, Timestamp, WorkerId};
+use super::{Standing, StoreWatch};
+use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
@@ -22,57 +21,27 @@ use crate::store::{
 /// See the module.
 pub struct WatchedJobs {
     jobs: Arc<dyn JobStore>,
-    metrics: Metrics,
-    outages: Outages,
-    /// What fails afterwards is no outage.
-    closing: CancellationToken,
+    watch: StoreWatch,
 }
 
 impl WatchedJobs {
     /// Watches a store.
     #[must_use]
-    pub fn new(jobs: Arc<dyn JobStore>, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            jobs,
-            metrics,
-            outages: Outages::new("store", clock),
-            closing: CancellationToken::new(),
-        }
-    }
-
-    async fn timed<T>(
-        &self,
-        operation: Operation,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let began = Instant::now();
-        let ended = call.await;
-        self.called(operation, began, ended.as_ref().err());
-        ended
-    }
-
-    fn called(&self, operation: Operation, began: Instant, error: Option<&StoreError>) {
-        let store = self.metrics.store();
-        store.called(operation, began.elapsed(), error.is_some());
-        match error {
-            Some(error @ StoreError::Unavailable(_)) if !self.closing.is_cancelled() => {
-                self.outages.failed(error);
-            }
-            // A store whose content is damaged answers.
-            Some(_) => {}
-            None => self.outages.answered(),
-        }
+    pub fn new(jobs: Arc<dyn JobStore>, watch: StoreWatch) -> Self {
+        Self { jobs, watch }
     }
 }
 
 #[async_trait]
 impl JobStore for WatchedJobs {
     async fn load(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.timed(Operation::Load, self.jobs.load(id)).await
+        self.watch.timed(Operation::Load, self.jobs.load(id)).await
     }
 
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError> {
-        self.timed(Operation::Load, self.jobs.load_task(id)).await
+        self.watch
+            .timed(Operation::Load, self.jobs.load_task(id))
+            .await
     }
 
     async fn load_with_task(
@@ -80,17 +49,20 @@ impl JobStore for WatchedJobs {
         id: JobId,
         task: &TaskId,
     ) -> Result<(Option<Job>, Option<Task>), StoreError> {
-        self.timed(Operation::Load, self.jobs.load_with_task(id, task))
+        self.watch
+            .timed(Operation::Load, self.jobs.load_with_task(id, task))
             .await
     }
 
     async fn branches(&self, job: JobId, visit: u64) -> Result<Vec<Task>, StoreError> {
-        self.timed(Operation::Branches, self.jobs.branches(job, visit))
+        self.watch
+            .timed(Operation::Branches, self.jobs.branches(job, visit))
             .await
     }
 
     async fn open_tasks(&self, job: JobId, limit: u32) -> Result<Vec<Task>, StoreError> {
-        self.timed(Operation::Load, self.jobs.open_tasks(job, limit))
+        self.watch
+            .timed(Operation::Load, self.jobs.open_tasks(job, limit))
             .await
     }
 
@@ -102,19 +74,21 @@ impl JobStore for WatchedJobs {
             Err(CommitError::Store(error)) => Some(error),
             _ => None,
         };
-        self.called(Operation::Commit, began, trouble);
-        self.metrics.store().committed(&ended);
+        self.watch.called(Operation::Commit, began, trouble);
+        self.watch.metrics().store().committed(&ended);
         if ended.is_ok() {
-            self.metrics.jobs().committed(&job, &effects);
+            self.watch.metrics().jobs().committed(&job, &effects);
         }
         ended
     }
 
     async fn lease_task(&self, id: &TaskId, lease: Lease) -> Result<Option<Task>, StoreError> {
-        let leased = self.timed(Operation::Lease, self.jobs.lease_task(id, lease));
+        let leased = self
+            .watch
+            .timed(Operation::Lease, self.jobs.lease_task(id, lease));
         let leased = leased.await;
         if let Ok(Some(task)) = &leased {
-            self.metrics.jobs().leased(task);
+            self.watch.metrics().jobs().leased(task);
         }
         leased
     }
@@ -126,16 +100,20 @@ impl JobStore for WatchedJobs {
         until: Timestamp,
     ) -> Result<Vec<TaskId>, StoreError> {
         let extend = self.jobs.extend_leases(worker, tasks, until);
-        let held = self.timed(Operation::Extend, extend).await?;
-        self.metrics.store().extended.inc_by(held.len() as u64);
+        let held = self.watch.timed(Operation::Extend, extend).await?;
+        self.watch
+            .metrics()
+            .store()
+            .extended
+            .inc_by(held.len() as u64);
         Ok(held)
     }
 
     async fn release_task(&self, id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError> {
         let release = self.jobs.release_task(id, lease);
-        let released = self.timed(Operation::Release, release).await?;
+        let released = self.watch.timed(Operation::Release, release).await?;
         if released.is_some() {
-            self.metrics.store().released.inc();
+            self.watch.metrics().store().released.inc();
         }
         Ok(released)
     }
@@ -145,17 +123,21 @@ impl JobStore for WatchedJobs {
         after: Option<&TaskId>,
         limit: u32,
     ) -> Result<Vec<Task>, StoreError> {
-        self.timed(Operation::Queue, self.jobs.queued_tasks(after, limit))
+        self.watch
+            .timed(Operation::Queue, self.jobs.queued_tasks(after, limit))
             .await
     }
 
     async fn leased_tasks(&self, worker: &WorkerId) -> Result<Vec<Task>, StoreError> {
-        self.timed(Operation::Queue, self.jobs.leased_tasks(worker))
+        self.watch
+            .timed(Operation::Queue, self.jobs.leased_tasks(worker))
             .await
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError> {
-        self.timed(Operation::Due, self.jobs.due(now, limit)).await
+        self.watch
+            .timed(Operation::Due, self.jobs.due(now, limit))
+            .await
     }
 
     async fn take_outbox(
@@ -164,17 +146,21 @@ impl JobStore for WatchedJobs {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
-        self.timed(Operation::Outbox, self.jobs.take_outbox(now, until, limit))
+        self.watch
+            .timed(Operation::Outbox, self.jobs.take_outbox(now, until, limit))
             .await
     }
 
     async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
-        self.timed(Operation::Outbox, self.jobs.extend_outbox(ids, until))
+        self.watch
+            .timed(Operation::Outbox, self.jobs.extend_outbox(ids, until))
             .await
     }
 
     async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.timed(Operation::Outbox, self.jobs.next_outbox()).await
+        self.watch
+            .timed(Operation::Outbox, self.jobs.next_outbox())
+            .await
     }
 
     async fn settle_outbox(
@@ -183,20 +169,23 @@ impl JobStore for WatchedJobs {
         delivery: Delivery,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.timed(
-            Operation::Settle,
-            self.jobs.settle_outbox(id, delivery, now),
-        )
-        .await
+        self.watch
+            .timed(
+                Operation::Settle,
+                self.jobs.settle_outbox(id, delivery, now),
+            )
+            .await
     }
 
     async fn deliveries(&self, job: JobId, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError> {
-        self.timed(Operation::List, self.jobs.deliveries(job, limit))
+        self.watch
+            .timed(Operation::List, self.jobs.deliveries(job, limit))
             .await
     }
 
     async fn data_stores(&self, blueprint: &str) -> Result<DataStores, StoreError> {
-        self.timed(Operation::Load, self.jobs.data_stores(blueprint))
+        self.watch
+            .timed(Operation::Load, self.jobs.data_stores(blueprint))
             .await
     }
 
@@ -206,23 +195,29 @@ impl JobStore for WatchedJobs {
         key: &str,
         now: Timestamp,
     ) -> Result<Option<KnownKey>, StoreError> {
-        self.timed(Operation::Find, self.jobs.find_by_key(client, key, now))
+        self.watch
+            .timed(Operation::Find, self.jobs.find_by_key(client, key, now))
             .await
     }
 
     async fn list(&self, query: JobQuery) -> Result<Vec<Job>, StoreError> {
-        self.timed(Operation::List, self.jobs.list(query)).await
+        self.watch
+            .timed(Operation::List, self.jobs.list(query))
+            .await
     }
 
     async fn counts(
         &self,
         client: Option<&ClientId>,
     ) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
-        self.timed(Operation::List, self.jobs.counts(client)).await
+        self.watch
+            .timed(Operation::List, self.jobs.counts(client))
+            .await
     }
 
     async fn purge(&self, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError> {
-        self.timed(Operation::Purge, self.jobs.purge(now, limit))
+        self.watch
+            .timed(Operation::Purge, self.jobs.purge(now, limit))
             .await
     }
 
@@ -232,11 +227,12 @@ impl JobStore for WatchedJobs {
         revision: &str,
         source: &str,
     ) -> Result<(), StoreError> {
-        self.timed(
-            Operation::Blueprints,
-            self.jobs.put_blueprint(name, revision, source),
-        )
-        .await
+        self.watch
+            .timed(
+                Operation::Blueprints,
+                self.jobs.put_blueprint(name, revision, source),
+            )
+            .await
     }
 
     async fn blueprint_source(
@@ -244,32 +240,37 @@ impl JobStore for WatchedJobs {
         name: &str,
         revision: &str,
     ) -> Result<Option<String>, StoreError> {
-        self.timed(
-            Operation::Blueprints,
-            self.jobs.blueprint_source(name, revision),
-        )
-        .await
+        self.watch
+            .timed(
+                Operation::Blueprints,
+                self.jobs.blueprint_source(name, revision),
+            )
+            .await
     }
 
     async fn purge_blueprints(
         &self,
         in_use: &[BlueprintRevision],
     ) -> Result<Vec<BlueprintRevision>, StoreError> {
-        self.timed(Operation::Blueprints, self.jobs.purge_blueprints(in_use))
+        self.watch
+            .timed(Operation::Blueprints, self.jobs.purge_blueprints(in_use))
             .await
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        self.timed(Operation::Health, self.jobs.health()).await
+        self.watch
+            .timed(Operation::Health, self.jobs.health())
+            .await
     }
 
     async fn outbox_length(&self, limit: u32) -> Result<Option<u64>, StoreError> {
-        self.timed(Operation::Outbox, self.jobs.outbox_length(limit))
+        self.watch
+            .timed(Operation::Outbox, self.jobs.outbox_length(limit))
             .await
     }
 
     fn standing(&self) -> Standing {
-        self.outages.standing()
+        self.watch.standing()
     }
 
     fn durability(&self) -> Durability {
@@ -289,7 +290,7 @@ impl JobStore for WatchedJobs {
     }
 
     async fn close(&self) {
-        self.closing.cancel();
+        self.watch.close();
         self.jobs.close().await;
     }
 }

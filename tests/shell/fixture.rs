@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use avtomatika::base::{ClientId, Clock, Entropy, JobId, Secret, Timestamp, WorkerId};
 use avtomatika::domain::worker::{Capabilities, Resources, SkillInfo, WorkerStatus};
 use avtomatika::domain::{ClientRef, Job, Object, Task, TaskReport, Worker};
-use avtomatika::observe::{Metrics, WatchedJobs};
+use avtomatika::observe::{Metrics, StoreWatch, WatchedJobs, WatchedWorkers};
 use avtomatika::runtime::{
     NewJob, Ports, Reported, Runtime, SendFailure, Settings, WebhookRequest, WebhookSecrets,
     WebhookSender,
@@ -181,10 +181,11 @@ impl Fixture {
             start: tokio::time::Instant::now(),
         });
         let metrics = Metrics::new();
-        let jobs = WatchedJobs::new(store.clone(), metrics.clone(), clock.clone());
+        let watch = StoreWatch::new(metrics.clone(), clock.clone());
+        let jobs = WatchedJobs::new(store.clone(), watch.clone());
         let ports = Ports {
             jobs: Arc::new(jobs),
-            workers: store.clone(),
+            workers: Arc::new(WatchedWorkers::new(store.clone(), watch)),
             export: None,
             history: store,
             blobs: Arc::new(NoBlobs),

@@ -160,6 +160,11 @@ async fn jobs_are_counted_with_their_ends_and_durations() {
         ("leases", 0.0),
     ]);
     assert!(figures.get(r#"store_commits_total{outcome="stored"}"#) >= Some(8.0));
+    // What is stored of workers is measured as what is stored of jobs.
+    for operation in ["worker_put", "worker_list", "reputation"] {
+        let name = format!(r#"store_operation_duration_seconds_count{{operation="{operation}"}}"#);
+        assert!(figures.get(&name) >= Some(1.0), "{operation}");
+    }
     world.stop().await;
 }
 

@@ -12,7 +12,7 @@ use crate::api::{self, ApiSettings, RateLimits};
 use crate::base::{Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
 use crate::config::{self, Settings, settings};
 use crate::net::{Call, GuardedClient, Method, NetError};
-use crate::observe::{Metrics, Traces, WatchedBlobs, WatchedJobs};
+use crate::observe::{Metrics, StoreWatch, Traces, WatchedBlobs, WatchedJobs, WatchedWorkers};
 use crate::runtime::{
     self, Export, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender,
 };
@@ -67,10 +67,11 @@ async fn ports<S: JobStore + WorkerStore + HistoryStore>(
     let metrics = Metrics::new();
     let clock = Arc::new(SystemClock);
     let blobs = blobs(settings, &metrics).await?;
-    let jobs = WatchedJobs::new(store.clone(), metrics.clone(), clock.clone());
+    let watch = StoreWatch::new(metrics.clone(), clock.clone());
+    let jobs = WatchedJobs::new(store.clone(), watch.clone());
     let ports = Ports {
         jobs: offloading(Arc::new(jobs), &blobs, settings),
-        workers: store.clone(),
+        workers: Arc::new(WatchedWorkers::new(store.clone(), watch)),
         history: store.clone(),
         export,
         blobs,
