@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use super::ApiState;
 use super::error::{ApiError, Code};
-use crate::base::trace::TRACEPARENT;
+use crate::base::trace::{TRACEPARENT, TRACESTATE};
 use crate::observe::trace::{self, Answering, Lap};
 use crate::observe::{Audience, Refusal};
 use crate::protocol::headers::{PROTOCOL_VERSION, RXON_VERSION};
@@ -176,7 +176,9 @@ fn begin_span(state: &ApiState, request: &Request) -> Option<Answering> {
     }
     let place = traces.begin(traceparent)?;
     let lap = Lap::begin(state.runtime.clock().as_ref());
-    Some(Answering::begin(place, lap, method, path))
+    let state = request.headers().get(TRACESTATE);
+    let state = state.and_then(|value| value.to_str().ok());
+    Some(Answering::begin(place, lap, method, path).state(state))
 }
 
 /// Tells whether an answer says that its caller is known and what it asks for is there: strangers

@@ -1,4 +1,4 @@
-//! A blob store whose transfers are counted.
+//! A blob store whose transfers are counted, and are spans of the request that they are made for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,39 +6,67 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Metrics, Standing};
+use super::trace::{Lap, current, transfer_span};
+use super::{Metrics, Moved, Standing, Traces};
+use crate::base::Clock;
 use crate::store::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore};
 
 /// See the module.
 pub struct WatchedBlobs {
     blobs: Arc<dyn BlobStore>,
     metrics: Metrics,
+    traces: Traces,
+    clock: Arc<dyn Clock>,
 }
 
 impl WatchedBlobs {
     /// Counts what goes into a blob store and comes out of it.
     #[must_use]
-    pub fn new(blobs: Arc<dyn BlobStore>, metrics: Metrics) -> Self {
-        Self { blobs, metrics }
+    pub fn new(
+        blobs: Arc<dyn BlobStore>,
+        metrics: Metrics,
+        traces: Traces,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            blobs,
+            metrics,
+            traces,
+            clock,
+        }
+    }
+
+    async fn told<T>(
+        &self,
+        moved: Moved,
+        key: &str,
+        transfer: impl Future<Output = Result<T, BlobError>>,
+    ) -> Result<T, BlobError> {
+        let place = current().and_then(|caller| self.traces.within(caller));
+        let traced = place.map(|place| (place, Lap::begin(self.clock.as_ref())));
+        let began = Instant::now();
+        let ended = transfer.await;
+        let took = ended.is_ok().then(|| began.elapsed());
+        self.metrics.transferred(moved.as_str(), took);
+        if let Some((place, lap)) = traced {
+            let failed = ended.is_err().then_some("not_transferred");
+            let span = transfer_span(moved, &self.blobs.uri(key), (place, &lap), failed);
+            self.traces.record(span);
+        }
+        ended
     }
 }
 
 #[async_trait]
 impl BlobStore for WatchedBlobs {
     async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError> {
-        let began = Instant::now();
-        let stored = self.blobs.put(key, body, bytes_max).await;
-        let took = stored.is_ok().then(|| began.elapsed());
-        self.metrics.transferred("upload", took);
-        stored
+        let transfer = self.blobs.put(key, body, bytes_max);
+        self.told(Moved::Upload, key, transfer).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {
-        let began = Instant::now();
-        let found = self.blobs.get(key).await;
-        let took = found.is_ok().then(|| began.elapsed());
-        self.metrics.transferred("download", took);
-        found
+        let transfer = self.blobs.get(key);
+        self.told(Moved::Download, key, transfer).await
     }
 
     async fn head(&self, key: &str) -> Result<Option<BlobInfo>, BlobError> {

@@ -155,12 +155,14 @@ impl Stack {
         StackWorker { stop, ended }
     }
 
-    /// Stops: orchestrator first, so that the last webhooks still arrive, then the sink.
+    /// Stops: orchestrator first, so that the last webhooks still arrive, then the sink, and at last
+    /// the way of spans out, which all of them share.
     pub async fn stop(self) {
-        self.orchestrator.stop().await;
+        let tracing = self.orchestrator.halt().await;
         self.sink_stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        tracing.finish().await;
     }
 }
 

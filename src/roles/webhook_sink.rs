@@ -28,7 +28,7 @@ use super::printer::{Output, Printer, visible};
 use super::probes::{ProbeArgs, Probes, Readiness, Telling};
 use super::traces::{Tracing, service};
 use crate::api::{ServerSettings, serve};
-use crate::base::trace::TRACEPARENT;
+use crate::base::trace::{TRACEPARENT, TRACESTATE};
 use crate::base::{Clock, Secret};
 use crate::observe::trace::{Answering, Lap};
 use crate::observe::{Receipt, SinkMetrics, Traces};
@@ -212,7 +212,9 @@ impl Sink {
         let traceparent = headers.get(TRACEPARENT)?.to_str().ok()?;
         let place = self.config.traces.begin(Some(traceparent))?;
         let lap = Lap::begin(self.config.clock.as_ref());
-        Some(Answering::begin(place, lap, &Method::POST, "/"))
+        let state = headers.get(TRACESTATE);
+        let state = state.and_then(|value| value.to_str().ok());
+        Some(Answering::begin(place, lap, &Method::POST, "/").state(state))
     }
 
     /// Judges a delivery; returns its event and what it is. Errors: why it is refused.

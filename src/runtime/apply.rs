@@ -180,6 +180,7 @@ impl Inner {
     ) -> Result<Applied, RuntimeError> {
         let _turn = self.turns.take(id).await;
         let mut ends_fan_out = false;
+        let mut is_named = false;
         // Once more than for conflicts: to come back with a fan-out's branches.
         for _ in 0..=self.settings.conflict_retries {
             let (job, task) = match request.task_id() {
@@ -187,6 +188,9 @@ impl Inner {
                 None => (self.ports.jobs.load(id).await?, None),
             };
             let job = job.ok_or(RuntimeError::JobNotFound)?;
+            if !std::mem::replace(&mut is_named, true) {
+                self.ports.traces.name_in_log(&job.tracing_context);
+            }
             let Some(input) = request.complete(task) else {
                 return Ok(Applied::Ignored(Ignored::StaleTask));
             };

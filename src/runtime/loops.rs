@@ -12,6 +12,7 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::Task;
 use crate::engine::Input;
 use crate::store::{BlobError, Due, StoreError};
+use tracing::Instrument as _;
 
 /// Due jobs and tasks that one look brings.
 const DUE_BATCH: u32 = 500;
@@ -135,7 +136,8 @@ impl Inner {
         futures::stream::iter(woken.chain(expired))
             .for_each_concurrent(DUE_CONCURRENCY, |work| {
                 let inner = Arc::clone(self);
-                async move { inner.deal_with_one(work).await }
+                let log = inner.ports.traces.log_span();
+                async move { inner.deal_with_one(work).await }.instrument(log)
             })
             .await;
     }

@@ -15,6 +15,7 @@ use super::{Applied, Inner, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::engine::{Effect, Input, Signal};
 use crate::store::{Delivery, Message, OutboxItem, StoreError};
+use tracing::Instrument as _;
 
 /// How long a row is left to the process that wrote or claimed it, unless it says that it is still
 /// at work with it.
@@ -143,7 +144,8 @@ impl Inner {
             let place = inner.outbox.places(&item.message).acquire_owned().await;
             let place = place.expect("the semaphores are never closed");
             drop(waiting);
-            inner.deliver(item).await;
+            let log = inner.ports.traces.log_span();
+            inner.deliver(item).instrument(log).await;
             drop((place, slot));
         });
     }
@@ -154,7 +156,8 @@ impl Inner {
         };
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            inner.deliver(item).await;
+            let log = inner.ports.traces.log_span();
+            inner.deliver(item).instrument(log).await;
             drop((place, slot));
         });
     }
@@ -162,6 +165,7 @@ impl Inner {
     async fn deliver(self: &Arc<Self>, item: OutboxItem) {
         let delivery = match &item.message {
             Message::Webhook(webhook) => {
+                self.ports.traces.name_in_log(&webhook.tracing_context);
                 let ended = self.send_webhook(webhook, item.attempts).await;
                 self.ports.metrics.webhook(ended)
             }

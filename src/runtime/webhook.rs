@@ -76,6 +76,7 @@ impl Inner {
         let sent = self.ports.webhooks.send(request).await;
         if let Some((place, lap)) = traced {
             let span = Span::ended(format!("webhook {}", webhook.event), place, &lap)
+                .state_of(&webhook.tracing_context)
                 .with("avtomatika.job.id", webhook.job_id.to_string())
                 .with("avtomatika.webhook.id", id.clone())
                 .with("http.request.resend_count", i64::from(attempts));

@@ -14,6 +14,7 @@ pub struct Answering {
     lap: Lap,
     method: Method,
     route: String,
+    state: Option<String>,
 }
 
 impl Answering {
@@ -25,7 +26,15 @@ impl Answering {
             lap,
             method: method.clone(),
             route: route_of(path),
+            state: None,
         }
+    }
+
+    /// Adds the `tracestate` that came with the request.
+    #[must_use]
+    pub fn state(mut self, tracestate: Option<&str>) -> Self {
+        self.state = tracestate.map(str::to_owned);
+        self
     }
 
     /// Returns the span's place.
@@ -39,6 +48,7 @@ impl Answering {
     pub fn ended(self, status: u16) -> Span {
         let name = format!("{} {}", self.method, self.route);
         let span = Span::ended(name, self.place, &self.lap)
+            .state(self.state.as_deref())
             .kind(Kind::Server)
             .with("http.request.method", self.method.as_str().to_owned())
             .with("http.route", self.route)

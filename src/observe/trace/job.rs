@@ -160,6 +160,7 @@ impl Traces {
         let (start, end) = (step.lap.start(), step.lap.so_far());
         let place = below(parent, own(b"step"));
         let span = Span::between(format!("step {}", step.input), place, (start, end))
+            .state_of(&job.tracing_context)
             .with("avtomatika.job.id", job.id.to_string())
             .with("avtomatika.job.revision", whole(job.revision))
             .with("avtomatika.job.status", job.status.as_str());
@@ -167,6 +168,7 @@ impl Traces {
         if let Some(began) = step.committing {
             let place = below(place.context, own(b"commit"));
             let span = Span::between("commit", place, (began, end))
+                .state_of(&job.tracing_context)
                 .with("avtomatika.effect.count", whole(stored.effects.len()));
             self.record(span);
         }
@@ -191,6 +193,7 @@ impl Traces {
         let own = [b"wait".as_slice(), job.id.0.as_bytes(), &revision];
         let place = below(state, step.context.derived(&own));
         let span = Span::from_to(name, place, (since, job.updated_at))
+            .state_of(&job.tracing_context)
             .with("avtomatika.job.id", job.id.to_string())
             .with("avtomatika.state", step.state.clone());
         self.record(span);
@@ -218,6 +221,7 @@ impl Traces {
             let own = state_place(step.context, job.id, visit);
             let place = below(job_place(step.context, job.id), own);
             let span = Span::from_to(format!("state {state}"), place, (since, event.at))
+                .state_of(&job.tracing_context)
                 .with("avtomatika.job.id", job.id.to_string())
                 .with("avtomatika.blueprint", job.blueprint.clone())
                 .with("avtomatika.state", state.to_owned())
@@ -249,6 +253,7 @@ impl Traces {
         };
         let ends = (job.created_at, event.at);
         let span = Span::from_to(format!("job {}", job.blueprint), below(parent, own), ends)
+            .state_of(&job.tracing_context)
             .with("avtomatika.job.id", job.id.to_string())
             .with("avtomatika.blueprint", job.blueprint.clone())
             .with(

@@ -125,6 +125,30 @@ impl Traces {
     }
 }
 
+impl Traces {
+    /// Returns what log lines stand in while something is done that is no request: the trace that it
+    /// is part of is named in them, once that is known. Nothing while traces are off.
+    #[must_use]
+    pub fn log_span(&self) -> tracing::Span {
+        if self.is_on() {
+            tracing::error_span!("work", trace.id = tracing::field::Empty)
+        } else {
+            tracing::Span::none()
+        }
+    }
+
+    /// Names the trace of what is carried in the log lines from here on, unless a request has named
+    /// it: see [`Traces::log_span`].
+    pub fn name_in_log(&self, carried: &BTreeMap<String, String>) {
+        if self.is_on()
+            && current().is_none()
+            && let Some(context) = place_of(carried)
+        {
+            tracing::Span::current().record("trace.id", context.trace_id_text());
+        }
+    }
+}
+
 /// Runs what is done within a span; [`current`] tells those who ask there.
 pub async fn scope<F: Future>(context: TraceContext, work: F) -> F::Output {
     CURRENT.scope(context, work).await

@@ -1,6 +1,7 @@
 //! One span that has ended, and the clock that its ends are read from.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{
@@ -11,6 +12,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
 use super::Place;
+use crate::base::trace::TRACESTATE;
 use crate::base::{Clock, Timestamp, TraceContext};
 
 /// What a span is to those outside the process.
@@ -71,6 +73,7 @@ pub struct Span {
     end: SystemTime,
     attributes: Vec<KeyValue>,
     error: Option<String>,
+    state: TraceState,
 }
 
 impl Span {
@@ -96,6 +99,7 @@ impl Span {
             end: end.max(start),
             attributes: Vec::new(),
             error: None,
+            state: TraceState::NONE,
         }
     }
 
@@ -114,6 +118,22 @@ impl Span {
     pub fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
+    }
+
+    /// Takes over what vendors have added to the trace: the `tracestate` that came with it. One that
+    /// cannot be read counts as none, as the recommendation has it.
+    #[must_use]
+    pub fn state(mut self, tracestate: Option<&str>) -> Self {
+        self.state = tracestate
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default();
+        self
+    }
+
+    /// The same, from what a job, a task or a message carries.
+    #[must_use]
+    pub fn state_of(self, carried: &BTreeMap<String, String>) -> Self {
+        self.state(carried.get(TRACESTATE).map(String::as_str))
     }
 
     /// Adds an attribute: a name, a number or a word, never a payload or a secret.
@@ -157,7 +177,7 @@ impl Span {
                 SpanId::from_bytes(span_id),
                 TraceFlags::SAMPLED,
                 false,
-                TraceState::NONE,
+                self.state,
             ),
             parent_span_id: self
                 .place

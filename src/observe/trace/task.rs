@@ -47,6 +47,7 @@ impl Traces {
                 let place = below(state, task_place(step.context, &attempt.id));
                 let ends = (attempt.available_at, event.at);
                 let span = Span::from_to(format!("task {}", attempt.skill), place, ends)
+                    .state_of(&job.tracing_context)
                     .kind(Kind::Producer)
                     .with("messaging.system", SYSTEM)
                     .with("messaging.operation.type", "send")
@@ -73,6 +74,7 @@ impl Traces {
             let state = state_place(step.context, job.id, step.visit);
             let place = below(state, task_place(step.context, task));
             let span = Span::from_to("task", place, (step.entered_at, job.updated_at))
+                .state_of(&job.tracing_context)
                 .kind(Kind::Producer)
                 .with("messaging.system", SYSTEM)
                 .with("messaging.operation.type", "send")
@@ -101,6 +103,7 @@ impl Traces {
         let place = below(task_place(context, &task.id), context.derived(&parts));
         let ends = (task.available_at, lease.since);
         let span = Span::from_to(format!("queue {}", task.spec.skill), place, ends)
+            .state_of(&task.spec.tracing_context)
             .with("messaging.system", SYSTEM)
             .with("messaging.destination.name", task.spec.skill.clone())
             .with("messaging.message.id", task.id.to_string())

@@ -100,10 +100,11 @@ impl Orchestrator {
         } = configuration;
         let key = settings.secrets.orchestrator_key.clone();
         let secrets = Arc::new(ClientSecrets::new(&clients, key));
-        let (mut ports, store) = wiring::open(&settings, secrets.clone()).await?;
-        let counted = ports.metrics.spans();
+        let metrics = Metrics::new();
+        let counted = metrics.spans();
         let tracing = Tracing::start(settings.traces.as_ref(), &service("avtomatika"), counted)?;
-        ports.traces = tracing.traces.clone();
+        let telling = (metrics, tracing.traces.clone());
+        let (ports, store) = wiring::open(&settings, secrets.clone(), telling).await?;
         let changes = reload::Changes::listen(&blueprints, Access::files(&settings))?;
         let runtime = Runtime::start(ports, wiring::runtime_settings(&settings)).await?;
         reload::load(&runtime, &blueprints).await?;
@@ -179,13 +180,18 @@ impl Orchestrator {
     /// Stops: no new connections, open polls are answered, requests under way are finished, then
     /// the loops end and the store closes.
     pub async fn stop(self) {
+        // Last: what was finished just now is told too.
+        self.halt().await.finish().await;
+    }
+
+    /// Stops, and leaves the way of spans out open for those roles that share it.
+    pub async fn halt(self) -> Tracing {
         self.runtime.begin_shutdown();
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.runtime.shutdown().await;
-        // Last: what was finished just now is told too.
-        self.tracing.finish().await;
+        self.tracing
     }
 }
 

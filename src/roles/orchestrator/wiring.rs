@@ -30,6 +30,9 @@ const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a start waits for Redis: containers come up in any order.
 const REDIS_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What everything that happens is told to.
+pub(super) type Telling = (Metrics, Traces);
+
 /// Keeps the store open.
 pub(super) type StoreHandle = Arc<dyn std::any::Any + Send + Sync>;
 
@@ -37,6 +40,7 @@ pub(super) type StoreHandle = Arc<dyn std::any::Any + Send + Sync>;
 pub(super) async fn open(
     settings: &Settings,
     secrets: Arc<dyn WebhookSecrets>,
+    telling: Telling,
 ) -> anyhow::Result<(Ports, StoreHandle)> {
     let data = &settings.paths.data;
     std::fs::create_dir_all(data)
@@ -46,27 +50,27 @@ pub(super) async fn open(
         let store = Arc::new(store);
         store.switch_feed(settings.history.target.is_some()).await?;
         let export = export(settings, store.clone())?;
-        return ports(settings, secrets, store, export).await;
+        return ports(settings, (secrets, telling), store, export).await;
     }
     let file = data.join("avtomatika.db");
     let store = SqliteStore::open(&file, &sqlite_settings(settings))
         .with_context(|| format!("cannot open the store {}", file.display()))?;
     let store = Arc::new(store);
     let export = export(settings, store.clone())?;
-    ports(settings, secrets, store, export).await
+    ports(settings, (secrets, telling), store, export).await
 }
 
 async fn ports<S: JobStore + WorkerStore + HistoryStore>(
     settings: &Settings,
-    secrets: Arc<dyn WebhookSecrets>,
+    (secrets, telling): (Arc<dyn WebhookSecrets>, Telling),
     store: Arc<S>,
     export: Option<Export>,
 ) -> anyhow::Result<(Ports, StoreHandle)> {
     let allowed = settings.webhooks.allowed_nets.iter().copied();
     let webhooks = GuardedClient::new(allowed, WEBHOOK_TIMEOUT)?;
-    let metrics = Metrics::new();
+    let (metrics, traces) = telling;
     let clock = Arc::new(SystemClock);
-    let blobs = blobs(settings, &metrics).await?;
+    let blobs = blobs(settings, &metrics, &traces).await?;
     let watch = StoreWatch::new(metrics.clone(), clock.clone());
     let jobs = WatchedJobs::new(store.clone(), watch.clone());
     let ports = Ports {
@@ -80,14 +84,18 @@ async fn ports<S: JobStore + WorkerStore + HistoryStore>(
         webhooks: Arc::new(HttpWebhooks(webhooks)),
         secrets,
         metrics,
-        traces: Traces::default(),
+        traces,
     };
     Ok((ports, store))
 }
 
 /// Opens the store of job files. An S3 server that does not answer yet is waited for while the
 /// orchestrator runs.
-async fn blobs(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Arc<dyn BlobStore>> {
+async fn blobs(
+    settings: &Settings,
+    metrics: &Metrics,
+    traces: &Traces,
+) -> anyhow::Result<Arc<dyn BlobStore>> {
     if let Some(s3) = &settings.files.s3 {
         let store = S3BlobStore::new(s3)?;
         tracing::info!(
@@ -98,7 +106,8 @@ async fn blobs(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Arc<dyn
         if let Err(error) = store.health().await {
             tracing::debug!(%error, "S3 does not answer yet");
         }
-        let store = WatchedBlobs::new(Arc::new(store), metrics.clone());
+        let clock = Arc::new(SystemClock);
+        let store = WatchedBlobs::new(Arc::new(store), metrics.clone(), traces.clone(), clock);
         return Ok(Arc::new(store));
     }
     let folder = &settings.paths.task_files;

@@ -2,6 +2,7 @@
 
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tracing::{debug, warn};
 use self::tokens::Access;
 use super::config::{Endpoint, WorkerConfig};
 use super::socket::{Frame, Sent, hand_over};
-use crate::base::trace::TRACEPARENT;
+use crate::base::trace::{TRACEPARENT, TRACESTATE};
 use crate::base::{Clock, Entropy, Secret, Timestamp, WorkerId};
 use crate::domain::Object;
 use crate::net::{Call, ClientOptions, HttpAnswer, HttpClient, Method, NetError, client_config};
@@ -262,13 +263,13 @@ impl Link {
     pub(super) async fn result(
         &self,
         result: &TaskResult,
-        traceparent: Option<&str>,
+        trace: &BTreeMap<String, String>,
     ) -> Result<ResultAnswer, NetError> {
         let answer = self
             .send(|| {
                 let body = self.sealed(result.encode(), &[])?;
                 let call = self.call(Method::Post, headers::RESULT_PATH).json(body);
-                Ok(within(call, traceparent))
+                Ok(within(call, trace))
             })
             .await?;
         // What is not JSON did not come from an orchestrator: send it again.
@@ -289,9 +290,10 @@ impl Link {
                 .call(Method::Post, headers::EVENTS_PATH)
                 .json(body)
                 .timeout(EVENT_TIMEOUT);
-            let context = event.trace_context.as_ref();
-            let traceparent = context.and_then(|members| members.get(TRACEPARENT));
-            Ok(within(call, traceparent.map(String::as_str)))
+            Ok(match &event.trace_context {
+                Some(trace) => within(call, trace),
+                None => call,
+            })
         })
         .await
         .map(|_| ())
@@ -321,12 +323,14 @@ impl Link {
     }
 }
 
-/// Says which span a call is part of.
-fn within(call: Call, traceparent: Option<&str>) -> Call {
-    match traceparent {
-        Some(text) => call.header(TRACEPARENT, text),
-        None => call,
-    }
+/// Says which span a call is part of. What came from elsewhere and is no header is left out.
+fn within(call: Call, trace: &BTreeMap<String, String>) -> Call {
+    let known = [TRACEPARENT, TRACESTATE].into_iter();
+    let known = known.filter_map(|name| Some((name, trace.get(name)?)));
+    let is_text = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    known
+        .filter(|(_, text)| is_text(text))
+        .fold(call, |call, (name, text)| call.header(name, text.as_str()))
 }
 
 /// Reads an answer; an empty one is `null`.

@@ -98,7 +98,7 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
             Err(error) if attempts + 1 < timing.result_attempts => Err(error),
             _ => {
                 let sending = report.trace.deliver(&worker.config);
-                let sent = link.result(result, sending.traceparent.as_deref()).await;
+                let sent = link.result(result, &sending.members).await;
                 sending.ended(link.url(), sent.as_ref().err().map(|_| "not_delivered"));
                 sent
             }

@@ -67,6 +67,7 @@ impl Carried {
         };
         // The name is the one that the original's worker gives it.
         let span = Span::ended(format!("task.{}", task.skill), place, lap)
+            .state_of(&self.members)
             .kind(Kind::Consumer)
             .with("messaging.system", "avtomatika")
             .with("messaging.operation.type", "process")
@@ -99,21 +100,21 @@ impl Carried {
         failed: Option<&str>,
     ) {
         let span = transfer_span(moved, uri, (place, &lap), failed);
-        self.traces.record(span);
+        self.traces.record(span.state_of(&self.members));
     }
 
     /// Begins to deliver something that the run has come to.
     pub(super) fn deliver(&self, config: &WorkerConfig) -> Delivering {
         let place = self.within();
         let lap = place.map(|_| Lap::begin(config.clock.as_ref()));
-        let traceparent = match place {
-            Some(place) => Some(place.context.to_string()),
-            None => self.members.get(TRACEPARENT).cloned(),
+        let members = match place {
+            Some(place) => carried(&self.members, place.context),
+            None => self.members.clone(),
         };
         Delivering {
             traces: self.traces.clone(),
             began: place.zip(lap),
-            traceparent,
+            members,
         }
     }
 }
@@ -123,7 +124,7 @@ pub(super) struct Delivering {
     traces: Traces,
     began: Option<(Place, Lap)>,
     /// What the request carries.
-    pub(super) traceparent: Option<String>,
+    pub(super) members: BTreeMap<String, String>,
 }
 
 impl Delivering {
@@ -132,7 +133,7 @@ impl Delivering {
         let Some((place, lap)) = self.began else {
             return;
         };
-        let span = Span::ended("POST /_worker/tasks/result", place, &lap);
+        let span = Span::ended("POST /_worker/tasks/result", place, &lap).state_of(&self.members);
         let span = asking(span, "POST", url);
         self.traces.record(match failed {
             Some(code) => span.failed(code),

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use avtomatika::api::ServerSettings;
+use avtomatika::net::{ListenerFiles, ListenerTls};
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
@@ -19,8 +21,8 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
-use tonic::transport::server::TcpIncoming;
 
 use crate::process::PATIENCE;
 
@@ -113,20 +115,22 @@ pub(crate) struct Collector {
 impl Collector {
     /// Starts one on a free port.
     pub(crate) async fn start(spoken: Spoken) -> Self {
+        Self::start_behind(spoken, None).await
+    }
+
+    /// Starts one, behind TLS where there is a certificate for it.
+    pub(crate) async fn start_behind(spoken: Spoken, files: Option<ListenerFiles>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (sender, seen) = watch::channel(Vec::new());
         let kept = Kept(Arc::new(sender));
-        let mut serving = JoinSet::new();
-        match spoken {
-            Spoken::Grpc => serving.spawn(async move {
+        let app = match spoken {
+            Spoken::Grpc => {
                 let service = TraceServiceServer::new(kept);
-                let server = tonic::transport::Server::builder()
-                    .add_service(service.accept_compressed(CompressionEncoding::Gzip))
-                    .serve_with_incoming(TcpIncoming::from(listener));
-                server.await.expect("it serves");
-            }),
-            Spoken::Http => serving.spawn(async move {
+                let service = service.accept_compressed(CompressionEncoding::Gzip);
+                tonic::service::Routes::new(service).into_axum_router()
+            }
+            Spoken::Http => {
                 let take = move |headers: axum::http::HeaderMap, body: Bytes| async move {
                     if headers.get("api-key").is_none_or(|key| key != KEY) {
                         return StatusCode::UNAUTHORIZED.into_response();
@@ -136,13 +140,20 @@ impl Collector {
                     let answer = ExportTraceServiceResponse::default();
                     answer.encode_to_vec().into_response()
                 };
-                let app = axum::Router::new().route("/v1/traces", axum::routing::post(take));
-                let (settings, never) = Default::default();
-                avtomatika::api::serve(listener, app, settings, never).await;
-            }),
+                axum::Router::new().route("/v1/traces", axum::routing::post(take))
+            }
         };
+        let scheme = if files.is_some() { "https" } else { "http" };
+        let tls = files.map(|files| Arc::new(ListenerTls::open(files).expect("good files")));
+        let settings = ServerSettings {
+            tls,
+            ..ServerSettings::default()
+        };
+        let never = CancellationToken::new();
+        let mut serving = JoinSet::new();
+        serving.spawn(avtomatika::api::serve(listener, app, settings, never));
         Self {
-            endpoint: format!("http://{address}"),
+            endpoint: format!("{scheme}://{address}"),
             seen,
             _serving: serving,
         }

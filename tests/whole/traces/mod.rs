@@ -1,6 +1,7 @@
 //! Somebody who wants to see where a job's time went, and whose doing it was.
 
 mod collector;
+mod roads;
 
 use std::path::Path;
 
