@@ -226,7 +226,7 @@ fn the_dashboard_is_complete() {
             "{title} has a unit"
         );
     }
-    for one in ORCHESTRATOR {
+    for one in of_roles() {
         assert!(text.contains(one.name), "{} is on the dashboard", one.name);
     }
 }
