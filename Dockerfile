@@ -36,7 +36,8 @@ ENV AVTOMATIKA_CONFIG=/etc/avtomatika/config/avtomatika.toml \
     LOG_FORMAT=json
 WORKDIR /data
 VOLUME /data
-EXPOSE 8080
+# The API; and what METRICS_ADDR=:9100 opens in the other roles, for probes and figures.
+EXPOSE 8080 9100
 # Of the orchestrator; compose.yaml has the other roles' own.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
     CMD ["avtomatika", "health"]

@@ -1,12 +1,12 @@
 //! `compose.yaml` as Compose reads it: its command lines and variables are ones that the program has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use avtomatika::roles::cli::Cli;
-use clap::{CommandFactory as _, Parser as _};
+use avtomatika::roles::cli::{Cli, Command};
+use clap::Parser as _;
 use serde::Deserialize;
 
+use crate::known::{Variables, read, read_yaml, root};
 use crate::{Ended, binary};
 
 /// What Compose makes of the file.
@@ -17,6 +17,7 @@ struct Composed {
 
 #[derive(Deserialize)]
 struct Service {
+    healthcheck: Option<Probe>,
     #[serde(default)]
     image: String,
     #[serde(default)]
@@ -25,8 +26,9 @@ struct Service {
     environment: BTreeMap<String, String>,
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+#[derive(Deserialize)]
+struct Probe {
+    test: Vec<String>,
 }
 
 /// Returns the services that run this program.
@@ -45,16 +47,6 @@ fn roles() -> BTreeMap<String, Service> {
     assert!(services["jaeger"].image.starts_with("jaegertracing/"));
     services.retain(|_, service| service.image.starts_with("avtomatika:"));
     services
-}
-
-/// Returns the variables that the command line names, for every role.
-fn variables_of(command: &clap::Command) -> BTreeSet<String> {
-    let own = command.get_arguments().filter_map(|argument| {
-        let name = argument.get_env()?.to_str()?;
-        Some(name.to_owned())
-    });
-    let below = command.get_subcommands().flat_map(variables_of);
-    own.chain(below).collect()
 }
 
 #[test]
@@ -89,28 +81,16 @@ fn server_compose_starts_roles_that_are_there() {
     }
 }
 
-/// The worker reads its environment by name, so its sources are asked.
 #[test]
 fn server_compose_sets_variables_that_are_read() {
-    let named = variables_of(&Cli::command());
-    let read = ["read.rs", "skills.rs"].map(|file| {
-        let path = root().join("src/roles/worker/config").join(file);
-        std::fs::read_to_string(path).expect("the worker's sources")
-    });
+    let known = Variables::known();
     for (name, role) in roles() {
         for variable in role.environment.keys() {
-            let of_worker = read
-                .iter()
-                .any(|source| source.contains(&format!("\"{variable}\"")));
-            // By one set of rules, for all roles.
-            let of_all =
-                variable.starts_with("OTEL_") && avtomatika::config::keys::find(variable).is_some();
-            let is_read = match role.command.first().map(String::as_str) {
-                Some("orchestrator") => avtomatika::config::keys::find(variable).is_some(),
-                Some("worker") => of_worker || named.contains(variable),
-                _ => named.contains(variable),
-            } || of_all;
-            assert!(is_read, "{name}: {variable} has no effect");
+            let word = role.command.first().map_or("", String::as_str);
+            assert!(
+                known.is_read(word, variable),
+                "{name}: {variable} has no effect"
+            );
         }
     }
 }
@@ -130,4 +110,93 @@ async fn server_compose_gives_the_orchestrator_settings_that_hold() {
     let ended = Ended::from(output);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(!ended.stderr.contains("warning"), "{ended:?}");
+}
+
+/// Each service asks its own role, at the port where that role answers; what is scraped is there.
+#[test]
+fn server_compose_probes_and_scrapes_what_listens() {
+    let scraped: Scraped = read_yaml("config/prometheus.yml");
+    let mut targets: BTreeSet<String> = BTreeSet::new();
+    for job in scraped.scrape_configs {
+        targets.extend(job.static_configs.into_iter().flat_map(|one| one.targets));
+    }
+    let mut listening = BTreeSet::new();
+    for (name, role) in roles() {
+        let probe = role
+            .healthcheck
+            .expect("a probe, or a word that there is none");
+        if name == "submit" {
+            assert_eq!(probe.test, ["NONE"], "it ends by itself");
+            continue;
+        }
+        let line = probe.test.iter().skip(1);
+        assert_eq!(probe.test[0], "CMD", "{name}: the image has no shell");
+        let asked = match Cli::try_parse_from(line) {
+            Ok(Cli {
+                command: Command::Health(asked),
+                ..
+            }) => asked.remote.url,
+            _ => panic!("{name}: {:?} is not `health`", probe.test),
+        };
+        // The image's orchestrator listens at the port of the defaults.
+        let address = role.environment.get("METRICS_ADDR").map(String::as_str);
+        let port = address.unwrap_or(":8080").trim_start_matches(':');
+        assert_eq!(asked, format!("http://127.0.0.1:{port}"), "{name}");
+        listening.insert(format!("{name}:{port}"));
+    }
+    assert_eq!(listening, targets);
+}
+
+#[derive(Deserialize)]
+struct Scraped {
+    scrape_configs: Vec<ScrapeJob>,
+}
+
+#[derive(Deserialize)]
+struct ScrapeJob {
+    static_configs: Vec<Targets>,
+}
+
+#[derive(Deserialize)]
+struct Targets {
+    targets: Vec<String>,
+}
+
+/// What may be set is shown, and what is shown has an effect; each default is the example's value.
+#[test]
+fn the_example_environment_is_that_of_compose() {
+    let compose = read("compose.yaml");
+    let used: BTreeSet<(&str, &str)> = compose
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}')?.0.split_once(":-"))
+        .collect();
+    let example = read(".env.example");
+    let shown: BTreeSet<(&str, &str)> = example
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    assert_eq!(used, shown);
+    let told = compose.matches("${").count();
+    assert_eq!(told, compose.matches(":-").count(), "each has a default");
+}
+
+/// An image without a tag, or with one that moves, is another image tomorrow.
+#[test]
+fn images_are_pinned() {
+    let (compose, dockerfile) = (read("compose.yaml"), read("Dockerfile"));
+    let of_compose = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("image: "));
+    let of_dockerfile = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("FROM ")?.split(' ').next());
+    let images: Vec<&str> = of_compose.chain(of_dockerfile).collect();
+    assert!(images.len() > 9, "{images:?}");
+    for image in images {
+        let tag = image.rsplit_once(':').map(|(_, tag)| tag);
+        let is_pinned = tag.is_some_and(|tag| !tag.is_empty() && tag != "latest");
+        assert!(is_pinned, "{image}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The real binary from outside: what it prints, where, and how it ends.
 
 mod compose;
+mod known;
 mod offline;
 mod online;
 mod servers;
