@@ -2,9 +2,11 @@
 
 mod compose;
 mod known;
+mod kubernetes;
 mod offline;
 mod online;
 mod servers;
+mod service;
 mod slots;
 mod stub;
 
