@@ -14,6 +14,7 @@
 mod backing;
 mod fleet;
 mod parts;
+mod scrape;
 mod server;
 #[expect(dead_code, reason = "shared with tests of real servers")]
 #[path = "../../tests/servers/mod.rs"]
@@ -39,7 +40,7 @@ enum Usual {
 }
 
 /// What can be measured, by name.
-const PARTS: [(&str, Usual, Part); 10] = [
+const PARTS: [(&str, Usual, Part); 11] = [
     ("throughput", Usual::Always, parts::throughput),
     ("latency", Usual::Always, parts::latency),
     ("start", Usual::Always, parts::start),
@@ -48,6 +49,7 @@ const PARTS: [(&str, Usual, Part); 10] = [
     ("history", Usual::WithHistory, fleet::history),
     ("full_store", Usual::Never, parts::full_store),
     ("idle_polls", Usual::Never, parts::idle_polls),
+    ("scrape", Usual::Never, scrape::scrape),
     ("fan_out", Usual::Never, parts::fan_out),
     ("steady", Usual::Never, parts::steady),
 ];

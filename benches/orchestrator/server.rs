@@ -35,7 +35,7 @@ pub struct Server {
     pub ready_after: Duration,
     /// What it is on; ends after it.
     pub backing: Rc<Backing>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -72,6 +72,17 @@ impl Server {
         Self::start(command, (folder()?, backing), |command, port| {
             command.arg(port.to_string()).args(redis);
         })
+    }
+
+    /// Returns its port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Gives it a blueprint, which it finds by itself.
+    pub fn write_blueprint(&self, name: &str, text: &str) -> Result<(), String> {
+        let path = self.folder.path().join("blueprints").join(name);
+        std::fs::write(path, text).map_err(told)
     }
 
     /// Returns its address.
@@ -111,7 +122,7 @@ impl Server {
             port,
             ready_after,
             backing,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -131,17 +142,43 @@ impl Server {
         Ok(report)
     }
 
+    /// Runs `avtomatika bench` against it and does something else meanwhile, whose result it returns.
+    pub fn bench_beside<T>(
+        &self,
+        arguments: &[&str],
+        work: impl FnOnce() -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut done = None;
+        let (_, trouble) = self.run_beside(arguments, || done = Some(work()))?;
+        match (done, trouble) {
+            (Some(Ok(done)), None) => Ok(done),
+            (Some(Err(why)), _) | (_, Some(why)) => Err(why),
+            (None, None) => unreachable!("it was done before the end"),
+        }
+    }
+
     fn run(&self, arguments: &[&str]) -> Result<(Value, Option<String>), String> {
-        let ended = Command::new(PROGRAM)
+        self.run_beside(arguments, || ())
+    }
+
+    fn run_beside(
+        &self,
+        arguments: &[&str],
+        work: impl FnOnce(),
+    ) -> Result<(Value, Option<String>), String> {
+        let running = Command::new(PROGRAM)
             .args(["bench", "-o", "json"])
             .args(["--url", &self.url()])
             .args(["--pid", &self.child.id().to_string()])
             .args(arguments)
             .env_clear()
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
-            .output()
+            .spawn()
             .map_err(told)?;
+        work();
+        let ended = running.wait_with_output().map_err(told)?;
         let report: Value = serde_json::from_slice(&ended.stdout)
             .map_err(|_| format!("bench {} brought no report", arguments.join(" ")))?;
         let trouble = (!ended.status.success()).then(|| {

@@ -52,7 +52,7 @@ pub use report::{Latency, Report, Used};
 pub use workload::{BLUEPRINTS, Workload, write_blueprints};
 
 /// The token that an orchestrator in development knows without being told.
-const CLIENT_TOKEN: &str = "secure-orchestrator-token";
+pub const CLIENT_TOKEN: &str = "secure-orchestrator-token";
 
 /// What `bench` is told.
 #[derive(Debug, clap::Args)]
