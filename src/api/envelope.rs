@@ -47,9 +47,15 @@ pub async fn envelope(
         // On the heap, so that requests without a trace do not carry its size.
         Some(span) => {
             let place = span.place().context;
-            let log =
-                tracing::error_span!("request", request.id = %id, trace.id = place.trace_id_text());
-            Box::pin(trace::scope(place, run).instrument(log)).await
+            let run = trace::scope(place, run);
+            if place.is_sampled() {
+                let trace_id = place.trace_id_text();
+                let log = tracing::error_span!("request", request.id = %id, trace.id = trace_id);
+                Box::pin(run.instrument(log)).await
+            } else {
+                // The decision is handed on, and that is all there is to it.
+                Box::pin(run).await
+            }
         }
     };
     let mut response = if let Ok(response) = outcome {
@@ -63,7 +69,8 @@ pub async fn envelope(
     };
     let status = response.status();
     count(&state, &path, &response);
-    if let Some(span) = span.filter(|_| is_let_in(status)) {
+    let is_seen = |span: &Answering| span.place().context.is_sampled() && is_let_in(status);
+    if let Some(span) = span.filter(is_seen) {
         state.runtime.traces().record(span.ended(status.as_u16()));
     }
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {

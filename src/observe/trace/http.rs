@@ -18,14 +18,20 @@ pub struct Answering {
 }
 
 impl Answering {
-    /// Begins. Ids in the path do not become part of the name.
+    /// Begins. Ids in the path do not become part of the name; of a trace that is not recorded nobody
+    /// will see one.
     #[must_use]
     pub fn begin(place: Place, lap: Lap, method: &Method, path: &str) -> Self {
+        let is_seen = place.context.is_sampled();
         Self {
             place,
             lap,
             method: method.clone(),
-            route: route_of(path),
+            route: if is_seen {
+                route_of(path)
+            } else {
+                String::new()
+            },
             state: None,
         }
     }

@@ -114,11 +114,13 @@ impl Traces {
     }
 
     /// Returns the context that a worker gets with its task: the task's own span, so that the
-    /// worker's hangs below it. Without a trace of ours, what the client sent goes on as it is.
+    /// worker's hangs below it. Without a trace of ours, and in one that is not recorded, what came goes
+    /// on as it is.
     #[must_use]
     pub fn of_task(&self, task: &Task) -> BTreeMap<String, String> {
         let known = &task.spec.tracing_context;
-        match place_of(known).filter(|_| self.is_on()) {
+        let is_recorded = |context: &TraceContext| self.is_on() && context.is_sampled();
+        match place_of(known).filter(is_recorded) {
             Some(context) => carried(known, task_place(context, &task.id)),
             None => known.clone(),
         }
