@@ -126,6 +126,34 @@ pub async fn keeps_jobs_that_wait_from_being_purged(store: FeedStore) {
     assert!(read(&store, 9).await.is_empty());
 }
 
+/// What has gone with its job does not make what comes later look as if it had been handed out.
+#[tokio::test]
+async fn a_number_is_not_given_again_when_all_jobs_have_gone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let open = || -> FeedStore {
+        let settings = SqliteSettings {
+            feed: true,
+            ..SqliteSettings::default()
+        };
+        std::sync::Arc::new(SqliteStore::open(&path, &settings).expect("opens"))
+    };
+    let mut store = open();
+    for n in 1..=3 {
+        let one = job(n);
+        tell(&store, &one, 1).await;
+        tell(&store, &ended(&one, JobStatus::Finished, at(5)), 1).await;
+        let batch = read(&store, 9).await;
+        assert_eq!(batch.events.len(), 2, "after {n} rounds");
+        acknowledge(&store, &batch).await;
+        assert_eq!(store.purge(at(10), 9).await.expect("purges"), [one.id]);
+        if n == 2 {
+            store.close().await;
+            store = open();
+        }
+    }
+}
+
 /// What was told before the feed was switched on is handed out as well, and once it is off nothing
 /// waits, so that nothing is kept for it.
 #[tokio::test]

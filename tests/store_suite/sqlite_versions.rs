@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use avtomatika::domain::{EventKind, Job, JobStatus};
+use avtomatika::base::JobId;
+use avtomatika::domain::{Event, EventKind, Job, JobStatus};
 use avtomatika::engine::Effect;
-use avtomatika::store::{HistoryStore, JobQuery, JobStore, StoreError, WorkerStore};
+use avtomatika::store::{
+    HistoryFeed, HistoryStore, JobQuery, JobStore, SqliteSettings, SqliteStore, StoreError,
+    WorkerStore,
+};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -187,4 +191,63 @@ async fn a_history_of_version_4_stays_readable() {
     drop(db);
     let again = open(&path).by_job(job.id, None, 9).await.expect("reads");
     assert_eq!(again, events);
+}
+
+/// A feed of version 5 was a table: what waited in it still waits, in its order, and nothing else does.
+#[tokio::test]
+async fn a_feed_of_version_5_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let db = Connection::open(&path).expect("opens");
+    for sql in [
+        include_str!("../data/store_v1.sql"),
+        include_str!("../../src/store/sqlite/schema_2.sql"),
+        include_str!("../../src/store/sqlite/schema_3.sql"),
+        include_str!("../../src/store/sqlite/schema_4.sql"),
+        include_str!("../../src/store/sqlite/schema_5.sql"),
+        "PRAGMA user_version = 5; UPDATE feed_state SET is_on = 1",
+    ] {
+        db.execute_batch(sql).expect("runs");
+    }
+    let another = |id: JobId, index: u32| {
+        let one = event(&Job { id, ..job(1) }, index, EventKind::Log);
+        let body = serde_json::to_string(&one).expect("is JSON");
+        let sql = "INSERT INTO history (job, revision, place, body) VALUES (?1, ?2, ?3, ?4)";
+        let revision = i64::try_from(one.revision).expect("small");
+        let row = (id.0.as_bytes(), revision, one.index, body);
+        db.execute(sql, row).expect("writes");
+        one
+    };
+    let waiting = [(job_id(2), 7), (job_id(1), 8), (job_id(2), 3)];
+    let told: Vec<Event> = waiting.iter().map(|(id, n)| another(*id, *n)).collect();
+    for one in &told {
+        let sql = "INSERT INTO feed (job, revision, place) VALUES (?1, ?2, ?3)";
+        let revision = i64::try_from(one.revision).expect("small");
+        let row = (one.job_id.0.as_bytes(), revision, one.index);
+        db.execute(sql, row).expect("writes");
+    }
+    drop(db);
+
+    let settings = SqliteSettings {
+        feed: true,
+        ..SqliteSettings::default()
+    };
+    let store = SqliteStore::open(&path, &settings).expect("opens");
+    let batch = store.read_feed(9).await.expect("reads");
+    assert_eq!(batch.events, told);
+    assert_eq!(store.feed_length().await.expect("counts"), 3);
+    for (n, count) in [(1, 2), (2, 3)] {
+        let kept = store.by_job(job_id(n), None, 9).await.expect("reads");
+        assert_eq!(kept.len(), count, "of job {n} nothing has gone");
+    }
+    let done = store.acknowledge_feed(&batch.through).await;
+    done.expect("acknowledges");
+    let later = commit(next(&job(1)), vec![record(&next(&job(1)))], vec![]);
+    store.commit(later).await.expect("commits");
+    let batch = store.read_feed(9).await.expect("reads");
+    assert_eq!(batch.events.len(), 1, "only what has come since");
+}
+
+fn record(job: &Job) -> Effect {
+    Effect::Record(Box::new(event(job, 0, EventKind::Log)))
 }

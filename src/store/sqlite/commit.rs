@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use super::given::{self, Given};
-use super::history::{Fed, Run};
+use super::history::{Numbers, Run};
 use super::resident::Transaction;
 use super::rows::{self, first, int};
 use super::{outbox, queries, tasks};
@@ -22,14 +22,14 @@ pub(super) struct Prepared {
     given_body: Option<String>,
     job_body: String,
     history: Option<Run>,
-    fed: Fed,
+    numbers: Numbers,
     /// One for each effect, empty for those that have none.
     bodies: Vec<String>,
 }
 
 impl Prepared {
     /// Writes out the bodies.
-    pub fn new(commit: Commit, fed: Fed) -> Result<Self, StoreError> {
+    pub fn new(commit: Commit, numbers: &Numbers) -> Result<Self, StoreError> {
         rules::assert_well_formed(&commit);
         let given_body = (commit.expected_revision == 0)
             .then(|| rows::encode(&Given::of(&commit.job)))
@@ -42,7 +42,7 @@ impl Prepared {
             given_body,
             job_body,
             history,
-            fed,
+            numbers: numbers.clone(),
             bodies,
         })
     }
@@ -63,7 +63,11 @@ impl Prepared {
         }
         self.put_job(db)?;
         if let Some(history) = &self.history {
-            history.insert(db, self.commit.job.id, self.fed)?;
+            history.insert(
+                db,
+                self.commit.job.id,
+                (&self.commit.effects, &self.numbers),
+            )?;
         }
         let mut committed = Committed::default();
         for index in 0..self.commit.effects.len() {

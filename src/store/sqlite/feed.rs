@@ -1,90 +1,112 @@
-//! The feed as rows: each names a row of history, so that a commit costs one short row more.
+//! The feed: the rows of history behind the last number that the archive has. A commit writes nothing
+//! for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::resident::Resident;
-use super::rows::{self, first, int};
+use super::rows::{self, first};
+use super::tail::Tail;
 use super::{SqliteStore, history, queries};
 use crate::base::JobId;
-use crate::domain::Job;
+use crate::domain::{Event, Job};
 use crate::store::{FeedBatch, HistoryFeed, StoreError};
 
 /// Text at which a batch ends, in bytes; one entry is always in it.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Notes that a row of history is to go into the archive.
-pub(super) fn insert(
-    db: &Connection,
-    job: JobId,
-    (revision, place): (u64, u32),
-) -> Result<(), StoreError> {
-    db.prepare_cached("INSERT INTO feed (job, revision, place) VALUES (?1, ?2, ?3)")?
-        .execute(params![job.0.as_bytes(), int(revision), place])?;
-    Ok(())
-}
-
 /// Switches the feed on or off. What was written while it was off goes into it when it is switched
 /// on: an archive that knows it already leaves it as it is.
-pub(super) fn switch(db: &mut Connection, on: bool) -> Result<(), StoreError> {
-    let was_on: Option<bool> = first(db, "SELECT is_on FROM feed_state", [])?;
-    if was_on == Some(on) {
-        return Ok(());
-    }
-    let transaction = db.transaction()?;
-    transaction.execute("DELETE FROM feed", [])?;
-    if on {
-        transaction.execute(
-            "INSERT INTO feed (job, revision, place)
-             SELECT job, revision, place FROM history ORDER BY job, revision, place",
-            [],
-        )?;
-    }
-    transaction.execute("UPDATE feed_state SET is_on = ?1", [on])?;
-    transaction.commit()?;
+pub(super) fn switch(db: &Connection, on: bool) -> Result<(), StoreError> {
+    db.execute(
+        "UPDATE feed_state SET through = CASE WHEN ?1 AND NOT is_on THEN 0 ELSE through END, is_on = ?1",
+        [on],
+    )?;
     Ok(())
 }
 
-fn read(db: &Connection, resident: &Resident, limit: u32) -> Result<FeedBatch, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT h.body, f.seq, f.job FROM feed AS f
-         LEFT JOIN history AS h
-         ON h.job = f.job AND h.revision = f.revision AND h.place = f.place
-         ORDER BY f.seq LIMIT ?1",
-    )?;
-    let mut found = statement.query([limit])?;
-    let (mut batch, mut ids, mut bytes) = (FeedBatch::default(), BTreeSet::new(), 0);
-    let mut entries = 0;
-    while let Some(row) = found.next()? {
-        entries += 1;
-        if bytes >= BATCH_BYTES {
-            batch.is_full = true;
-            break;
-        }
-        let seq: i64 = row.get(1)?;
-        batch.through = seq.to_string();
-        let id = rows::job_id(row, 2)?;
-        bytes += row.get_ref(0)?.as_str().map_or(0, str::len);
+/// Returns the end of the feed as it is before anything is written; nothing while it is off.
+pub(super) fn tail(db: &Connection, last: i64) -> Result<Option<Tail>, StoreError> {
+    let through: Option<i64> = first(db, "SELECT through FROM feed_state WHERE is_on", [])?;
+    Ok(through.map(|through| Tail::new(last, through)))
+}
+
+/// A batch while it is put together.
+#[derive(Default)]
+struct Batch {
+    gathered: FeedBatch,
+    ids: BTreeSet<JobId>,
+    entries: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Tells whether there is room for another row. One is always in it.
+    fn has_room(&mut self) -> bool {
+        self.gathered.is_full = self.bytes >= BATCH_BYTES;
+        !self.gathered.is_full
+    }
+
+    /// Adds the events of a row, and their job.
+    fn add(
+        &mut self,
+        (db, resident): (&Connection, &Resident),
+        (seq, id, bytes): (i64, JobId, usize),
+        events: impl FnOnce(&mut Vec<Event>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.gathered.through = seq.to_string();
+        self.entries += 1;
+        self.bytes += bytes;
         // One that is damaged holds up nobody else's.
-        match history::events(row) {
-            Ok(events) => batch.events.extend(events),
-            Err(error) => {
-                tracing::error!(job.id = %id, %error, "history that cannot be read is not exported");
-                continue;
-            }
+        if let Err(error) = events(&mut self.gathered.events) {
+            tracing::error!(job.id = %id, %error, "history that cannot be read is not exported");
+            return Ok(());
         }
-        if ids.insert(id)
+        if self.ids.insert(id)
             && let Some((job, length)) = job(db, resident, id)?
         {
-            bytes += length;
-            batch.jobs.push(job);
+            self.bytes += length;
+            self.gathered.jobs.push(job);
+        }
+        Ok(())
+    }
+}
+
+fn read(db: &Connection, resident: &Resident, limit: usize) -> Result<FeedBatch, StoreError> {
+    let mut batch = Batch::default();
+    if let Some(kept) = resident.tail(|tail| tail.read(limit)).flatten() {
+        for entry in kept {
+            if !batch.has_room() {
+                break;
+            }
+            let row = (entry.seq, entry.job, entry.bytes);
+            batch.add((db, resident), row, |events| {
+                entry.told.extend(events);
+                Ok(())
+            })?;
+        }
+    } else {
+        let mut statement = db.prepare_cached(
+            "SELECT body, seq, job FROM history
+             WHERE seq > (SELECT through FROM feed_state WHERE is_on) ORDER BY seq LIMIT ?1",
+        )?;
+        let mut found = statement.query([rows::int(limit as u64)])?;
+        while batch.has_room()
+            && let Some(row) = found.next()?
+        {
+            let bytes = row.get_ref(0)?.as_str().map_or(0, str::len);
+            let place = (row.get(1)?, rows::job_id(row, 2)?, bytes);
+            batch.add((db, resident), place, |events| {
+                events.extend(history::events(row)?);
+                Ok(())
+            })?;
         }
     }
-    batch.is_full |= entries == limit;
-    Ok(batch)
+    batch.gathered.is_full |= batch.entries == limit;
+    Ok(batch.gathered)
 }
 
 /// Returns the job, unless it cannot be read, and about how long its text is.
@@ -117,6 +139,7 @@ fn job(
 impl HistoryFeed for SqliteStore {
     async fn read_feed(&self, limit: u32) -> Result<FeedBatch, StoreError> {
         let resident = Arc::clone(&self.resident);
+        let limit = limit as usize;
         self.read(move |db| read(db, &resident, limit)).await
     }
 
@@ -125,19 +148,20 @@ impl HistoryFeed for SqliteStore {
             StoreError::Corrupt(format!("`{through}` is no place in this store's feed"))
         })?;
         self.write(move |db| {
-            db.prepare_cached("DELETE FROM feed WHERE seq <= ?1")?
+            db.prepare_cached("UPDATE feed_state SET through = max(through, ?1)")?
                 .execute([seq])?;
             Ok(())
         })
-        .await
+        .await?;
+        self.resident.tail(|tail| tail.acknowledge(seq));
+        Ok(())
     }
 
     async fn feed_length(&self) -> Result<u64, StoreError> {
-        // Entries leave in the order in which they came, so that the two ends tell; each is one look.
-        let length = "SELECT (SELECT max(seq) FROM feed) - (SELECT min(seq) FROM feed) + 1";
-        let count: Option<Option<i64>> = self.read(|db| first(db, length, [])).await?;
-        Ok(count
-            .flatten()
-            .map_or(0, |count| u64::try_from(count).unwrap_or(0)))
+        // One look at the end of the table; numbers that were given for nothing count along.
+        let length = "SELECT coalesce((SELECT max(seq) FROM history), 0) - through
+                      FROM feed_state WHERE is_on";
+        let count: Option<i64> = self.read(|db| first(db, length, [])).await?;
+        Ok(count.map_or(0, |count| u64::try_from(count).unwrap_or(0)))
     }
 }

@@ -2,13 +2,17 @@
 //! row however much it tells; an event that was appended by itself has a row of its own.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 
+use super::SqliteStore;
+use super::resident::Transaction;
 use super::rows::{self, int};
-use super::{SqliteStore, feed};
+use super::tail::Told;
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, EventKind, Object};
 use crate::engine::Effect;
@@ -22,9 +26,29 @@ pub(super) struct Run {
     body: String,
 }
 
-/// Whether what is written also goes into the feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fed(pub bool);
+/// The numbers of rows, which the feed goes by: rising, and none is given twice, though a row has
+/// gone or its transaction was undone. The writer alone draws them, so they rise as rows are written.
+#[derive(Debug, Clone)]
+pub(super) struct Numbers(Arc<AtomicI64>);
+
+impl Numbers {
+    /// Goes on behind what the file has, and behind what the archive has of rows that are gone.
+    pub fn of(db: &Connection) -> Result<Self, StoreError> {
+        let last =
+            "SELECT max(coalesce((SELECT max(seq) FROM history), 0), through) FROM feed_state";
+        let last: Option<i64> = rows::first(db, last, [])?;
+        Ok(Self(Arc::new(AtomicI64::new(last.unwrap_or(0)))))
+    }
+
+    /// Returns the last one that was given.
+    pub fn last(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn next(&self) -> i64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
 
 impl Run {
     /// Writes out the events among the effects; nothing when there are none.
@@ -56,24 +80,33 @@ impl Run {
     }
 
     /// Writes the row; one that is there is left as it is.
-    pub fn insert(&self, db: &Connection, job: JobId, fed: Fed) -> Result<(), StoreError> {
-        insert(db, job, (self.revision, self.place), (&self.body, fed))
+    pub fn insert(
+        &self,
+        db: &Transaction<'_>,
+        job: JobId,
+        (effects, numbers): (&Arc<Vec<Effect>>, &Numbers),
+    ) -> Result<(), StoreError> {
+        let told = || Told::Step(Arc::clone(effects));
+        let place = (self.revision, self.place);
+        insert(db, (job, place), (&self.body, told), numbers)
     }
 }
 
 fn insert(
-    db: &Connection,
-    job: JobId,
-    (revision, place): (u64, u32),
-    (body, fed): (&str, Fed),
+    db: &Transaction<'_>,
+    (job, (revision, place)): (JobId, (u64, u32)),
+    (body, told): (&str, impl FnOnce() -> Told),
+    numbers: &Numbers,
 ) -> Result<(), StoreError> {
+    let (seq, id) = (numbers.next(), job.0.as_bytes());
     let written = db
         .prepare_cached(
-            "INSERT OR IGNORE INTO history (job, revision, place, body) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO history (seq, job, revision, place, body) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (job, revision, place) DO NOTHING",
         )?
-        .execute(params![job.0.as_bytes(), int(revision), place, body])?;
-    if fed.0 && written > 0 {
-        feed::insert(db, job, (revision, place))?;
+        .execute(params![seq, id, int(revision), place, body])?;
+    if written > 0 {
+        db.told(seq, job, (told, body.len()));
     }
     Ok(())
 }
@@ -187,7 +220,11 @@ pub(super) fn events(row: &Row<'_>) -> Result<Vec<Event>, StoreError> {
 }
 
 /// Appends an event, unless its place is taken.
-fn append(db: &Connection, event: &Event, (body, fed): (&str, Fed)) -> Result<(), StoreError> {
+fn append(
+    db: &Transaction<'_>,
+    event: &Arc<Event>,
+    (body, numbers): (&str, &Numbers),
+) -> Result<(), StoreError> {
     let (job, revision, place) = (event.job_id, event.revision, event.index);
     let mut statement = db.prepare_cached(
         "SELECT body FROM history WHERE job = ?1 AND revision = ?2 AND place <= ?3
@@ -199,7 +236,8 @@ fn append(db: &Connection, event: &Event, (body, fed): (&str, Fed)) -> Result<()
     {
         return Ok(());
     }
-    insert(db, job, (revision, place), (body, fed))
+    let told = || Told::Alone(Arc::clone(event));
+    insert(db, (job, (revision, place)), (body, told), numbers)
 }
 
 /// Returns the job's events after a place, in order, at most `limit`.
@@ -235,12 +273,12 @@ impl HistoryStore for SqliteStore {
     async fn append(&self, events: Vec<Event>) -> Result<(), StoreError> {
         let rows = events
             .into_iter()
-            .map(|event| Ok((rows::encode(&event)?, event)))
+            .map(|event| Ok((rows::encode(&event)?, Arc::new(event))))
             .collect::<Result<Vec<_>, StoreError>>()?;
-        let fed = self.fed;
+        let numbers = self.numbers.clone();
         self.write(move |db| {
             rows.iter()
-                .try_for_each(|(body, event)| append(db, event, (body, fed)))
+                .try_for_each(|(body, event)| append(db, event, (body, &numbers)))
         })
         .await
     }

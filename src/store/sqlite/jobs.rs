@@ -45,7 +45,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        let prepared = Prepared::new(commit, self.fed)?;
+        let prepared = Prepared::new(commit, &self.numbers)?;
         self.write(move |db| prepared.apply(db)).await?
     }
 

@@ -21,6 +21,7 @@ mod readers;
 mod resident;
 mod rows;
 mod schema;
+mod tail;
 mod tasks;
 mod workers;
 mod writer;
@@ -33,7 +34,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 pub use self::archive::SqliteArchive;
-use self::history::Fed;
+use self::history::Numbers;
 use self::lock::FileLock;
 use self::readers::Readers;
 use self::resident::{Resident, Transaction};
@@ -101,7 +102,7 @@ pub struct SqliteStore {
     readers: Readers,
     resident: Arc<Resident>,
     synchronous: Synchronous,
-    fed: Fed,
+    numbers: Numbers,
     path: PathBuf,
     lock: Mutex<Option<FileLock>>,
 }
@@ -115,16 +116,18 @@ impl SqliteStore {
         let lock = FileLock::take(path)?;
         let mut db = schema::connect(path, settings.synchronous)?;
         schema::migrate(&mut db, path)?;
-        feed::switch(&mut db, settings.feed)?;
+        feed::switch(&db, settings.feed)?;
+        let numbers = Numbers::of(&db)?;
+        let tail = feed::tail(&db, numbers.last())?;
         let readers = Readers::open(path, settings)?;
-        let resident = Arc::new(Resident::new());
+        let resident = Arc::new(Resident::new(tail));
         let writer = Writer::start(db, Arc::clone(&resident), settings)?;
         Ok(Self {
             writer,
             readers,
             resident,
             synchronous: settings.synchronous,
-            fed: Fed(settings.feed),
+            numbers,
             path: path.to_owned(),
             lock: Mutex::new(Some(lock)),
         })

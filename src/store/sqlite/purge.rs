@@ -80,7 +80,8 @@ fn forgettable(db: &Connection, now: Timestamp, limit: u32) -> Result<Vec<JobId>
         "SELECT id FROM jobs
          WHERE keep_until <= ?1 AND +status IN ('finished', 'failed', 'quarantined', 'cancelled')
          AND NOT EXISTS (SELECT 1 FROM outbox WHERE job = jobs.id AND status = 'pending')
-         AND NOT EXISTS (SELECT 1 FROM feed WHERE job = jobs.id)
+         AND NOT EXISTS (SELECT 1 FROM feed_state, history
+             WHERE is_on AND history.job = jobs.id AND history.seq > through)
          ORDER BY keep_until, id LIMIT ?2",
     )?;
     let ids = statement.query_map(params![now.0, limit], |row| rows::job_id(row, 0))?;
@@ -126,7 +127,9 @@ fn forget_some(db: &Transaction<'_>, id: JobId, now: Timestamp) -> Result<Step, 
         return Ok(Step::Kept);
     }
     // It has told something since it was found to be over.
-    if rows::first::<i64>(db, "SELECT 1 FROM feed WHERE job = ?1 LIMIT 1", [key])?.is_some() {
+    let waits = "SELECT 1 FROM feed_state, history
+                 WHERE is_on AND history.job = ?1 AND history.seq > through LIMIT 1";
+    if rows::first::<i64>(db, waits, [key])?.is_some() {
         return Ok(Step::Kept);
     }
     if forget_tasks(db, id)? == ROWS_PER_STEP as usize {

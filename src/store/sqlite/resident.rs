@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
+use super::tail::{Entry, Tail, Told};
 use crate::base::{JobId, TaskId};
 use crate::domain::{Job, Task};
 
@@ -106,19 +107,32 @@ impl Maps {
 #[derive(Debug)]
 pub(super) struct Resident {
     maps: Mutex<Option<Maps>>,
+    /// Whether there is an archive.
+    feeds: bool,
+    /// The end of what goes there; none without one.
+    tail: Mutex<Option<Tail>>,
 }
 
 impl Resident {
-    /// Returns one that keeps nothing yet.
-    pub fn new() -> Self {
+    /// Returns one that keeps nothing yet. Without a tail nothing is kept for an archive.
+    pub fn new(tail: Option<Tail>) -> Self {
         Self {
             maps: Mutex::new(Some(Maps::new())),
+            feeds: tail.is_some(),
+            tail: Mutex::new(tail),
         }
     }
 
     /// Forgets everything and keeps nothing any more.
     pub fn close(&self) {
         *self.maps() = None;
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Looks at the end of the feed, or changes it; nothing when it is not kept.
+    pub fn tail<T>(&self, look: impl FnOnce(&mut Tail) -> T) -> Option<T> {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.as_mut().map(look)
     }
 
     fn maps(&self) -> MutexGuard<'_, Option<Maps>> {
@@ -152,6 +166,7 @@ impl Resident {
 struct Staged {
     jobs: HashMap<JobId, Option<(Arc<Job>, usize)>>,
     tasks: HashMap<TaskId, Option<(Arc<Task>, usize)>>,
+    told: Vec<Entry>,
 }
 
 /// The writer's transaction: its connection, and what is to be kept once it is on disk.
@@ -208,6 +223,19 @@ impl<'a> Transaction<'a> {
         self.staged.borrow_mut().tasks.insert(id, staged);
     }
 
+    /// A row of history has been written, in so many bytes: the archive will want what it tells.
+    pub fn told(&self, seq: i64, job: JobId, (told, bytes): (impl FnOnce() -> Told, usize)) {
+        if !self.resident.feeds {
+            return;
+        }
+        self.staged.borrow_mut().told.push(Entry {
+            seq,
+            job,
+            told: told(),
+            bytes,
+        });
+    }
+
     /// The job has been deleted.
     pub fn deleted_job(&self, id: JobId) {
         self.staged.borrow_mut().jobs.insert(id, None);
@@ -220,7 +248,12 @@ impl<'a> Transaction<'a> {
 
     /// The transaction is on disk: what it has written may be seen.
     pub fn publish(self) {
-        let staged = self.staged.into_inner();
+        let mut staged = self.staged.into_inner();
+        if !staged.told.is_empty() {
+            let told = std::mem::take(&mut staged.told);
+            self.resident
+                .tail(|tail| told.into_iter().for_each(|entry| tail.push(entry)));
+        }
         if staged.jobs.is_empty() && staged.tasks.is_empty() {
             return;
         }
@@ -292,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_late_writer_adds_nothing_to_what_is_closed() {
-        let resident = Resident::new();
+        let resident = Resident::new(None);
         let db = Connection::open_in_memory().expect("opens");
         let id = TaskId::from("task-1");
         let put = || {
