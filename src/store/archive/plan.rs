@@ -28,6 +28,8 @@ pub struct JobRow {
     pub summary: JobSummary,
     /// The revision of its record.
     pub revision: u64,
+    /// Whether the archive has a row of it.
+    pub is_known: bool,
     /// Whether what the archive has of it is older: else only its chain goes on.
     pub is_newer: bool,
     /// The last link of its chain.
@@ -169,6 +171,7 @@ fn row(
     Ok(JobRow {
         summary,
         revision,
+        is_known: known.is_some(),
         is_newer,
         head,
         last: told.last,

@@ -5,6 +5,7 @@
 
 mod append;
 mod connect;
+mod put;
 mod runs;
 mod schema;
 mod search;
