@@ -74,6 +74,9 @@ impl RedisStore {
         }
         let ended = answer.next().map(items).unwrap_or_default();
         let released = answer.next().unwrap_or(Value::Null);
+        let told = answer.next().map(items).unwrap_or_default();
+        let told = told.into_iter().filter_map(text);
+        self.hints.teller().tell_of_job(commit.job.id, told);
         Ok(Some(Committed {
             ended_leases: pairs(ended),
             released: self.seal.decode_tasks(released)?,
@@ -115,7 +118,6 @@ impl RedisStore {
         self.write_history(&commit.effects, &mut sent)?;
         let settles = commit.settles.filter(|id| is_beside(*id, job.id));
         sent.push(settles.map_or_else(String::new, |id| id.to_string()).into());
-        sent.extend(self.channel());
         sent.push(guards.len().to_string().into());
         for guard in guards {
             sent.extend(self.guard(guard));

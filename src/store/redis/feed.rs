@@ -62,7 +62,7 @@ impl RedisStore {
 
     /// Takes the feed for a while; tells false when another orchestrator has it.
     async fn has_feed(&self, lease: Duration) -> Result<bool, StoreError> {
-        let sent = arguments([&self.hints.origin(), &lease.as_millis()]);
+        let sent = arguments([&self.hints.teller().origin(), &lease.as_millis()]);
         let run = self
             .link
             .run_on(&LEASE, self.link.global(), sent, Repeat::Safe);

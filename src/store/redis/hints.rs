@@ -1,6 +1,7 @@
-//! What other processes on the same server do: a subscription, read into hints.
+//! What other processes on the same server do: a subscription, read into hints; and what they are told.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fred::clients::SubscriberClient;
 use fred::interfaces::{ClientLike as _, EventInterface as _, PubsubInterface as _};
@@ -10,23 +11,26 @@ use tokio::task::JoinSet;
 
 use super::RedisSettings;
 use super::address::builder;
-use super::link::{held, unavailable};
+use super::link::{Link, held, unavailable};
+use super::teller::Teller;
 use crate::base::{Entropy as _, JobId, SystemEntropy, TaskId};
-use crate::store::{FleetNews, HINTS_MAX, Hint, StoreError};
+use crate::store::{HINTS_MAX, Hint, StoreError};
 
-/// The subscription.
+/// How long what is left to tell may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The subscription, and the way out.
 pub(super) struct Listener {
-    channel: String,
-    /// This process's name among those that tell each other.
-    origin: String,
+    teller: Arc<Teller>,
     sender: broadcast::Sender<Hint>,
     connection: Mutex<Option<ConnectHandle>>,
     reader: Mutex<JoinSet<()>>,
+    telling: Mutex<JoinSet<()>>,
 }
 
 impl Listener {
     /// Subscribes, on a connection of its own.
-    pub async fn start(settings: &RedisSettings) -> Result<Self, StoreError> {
+    pub async fn start(settings: &RedisSettings, link: Arc<Link>) -> Result<Self, StoreError> {
         let subscribed = async {
             let client = builder(settings)?.build_subscriber_client()?;
             let connection = client.init().await?;
@@ -40,30 +44,21 @@ impl Listener {
         let origin = SystemEntropy.uuid().to_string();
         let mut reader = JoinSet::new();
         reader.spawn(read(client, origin.clone(), sender.clone()));
+        let teller = Arc::new(Teller::new(link, channel, origin));
+        let mut telling = JoinSet::new();
+        telling.spawn(Arc::clone(&teller).run());
         Ok(Self {
-            channel,
-            origin,
+            teller,
             sender,
             connection: Mutex::new(Some(connection)),
             reader: Mutex::new(reader),
+            telling: Mutex::new(telling),
         })
     }
 
-    /// Returns where others listen.
-    pub fn channel(&self) -> &str {
-        &self.channel
-    }
-
-    /// Returns this process's name.
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    /// Returns what is published to tell others the news.
-    pub fn message(&self, news: &FleetNews) -> String {
-        // Numbers that JSON does not have are none that a worker has.
-        let news = serde_json::to_string(news).unwrap_or_default();
-        format!("{}\n\nf {news}", self.origin)
+    /// Returns the way to tell others.
+    pub fn teller(&self) -> &Teller {
+        &self.teller
     }
 
     /// Returns the hints from now on.
@@ -71,8 +66,13 @@ impl Listener {
         self.sender.subscribe()
     }
 
-    /// Ends the subscription.
+    /// Tells what is left, and ends the subscription.
     pub async fn close(&self) {
+        self.teller.stop();
+        let mut telling = std::mem::take(&mut *held(&self.telling));
+        // Others find by looking what they are not told.
+        drop(tokio::time::timeout(LAST_WORDS, telling.join_next()).await);
+        telling.shutdown().await;
         let mut reader = std::mem::take(&mut *held(&self.reader));
         reader.shutdown().await;
         let connection = held(&self.connection).take();
@@ -113,21 +113,25 @@ async fn read(client: SubscriberClient, origin: String, sender: broadcast::Sende
     }
 }
 
-/// Reads a message: who says it, of which job if any, then a line for each thing. What this process
-/// says itself it knows; what it cannot read, a newer one says, and it can do without.
+/// Reads a message: who says it, then a line for each thing; what is said behind a job is of its tasks.
+/// What this process says itself it knows; what it cannot read, a newer one says, and it can do without.
 fn hints(text: &str, own: &str) -> Vec<Hint> {
     let mut lines = text.lines();
     if lines.next() == Some(own) {
         return Vec::new();
     }
-    let job = lines.next().and_then(|id| id.parse::<JobId>().ok());
-    let of_task = lines.filter_map(|line| {
+    let mut job: Option<JobId> = None;
+    let hint = |line: &str| {
         let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
-        if what == "f" {
-            let news = serde_json::from_str(rest).ok()?;
-            return Some(Hint::Fleet(Arc::new(news)));
-        }
         match (what, rest.split_once(' ')) {
+            ("j", None) => {
+                job = rest.parse().ok();
+                job.map(Hint::Changed)
+            }
+            ("f", _) => {
+                let news = serde_json::from_str(rest).ok()?;
+                Some(Hint::Fleet(Arc::new(news)))
+            }
             ("q", None) => Some(Hint::Queued(TaskId::new(rest))),
             ("e", None) => Some(Hint::Ended(TaskId::new(rest))),
             ("x", Some((task, worker))) => Some(Hint::Stop {
@@ -139,19 +143,20 @@ fn hints(text: &str, own: &str) -> Vec<Hint> {
             ("m", None) => Some(Hint::Missed),
             _ => None,
         }
-    });
-    job.map(Hint::Changed).into_iter().chain(of_task).collect()
+    };
+    lines.filter_map(hint).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::FleetNews;
 
     #[test]
     fn messages_are_read_unless_they_are_ones_own() {
         let id = "01a2077d-9381-7001-8707-070707070707";
         let job: JobId = id.parse().expect("an id");
-        let text = format!("other\n{id}\nq task-1\ne task-2\nx task-3 w 1\nnews of tomorrow\nm");
+        let text = format!("other\nj {id}\nq task-1\ne task-2\nx task-3 w 1\nnews of tomorrow\nm");
         let stop = Hint::Stop {
             worker: "w 1".into(),
             task_id: "task-3".into(),
@@ -167,7 +172,7 @@ mod tests {
         assert_eq!(hints(&text, "me"), expected);
         assert_eq!(hints(&text, "other"), []);
         assert_eq!(
-            hints("other\n\nl task-1", "me"),
+            hints("other\nl task-1", "me"),
             [Hint::Leased("task-1".into())]
         );
         let news = FleetNews {
@@ -178,7 +183,7 @@ mod tests {
         };
         let text = serde_json::to_string(&news).expect("JSON");
         assert_eq!(
-            hints(&format!("other\n\nf {text}"), "me"),
+            hints(&format!("other\nf {text}"), "me"),
             [Hint::Fleet(Arc::new(news))]
         );
         assert_eq!(hints("", "me"), []);

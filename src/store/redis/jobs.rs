@@ -233,12 +233,7 @@ impl JobStore for RedisStore {
     }
 
     async fn tell(&self, news: &FleetNews) -> Result<(), StoreError> {
-        let message = self.hints.message(news);
-        let sent = vec![self.hints.channel().into(), message.into()];
-        self.link
-            .call("PUBLISH", sent, Repeat::Safe)
-            .await
-            .map(drop)
+        self.hints.teller().tell_news(news).await
     }
 
     async fn close(&self) {

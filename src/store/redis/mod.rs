@@ -22,11 +22,12 @@ mod revisions;
 mod seal;
 mod spread;
 mod tasks;
+mod teller;
 mod watch;
 mod workers;
 
-use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use fred::types::Value;
@@ -129,7 +130,7 @@ impl RedisSettings {
 
 /// Jobs, workers and history in Redis.
 pub struct RedisStore {
-    link: Link,
+    link: Arc<Link>,
     hints: Listener,
     seal: Seal,
     server: Server,
@@ -187,7 +188,7 @@ impl RedisStore {
     }
 
     async fn connect(settings: &RedisSettings) -> Result<Self, Refusal> {
-        let link = Link::connect(settings).await?;
+        let link = Arc::new(Link::connect(settings).await?);
         let looked = Server::look(&link).await.map_err(Refusal::passing);
         let accepted = looked.and_then(|servers| {
             let servers = servers.into_iter().map(|server| server.accepted(settings));
@@ -202,7 +203,7 @@ impl RedisStore {
             }
         };
         server.tell();
-        let hints = match Listener::start(settings).await {
+        let hints = match Listener::start(settings, Arc::clone(&link)).await {
             Ok(hints) => hints,
             Err(error) => {
                 link.close().await;
@@ -225,11 +226,6 @@ impl RedisStore {
     #[must_use]
     pub fn description(&self) -> String {
         self.server.to_string()
-    }
-
-    /// Returns where others are told what this process does, and its name there.
-    fn channel(&self) -> [Value; 2] {
-        [self.hints.channel().into(), self.hints.origin().into()]
     }
 
     /// Tells how much a crash may cost, as the server is set.

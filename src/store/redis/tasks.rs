@@ -35,8 +35,11 @@ impl RedisStore {
             &lease.until.0,
             &lease.deadline.0,
         ]));
-        sent.extend(self.channel());
-        self.one(&LEASE, id, sent, Repeat::Never).await
+        let leased = self.one(&LEASE, id, sent, Repeat::Never).await?;
+        if leased.is_some() {
+            self.hints.teller().tell_of_task('l', id);
+        }
+        Ok(leased)
     }
 
     /// Takes a task back from whoever has it by that lease.
@@ -45,9 +48,12 @@ impl RedisStore {
         id: &TaskId,
         lease: Uuid,
     ) -> Result<Option<Task>, StoreError> {
-        let mut sent = arguments([id, &lease]);
-        sent.extend(self.channel());
-        self.one(&RELEASE, id, sent, Repeat::Never).await
+        let sent = arguments([id, &lease]);
+        let released = self.one(&RELEASE, id, sent, Repeat::Never).await?;
+        if released.is_some() {
+            self.hints.teller().tell_of_task('q', id);
+        }
+        Ok(released)
     }
 
     async fn one(

@@ -16,7 +16,6 @@ local id, expected, revision, now = take(), take(), take(), take()
 local outbox_due, doc, given = take(), take(), maybe()
 local status, wake, keep, early = take(), maybe(), maybe(), maybe()
 local client, pin, history, place, settles = take(), take(), maybe(), maybe(), maybe()
-local channel, origin = take(), take()
 local job = P .. 'j:' .. id
 local old = call('HMGET', job, 'v', 's', 'w', 'k', 'y')
 if (old[1] or '0') ~= expected then return { 'conflict' } end
@@ -91,8 +90,8 @@ local function each(from, to, act)
 end
 
 local ended, released, messages = {}, {}, 0
--- What other processes are told, a line each: who says it, of which job, what becomes of tasks.
-local told = { origin, id }
+-- What the other processes are to be told of tasks, a line each.
+local told = {}
 local function tell(what, t, worker)
   told[#told + 1] = what .. ' ' .. t .. (worker and ' ' .. worker or '')
 end
@@ -216,7 +215,4 @@ if history then
   if call('EXISTS', P .. 'fo') == 1 then feed(id, place) end
 end
 
--- So much that looking at everything is less.
-if #told > 500 then told = { origin, id, 'm' } end
-call('PUBLISH', channel, table.concat(told, '\n'))
-return { 'ok', ended, released }
+return { 'ok', ended, released, told }

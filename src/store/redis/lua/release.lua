@@ -1,5 +1,4 @@
--- Takes a task back from whoever has it by that lease. ARGV: task, lease, and for
--- other processes: channel, who says it.
+-- Takes a task back from whoever has it by that lease. ARGV: task, lease.
 local id = ARGV[1]
 local key = P .. 't:' .. id
 local f = call('HMGET', key, 's', 'li', 'lw')
@@ -8,5 +7,4 @@ leave(id, 'l', f[3])
 call('HDEL', key, 'lw', 'li', 'ls', 'lu', 'ld')
 call('HSET', key, 's', 'q')
 enter(id)
-call('PUBLISH', ARGV[3], ARGV[4] .. '\n\nq ' .. id)
 return task(id)
