@@ -28,6 +28,9 @@ const SILENT_MS: u64 = 3_500;
 /// News of so long goes out together: a worker that ends a short task and asks for the next has not
 /// ceased to wait.
 const GATHERED_FOR: Duration = Duration::from_millis(2);
+/// Under load, from one message to the next, unless a task is offered: most of who comes and goes
+/// meanwhile is then where it was.
+const TOLD_EVERY: Duration = Duration::from_millis(20);
 /// How long a task is left to the orchestrator that has the best worker for it.
 const LEFT_FOR_MS: u64 = 100;
 
@@ -187,6 +190,7 @@ impl Inner {
             let now = self.ports.clock.now();
             self.take_back(now);
             let news = self.news(from, now);
+            let told_at = now;
             let says_nothing = news
                 == FleetNews {
                     from,
@@ -204,7 +208,7 @@ impl Inner {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {}
-                () = wake.notified() => self.pause(GATHERED_FOR).await,
+                () = wake.notified() => self.gather(&wake, told_at).await,
                 () = tokio::time::sleep(pause.since(self.ports.clock.now())) => {}
             }
         }
@@ -215,6 +219,25 @@ impl Inner {
         };
         // They find out without it.
         drop(self.ports.jobs.tell(&bye).await);
+    }
+
+    /// Waits for more to tell: a moment, or until the last message is some time ago. A task that is
+    /// offered to another orchestrator does not wait that long.
+    async fn gather(&self, wake: &Notify, told_at: Timestamp) {
+        self.pause(GATHERED_FOR).await;
+        let until = told_at.after(TOLD_EVERY);
+        while !self.stop.is_cancelled() && self.matchmaker.state().news.next.offers.is_empty() {
+            let left = until.since(self.ports.clock.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {}
+                () = wake.notified() => {}
+                () = tokio::time::sleep(left) => return,
+            }
+        }
     }
 
     fn news(&self, from: Uuid, now: Timestamp) -> FleetNews {
