@@ -53,8 +53,8 @@ docs: tools
 PROFILE ?= release
 # Where the original's orchestrator is installed, to be measured beside; `make test` installs it there.
 ORIGINAL_VENV ?= .venv/orchestrator
-# throughput latency start full_store idle_polls scrape fan_out steady; empty takes the first three.
-# round_trips and orchestrators come with STORE=redis, history with HISTORY=postgres.
+# throughput latency start full_store idle_polls scrape fan_out steady traces; empty takes the first
+# three. round_trips and orchestrators come with STORE=redis, history with HISTORY=postgres.
 PARTS ?=
 # redis: jobs of both in a private Redis; postgres: ours keeps its history in a private PostgreSQL.
 STORE ?=

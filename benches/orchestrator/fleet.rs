@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::Settings;
 use crate::backing::{Backing, Store};
+use crate::collector::Collector;
 use crate::parts::{number, rate};
 use crate::server::Server;
 use crate::tell::{figure, head, line, row, times};
@@ -74,23 +75,52 @@ pub fn orchestrators(settings: &Settings) -> Result<(), String> {
 /// What history in PostgreSQL costs.
 pub fn history(settings: &Settings) -> Result<(), String> {
     head(&["Workload", "jobs/s without history", "with", "cost"]);
-    let seconds = format!("{}s", settings.seconds);
     for workload in ["one_task", "chain5"] {
-        let mut sums = [0.0, 0.0];
-        for _ in 0..ROUNDS {
-            for (sum, has_history) in sums.iter_mut().zip([false, true]) {
-                let backing = Backing::start(settings.store, has_history);
-                let server = Server::ours_on(&Rc::new(backing))?;
-                *sum += rate(&server.bench(&[workload, "--duration", &seconds])?);
-            }
-        }
-        let [without, with] = sums;
-        row(&[
-            workload.to_owned(),
-            figure(without / f64::from(ROUNDS)),
-            figure(with / f64::from(ROUNDS)),
-            format!("{:.1} %", (1.0 - with / without) * 100.0),
-        ]);
+        cost(settings, workload, |has_history| {
+            let backing = Backing::start(settings.store, has_history);
+            Server::ours_on(&Rc::new(backing))
+        })?;
     }
+    Ok(())
+}
+
+/// What traces cost, a tenth of which is recorded.
+pub fn traces(settings: &Settings) -> Result<(), String> {
+    head(&["Workload", "jobs/s without traces", "with", "cost"]);
+    let collector = Collector::start().map_err(|error| error.to_string())?;
+    cost(settings, "one_task", |has_traces| {
+        let backing = Backing::start(settings.store, settings.has_history);
+        let settings = if has_traces {
+            collector.settings("0.1")
+        } else {
+            Vec::new()
+        };
+        Server::ours_with(&Rc::new(backing), settings)
+    })?;
+    line(&format!("{} bytes of spans came in", collector.bytes()));
+    Ok(())
+}
+
+/// Measures a workload without something and with it, in turn, and prints the row.
+fn cost(
+    settings: &Settings,
+    workload: &str,
+    start: impl Fn(bool) -> Result<Server, String>,
+) -> Result<(), String> {
+    let seconds = format!("{}s", settings.seconds);
+    let mut sums = [0.0, 0.0];
+    for _ in 0..ROUNDS {
+        for (sum, has_it) in sums.iter_mut().zip([false, true]) {
+            let server = start(has_it)?;
+            *sum += rate(&server.bench(&[workload, "--duration", &seconds])?);
+        }
+    }
+    let [without, with] = sums;
+    row(&[
+        workload.to_owned(),
+        figure(without / f64::from(ROUNDS)),
+        figure(with / f64::from(ROUNDS)),
+        format!("{:.1} %", (1.0 - with / without) * 100.0),
+    ]);
     Ok(())
 }

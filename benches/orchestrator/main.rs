@@ -12,6 +12,7 @@
 //! `BENCH_MINUTES` how long `steady` runs.
 
 mod backing;
+mod collector;
 mod fleet;
 mod parts;
 mod scrape;
@@ -40,13 +41,14 @@ enum Usual {
 }
 
 /// What can be measured, by name.
-const PARTS: [(&str, Usual, Part); 11] = [
+const PARTS: [(&str, Usual, Part); 12] = [
     ("throughput", Usual::Always, parts::throughput),
     ("latency", Usual::Always, parts::latency),
     ("start", Usual::Always, parts::start),
     ("round_trips", Usual::OnRedis, fleet::round_trips),
     ("orchestrators", Usual::OnRedis, fleet::orchestrators),
     ("history", Usual::WithHistory, fleet::history),
+    ("traces", Usual::Never, fleet::traces),
     ("full_store", Usual::Never, parts::full_store),
     ("idle_polls", Usual::Never, parts::idle_polls),
     ("scrape", Usual::Never, scrape::scrape),

@@ -47,6 +47,14 @@ impl Server {
 
     /// Starts this program on servers that others may be on too; jobs are embedded without any.
     pub fn ours_on(backing: &Rc<Backing>) -> Result<Self, String> {
+        Self::ours_with(backing, Vec::new())
+    }
+
+    /// Likewise, with more settings.
+    pub fn ours_with(
+        backing: &Rc<Backing>,
+        settings: Vec<(&'static str, String)>,
+    ) -> Result<Self, String> {
         let folder = folder()?;
         let blueprints = folder.path().join("blueprints");
         avtomatika::roles::bench::write_blueprints(&blueprints).map_err(told)?;
@@ -57,7 +65,8 @@ impl Server {
             .env("BLUEPRINTS_DIR", blueprints)
             .env("DATA_DIR", folder.path().join("data"))
             .env("ORCHESTRATOR_SECRET_KEY", "the same everywhere")
-            .envs(backing.settings());
+            .envs(backing.settings())
+            .envs(settings);
         Self::start(command, (folder, Rc::clone(backing)), |command, port| {
             command.args(["--port", &port.to_string()]);
         })
