@@ -86,7 +86,10 @@ pub async fn envelope(
         HeaderName::from_static(RXON_VERSION),
         HeaderValue::from_static(PROTOCOL_VERSION),
     );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What may be kept says so itself.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

@@ -52,7 +52,7 @@ codes! {
     JobNotFound "job_not_found" 404 "No such job among the client's own, or it has ended already.";
     BlueprintNotFound "blueprint_not_found" 404 "No such blueprint.";
     WorkerNotFound "worker_not_found" 404 "The worker is not registered.";
-    FileNotFound "file_not_found" 404 "No such file of the job.";
+    FileNotFound "file_not_found" 404 "No such file of the job, or of the documentation.";
     MethodNotAllowed "method_not_allowed" 405 "The route exists, but not with this method; see `Allow`.";
     RequestTimeout "request_timeout" 408 "The body came too slowly.";
     IdempotencyKeyReused "idempotency_key_reused" 409 "The idempotency key belongs to another request.";

@@ -13,6 +13,7 @@ pub mod approval;
 pub mod auth;
 pub mod blueprints;
 pub mod client;
+pub mod conditional;
 pub mod contracts;
 pub mod create;
 pub mod docs;
@@ -112,6 +113,8 @@ fn public_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(public::metrics))
         .routes(routes!(openapi::document))
         .routes(routes!(docs::page))
+        .routes(routes!(docs::plain::page))
+        .routes(routes!(docs::file))
         .routes(routes!(approval::by_token))
         .routes(routes!(links::download, links::upload))
 }

@@ -52,7 +52,7 @@ pub async fn run(args: Args, context: &Context) -> RoleResult {
     context.printer.note(&format!(
         "avtomatika is ready; Ctrl-C stops it
   API           {url}/api/v1   (token {CLIENT_TOKEN})
-  API document  {url}/_public/openapi.json
+  API to try    {url}/_public/docs   (as data: /_public/openapi.json)
   webhooks      {sink}   (what was received)
   data          {data}
 Next, in another terminal:

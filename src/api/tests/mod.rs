@@ -3,6 +3,7 @@
 //! Time stands still and chance is counted, so whole conversations are snapshots.
 
 mod archive;
+mod docs;
 mod doubles;
 mod events;
 mod fixture;

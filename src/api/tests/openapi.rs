@@ -140,7 +140,7 @@ async fn blueprints_are_hidden_from_strangers_when_asked_for() {
             ..ApiSettings::default()
         })
         .await;
-        for page in ["/_public/openapi.json", "/_public/docs"] {
+        for page in ["/_public/openapi.json", "/_public/docs/plain"] {
             let body = api.send(&format!("GET {page}")).await.body;
             let shows = body.contains("/api/v1/jobs/work");
             assert_eq!(shows, is_shown, "{page} (HQ1)");

@@ -1,4 +1,4 @@
-//! The API's description as a page: one file, no script, nothing from elsewhere (fixes HQ1).
+//! The API's description as a page: one file, no script, nothing from elsewhere.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde_json::Value;
 
-use super::error::{ApiError, CODES};
-use super::{ApiState, openapi};
+use crate::api::error::{ApiError, CODES};
+use crate::api::{ApiState, openapi};
 
 /// What the page looks like.
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;\
@@ -20,10 +20,11 @@ td{padding:.1rem .6rem .1rem 0;vertical-align:top}pre{background:#f6f8fa;padding
 overflow:auto}@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}\
 code,pre{background:#161b22}section{border-color:#30363d}a{color:#58a6ff}}";
 
-/// Shows every route, the blueprints' endpoints with their schemas, and every error code.
+/// Shows every route, the blueprints' endpoints with their schemas, and every error code on a page
+/// without scripts.
 #[utoipa::path(
-    get, path = "/_public/docs", tag = "public",
-    responses((status = 200, description = "the page", content_type = "text/html", body = String)),
+    get, path = "/_public/docs/plain", tag = "public",
+    responses((status = 200, description = "the page", content_type = "text/html; charset=utf-8", body = String)),
 )]
 pub async fn page(State(state): State<Arc<ApiState>>) -> Result<Response, ApiError> {
     let html = render(&openapi::describe(&state)?);
@@ -70,8 +71,8 @@ fn render(document: &Value) -> String {
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>Avtomatika API</title>\
-         <style>{STYLE}</style><h1>Avtomatika {}</h1><p>{} The same as data: \
-         <a href=\"/_public/openapi.json\">openapi.json</a>.</p>",
+         <style>{STYLE}</style><h1>Avtomatika {}</h1><p>{} The same \
+         <a href=\"../docs\">to try it out</a>, and as <a href=\"../openapi.json\">data</a>.</p>",
         text(&document["info"]["version"]),
         marked(&document["info"]["description"]),
     );
