@@ -24,8 +24,8 @@ use crate::runtime::Applied;
 /// The header that may carry an approval's token.
 pub const APPROVAL_TOKEN: &str = "x-approval-token";
 
-/// Longest decision, in bytes.
-const DECISION_BYTES_MAX: usize = 128;
+/// Longest decision, in characters.
+const DECISION_CHARS_MAX: usize = 128;
 
 /// What was decided.
 struct Decision {
@@ -38,8 +38,12 @@ fn decision_of(body: &Object) -> Result<Decision, ApiError> {
     let decision = body
         .get("decision")
         .and_then(Value::as_str)
-        .filter(|text| (1..=DECISION_BYTES_MAX).contains(&text.len()))
-        .ok_or_else(|| ApiError::invalid("decision must be a non-empty string"))?;
+        .filter(|text| (1..=DECISION_CHARS_MAX).contains(&text.chars().count()))
+        .ok_or_else(|| {
+            ApiError::invalid(format!(
+                "decision must be a text of 1 to {DECISION_CHARS_MAX} characters"
+            ))
+        })?;
     let metadata = match body.get("metadata") {
         None | Some(Value::Null) => None,
         Some(Value::Object(metadata)) => Some(metadata.clone()),
@@ -96,14 +100,15 @@ fn not_waiting() -> ApiError {
         ("X-Approval-Token" = Option<String>, Header, description = "the token, unless it is in the body"),
         ("X-Client-Token" = Option<String>, Header, description = "the owner's token instead"),
     ),
-    request_body(content = Object, description = "`decision`, and optionally `token`, `metadata`, `security`"),
+    request_body(content = ref("#/components/schemas/DecisionByToken"), description = "what was decided"),
     responses(
-        (status = 200, description = "`job_id` and `status`: `approval_received`", body = Object),
-        (status = 400, description = "invalid_json, invalid_request, invalid_decision", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found: for a client", body = Object),
-        (status = 409, description = "not_waiting", body = Object),
-        (status = 429, description = "rate_limited", body = Object),
+        (status = 200, description = "decided", body = ref("#/components/schemas/DecisionAccepted")),
+        (status = 400, description = "invalid_json, invalid_request, invalid_decision"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found: for a client"),
+        (status = 409, description = "not_waiting"),
+        (status = 429, description = "rate_limited: for wrong tokens"),
+        (status = 503, description = "store_unavailable, busy, shutting_down"),
     ),
 )]
 pub async fn by_token(
@@ -185,13 +190,13 @@ async fn job_of_token(
 #[utoipa::path(
     post, path = "/jobs/{job_id}/approve", tag = "jobs",
     params(("job_id" = String, Path, description = "the job")),
-    request_body(content = Object, description = "`decision`, and optionally `metadata`, `security`"),
+    request_body(content = ref("#/components/schemas/Decision"), description = "what was decided"),
     responses(
-        (status = 200, description = "`job_id` and `status`: `approval_received`", body = Object),
-        (status = 400, description = "invalid_json, invalid_request, invalid_decision", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
-        (status = 409, description = "not_waiting", body = Object),
+        (status = 200, description = "decided", body = ref("#/components/schemas/DecisionAccepted")),
+        (status = 400, description = "invalid_json, invalid_request, invalid_decision"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
+        (status = 409, description = "not_waiting"),
     ),
 )]
 pub async fn by_owner(

@@ -41,8 +41,8 @@ fn summary(state: &ApiState, blueprint: &Blueprint) -> Value {
 #[utoipa::path(
     get, path = "/blueprints", tag = "blueprints",
     responses(
-        (status = 200, description = "`name`, `version`, `path` of the endpoint, `description`, `revision`", body = Vec<Object>),
-        (status = 401, description = "unauthorized", body = Object),
+        (status = 200, description = "all of them, by name", body = ref("#/components/schemas/Blueprints")),
+        (status = 401, description = "unauthorized"),
     ),
 )]
 pub async fn list(State(state): State<Arc<ApiState>>, _caller: Caller) -> Answer {
@@ -60,9 +60,9 @@ pub async fn list(State(state): State<Arc<ApiState>>, _caller: Caller) -> Answer
     get, path = "/blueprints/{name}", tag = "blueprints",
     params(("name" = String, Path, description = "the blueprint")),
     responses(
-        (status = 200, description = "as in the list, with `start`, `states` and `source`", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "blueprint_not_found", body = Object),
+        (status = 200, description = "the blueprint", body = ref("#/components/schemas/Blueprint")),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "blueprint_not_found"),
     ),
 )]
 pub async fn show(
@@ -87,9 +87,9 @@ pub async fn show(
     get, path = "/blueprints/{name}/schema", tag = "blueprints",
     params(("name" = String, Path, description = "the blueprint")),
     responses(
-        (status = 200, description = "`input`, `output` and `events`; absent where anything goes", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "blueprint_not_found", body = Object),
+        (status = 200, description = "the schemas; none where anything goes", body = ref("#/components/schemas/BlueprintSchemas")),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "blueprint_not_found"),
     ),
 )]
 pub async fn schema(
@@ -118,13 +118,17 @@ pub struct GraphQuery {
     get, path = "/blueprints/{name}/graph", tag = "blueprints",
     params(
         ("name" = String, Path, description = "the blueprint"),
-        ("format" = Option<String>, Query, description = "dot (by default), mermaid or svg"),
+        ("format" = Option<String>, Query, description = "by default dot"),
     ),
     responses(
-        (status = 200, description = "the graph", content_type = "text/vnd.graphviz", body = String),
-        (status = 400, description = "invalid_query", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "blueprint_not_found", body = Object),
+        (status = 200, description = "the graph", content(
+            (ref("#/components/schemas/Graph") = "text/vnd.graphviz; charset=utf-8"),
+            (ref("#/components/schemas/Graph") = "text/vnd.mermaid; charset=utf-8"),
+            (ref("#/components/schemas/Graph") = "image/svg+xml"),
+        )),
+        (status = 400, description = "invalid_query"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "blueprint_not_found"),
     ),
 )]
 pub async fn graph(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::uri::PathAndQuery;
-use axum::http::{Method, Uri};
+use axum::http::{Method, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use tower::ServiceExt as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -102,12 +102,20 @@ pub(super) fn endpoint_path(state: &ApiState, blueprint: &Blueprint) -> Option<S
 pub(super) struct Dispatch {
     state: Arc<ApiState>,
     routes: Router,
+    /// Common routes without parameters.
+    literal: Arc<BTreeSet<String>>,
 }
 
 impl Dispatch {
-    pub(super) fn new(state: Arc<ApiState>, routes: Router) -> Self {
-        let routes = routes.fallback(envelope::no_such_route);
-        Self { state, routes }
+    pub(super) fn new(state: Arc<ApiState>) -> Self {
+        let (routes, described) = routes().split_for_parts();
+        let paths = described.paths.paths.into_keys();
+        let routes = routes.with_state(Arc::clone(&state));
+        Self {
+            state,
+            routes: routes.fallback(envelope::no_such_route),
+            literal: Arc::new(paths.filter(|path| !path.contains('{')).collect()),
+        }
     }
 
     /// Finds the mount, lets the client in, and hands on to a blueprint's endpoint or a common
@@ -129,12 +137,18 @@ impl Dispatch {
             Ok(caller) => caller,
             Err(error) => return error.into_response(),
         };
+        let blueprint = self.created_at(&path);
         if request.method() == Method::POST
-            && let Some(blueprint) = self.created_at(&path)
+            && let Some(blueprint) = &blueprint
         {
-            return create::create(&self.state, &caller, &blueprint, request)
+            return create::create(&self.state, &caller, blueprint, request)
                 .await
                 .into_response();
+        }
+        let route = path.get(mount.len()..).unwrap_or_default();
+        if blueprint.is_some() && !self.literal.contains(route) {
+            // Else `GET` would take the endpoint's name for a job's id.
+            return creation_only();
         }
         request.extensions_mut().insert(caller);
         match relative(request.uri(), mount.len()) {
@@ -155,6 +169,12 @@ impl Dispatch {
             .find(|blueprint| endpoint_path(&self.state, blueprint).as_deref() == Some(path))
             .map(|blueprint| blueprint.name.clone())
     }
+}
+
+/// Answers any other method at a blueprint's endpoint.
+fn creation_only() -> Response {
+    let error = ApiError::new(Code::MethodNotAllowed, "Method Not Allowed");
+    ([(header::ALLOW, "POST")], error).into_response()
 }
 
 /// Returns the URI without its first bytes, which are a mount.

@@ -36,8 +36,8 @@ use crate::runtime::{Applied, RuntimeError, Watch};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Events that are read from the history at once.
 const PAGE: u32 = 200;
-/// Longest name of an event, in bytes.
-const NAME_BYTES_MAX: usize = 128;
+/// Longest name of an event, in characters.
+const NAME_CHARS_MAX: usize = 128;
 
 /// Where a stream begins, for readers that cannot set headers.
 #[derive(Debug, Deserialize)]
@@ -61,15 +61,13 @@ impl<S: Send + Sync> FromRequestParts<S> for After {
         let Query(query) = Query::<StreamQuery>::from_request_parts(parts, state)
             .await
             .map_err(|_| refused())?;
-        match header
-            .or(query.last_event_id)
-            .filter(|text| !text.is_empty())
-        {
-            None => Ok(Self(None)),
-            Some(text) => place_of(&text)
-                .map(|place| Self(Some(place)))
-                .ok_or_else(refused),
-        }
+        let place = |text: Option<String>| match text.filter(|text| !text.is_empty()) {
+            None => Ok(None),
+            Some(text) => place_of(&text).map(Some).ok_or_else(refused),
+        };
+        // Both have to be good, and the header goes first: a browser that comes back sets it.
+        let (header, query) = (place(header)?, place(query.last_event_id)?);
+        Ok(Self(header.or(query)))
     }
 }
 
@@ -82,10 +80,10 @@ impl<S: Send + Sync> FromRequestParts<S> for After {
         ("last_event_id" = Option<String>, Query, description = "the same, for readers that cannot set headers"),
     ),
     responses(
-        (status = 200, description = "data of each event: a line of the history; of `end` also `status`, `result`, `error`", content_type = "text/event-stream", body = String),
-        (status = 400, description = "invalid_query", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
+        (status = 200, description = "data of each event: a line of the history; of `end` also `status`, `result`, `error`", content_type = "text/event-stream", body = ref("#/components/schemas/EventStream")),
+        (status = 400, description = "invalid_query"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
     ),
 )]
 pub async fn stream(
@@ -286,13 +284,13 @@ fn name_of(event: &Event) -> &'static str {
 #[utoipa::path(
     post, path = "/jobs/{job_id}/events", tag = "jobs",
     params(("job_id" = String, Path, description = "the job")),
-    request_body(content = Object, description = "`name` and `payload`"),
+    request_body(content = ref("#/components/schemas/NamedEvent"), description = "the event"),
     responses(
-        (status = 202, description = "`job_id` and `status`: `event_accepted`", body = Object),
-        (status = 400, description = "invalid_json, invalid_request", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
-        (status = 409, description = "not_waiting: for no such event", body = Object),
+        (status = 202, description = "the job goes on", body = ref("#/components/schemas/EventAccepted")),
+        (status = 400, description = "invalid_json, invalid_request"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
+        (status = 409, description = "not_waiting: for no such event"),
     ),
 )]
 pub async fn publish(
@@ -305,8 +303,12 @@ pub async fn publish(
     let name = body
         .get("name")
         .and_then(Value::as_str)
-        .filter(|name| (1..=NAME_BYTES_MAX).contains(&name.len()))
-        .ok_or_else(|| ApiError::invalid("name must be a non-empty string"))?;
+        .filter(|name| (1..=NAME_CHARS_MAX).contains(&name.chars().count()))
+        .ok_or_else(|| {
+            ApiError::invalid(format!(
+                "name must be a text of 1 to {NAME_CHARS_MAX} characters"
+            ))
+        })?;
     let job = owned(&state, &caller, &job_id).await?;
     let payload = body.get("payload").cloned().unwrap_or(Value::Null);
     let input = Input::EventReceived {

@@ -124,9 +124,9 @@ pub(super) async fn send(state: &ApiState, job: JobId, name: &str) -> Answer {
     get, path = "/jobs/{job_id}/files", tag = "files",
     params(("job_id" = String, Path, description = "the job")),
     responses(
-        (status = 200, description = "`filename`, `uri`, `size`; `sha256` where the store keeps it, of the first hundred files, as the answer to the upload always has it", body = Vec<Object>),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
+        (status = 200, description = "the files; `sha256` of the first hundred only, where the store keeps it", body = ref("#/components/schemas/Files")),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
     ),
 )]
 pub async fn list(
@@ -175,14 +175,14 @@ pub struct UploadQuery {
     params(
         ("job_id" = String, Path, description = "the job"),
         ("filename" = String, Query, description = "the file"),
-        ("expires_in" = Option<i64>, Query, description = "1 to 604800 seconds, by default 3600"),
+        ("expires_in" = Option<i64>, Query, description = "seconds"),
     ),
     responses(
-        (status = 200, description = "`url`, `method`, `expires_in`", body = Object),
-        (status = 400, description = "invalid_query, invalid_file_name", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
-        (status = 409, description = "job_ended", body = Object),
+        (status = 200, description = "the link", body = ref("#/components/schemas/UploadLink")),
+        (status = 400, description = "invalid_query, invalid_file_name"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
+        (status = 409, description = "job_ended"),
     ),
 )]
 pub async fn upload_link(
@@ -224,14 +224,14 @@ pub async fn upload_link(
         ("job_id" = String, Path, description = "the job"),
         ("filename" = String, Path, description = "the file"),
     ),
-    request_body(content = String, content_type = "application/octet-stream", description = "the content"),
+    request_body(content = ref("#/components/schemas/FileContent"), content_type = "application/octet-stream", description = "the content"),
     responses(
-        (status = 200, description = "`status`: `uploaded`, `uri`, `size`, `sha256`", body = Object),
-        (status = 400, description = "invalid_file_name, upload_interrupted", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
-        (status = 409, description = "job_ended", body = Object),
-        (status = 413, description = "body_too_large", body = Object),
+        (status = 200, description = "stored", body = ref("#/components/schemas/Uploaded")),
+        (status = 400, description = "invalid_file_name, upload_interrupted"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
+        (status = 409, description = "job_ended"),
+        (status = 413, description = "body_too_large"),
     ),
 )]
 pub async fn upload(
@@ -252,10 +252,10 @@ pub async fn upload(
         ("filename" = String, Path, description = "the file"),
     ),
     responses(
-        (status = 302, description = "`Location` is the link"),
-        (status = 400, description = "invalid_file_name", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found, file_not_found", body = Object),
+        (status = 302, description = "see there", headers(("Location" = String, description = "the link"))),
+        (status = 400, description = "invalid_file_name"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found, file_not_found"),
     ),
 )]
 pub async fn download(

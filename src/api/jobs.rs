@@ -31,8 +31,8 @@ const HISTORY_MAX: u32 = 1000;
 /// Most webhooks that are shown of a job.
 const DELIVERIES_MAX: u32 = 1000;
 
-/// Longest reason of a cancellation, in bytes.
-const REASON_BYTES_MAX: usize = 500;
+/// Longest reason of a cancellation, in characters.
+const REASON_CHARS_MAX: usize = 500;
 
 /// Returns the client's own job. Another's is not found, exactly as one that does not exist.
 pub(super) async fn owned(state: &ApiState, caller: &Caller, id: &str) -> Result<Job, ApiError> {
@@ -87,9 +87,10 @@ pub struct FieldsQuery {
         ("fields" = Option<String>, Query, description = "names of members, separated by commas"),
     ),
     responses(
-        (status = 200, description = "the job; `result` only once it has ended", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
+        (status = 200, description = "the job; `result` only once it has ended", body = ref("#/components/schemas/Job")),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
+        (status = 405, description = "method_not_allowed: what stands there is a blueprint's endpoint"),
     ),
 )]
 pub async fn get(
@@ -110,11 +111,11 @@ pub async fn get(
 #[utoipa::path(
     post, path = "/jobs/{job_id}/cancel", tag = "jobs",
     params(("job_id" = String, Path, description = "the job")),
-    request_body(content = Option<Object>, description = "`reason`, for the history"),
+    request_body(content = ref("#/components/schemas/Cancellation"), description = "why, for the history; may be left out"),
     responses(
-        (status = 200, description = "`status`: `cancellation_request_accepted`", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found: unknown, another's or ended already", body = Object),
+        (status = 200, description = "the job is cancelled", body = ref("#/components/schemas/CancellationAccepted")),
+        (status = 400, description = "invalid_json, invalid_request"),
+        (status = 404, description = "job_not_found: unknown, another's or ended already"),
     ),
 )]
 pub async fn cancel(
@@ -127,9 +128,11 @@ pub async fn cancel(
     let request = answers::read_optional(body, state.settings.body()).await?;
     let reason = match request.get("reason") {
         None | Some(Value::Null) => "cancelled by the client",
-        Some(Value::String(reason)) if reason.len() <= REASON_BYTES_MAX => reason.as_str(),
+        Some(Value::String(reason)) if reason.chars().count() <= REASON_CHARS_MAX => {
+            reason.as_str()
+        }
         Some(_) => {
-            let message = format!("reason must be a text of at most {REASON_BYTES_MAX} bytes");
+            let message = format!("reason must be a text of at most {REASON_CHARS_MAX} characters");
             return Err(ApiError::invalid(message));
         }
     };
@@ -152,10 +155,10 @@ pub async fn cancel(
     post, path = "/jobs/{job_id}/retry", tag = "jobs",
     params(("job_id" = String, Path, description = "the job")),
     responses(
-        (status = 202, description = "`job_id` and `status`: `retry_accepted`", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
-        (status = 409, description = "not_retryable", body = Object),
+        (status = 202, description = "it goes on", body = ref("#/components/schemas/RetryAccepted")),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
+        (status = 409, description = "not_retryable"),
     ),
 )]
 pub async fn retry(
@@ -218,14 +221,15 @@ pub(super) fn place(event: &Event) -> String {
     get, path = "/jobs/{job_id}/history", tag = "jobs",
     params(
         ("job_id" = String, Path, description = "the job"),
-        ("limit" = Option<u32>, Query, description = "1 to 1000, by default 1000"),
-        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before"),
+        ("limit" = Option<u32>, Query, description = "by default 1000", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before", pattern = r"^[0-9]{1,18}\.[0-9]{1,9}$", example = "3.0"),
     ),
     responses(
-        (status = 200, description = "events in order; `X-Next-Cursor` when there are more", body = Vec<Object>),
-        (status = 400, description = "invalid_query", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
+        (status = 200, description = "events in order", body = ref("#/components/schemas/History"),
+         headers(("X-Next-Cursor" = String, description = "where the next page begins, when there is one"))),
+        (status = 400, description = "invalid_query"),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
     ),
 )]
 pub async fn history(
@@ -297,9 +301,9 @@ pub(super) fn event_row(event: &Event) -> Value {
     get, path = "/jobs/{job_id}/explain", tag = "jobs",
     params(("job_id" = String, Path, description = "the job")),
     responses(
-        (status = 200, description = "`code`, `message`, `unblocks`, and the open tasks with every worker's verdict", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
+        (status = 200, description = "what it waits for, and the open tasks with every worker's verdict", body = ref("#/components/schemas/Explanation")),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
     ),
 )]
 pub async fn explain(
@@ -321,9 +325,9 @@ pub async fn explain(
     get, path = "/jobs/{job_id}/deliveries", tag = "jobs",
     params(("job_id" = String, Path, description = "the job")),
     responses(
-        (status = 200, description = "deliveries, oldest first", body = Vec<Object>),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "job_not_found", body = Object),
+        (status = 200, description = "deliveries, oldest first", body = ref("#/components/schemas/Deliveries")),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "job_not_found"),
     ),
 )]
 pub async fn deliveries(

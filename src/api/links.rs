@@ -132,9 +132,11 @@ fn check(
         ("signature" = String, Query, description = "as the link has it"),
     ),
     responses(
-        (status = 200, description = "the content", content_type = "application/octet-stream", body = String),
-        (status = 403, description = "link_invalid", body = Object),
-        (status = 404, description = "file_not_found", body = Object),
+        (status = 200, description = "the content", content_type = "application/octet-stream", body = ref("#/components/schemas/FileContent")),
+        (status = 400, description = "invalid_query, invalid_file_name"),
+        (status = 403, description = "link_invalid"),
+        (status = 503, description = "store_unavailable"),
+        (status = 404, description = "file_not_found"),
     ),
 )]
 pub async fn download(
@@ -155,12 +157,15 @@ pub async fn download(
         ("expires" = i64, Query, description = "as the link has it"),
         ("signature" = String, Query, description = "as the link has it"),
     ),
-    request_body(content = String, content_type = "application/octet-stream", description = "the content"),
+    request_body(content = ref("#/components/schemas/FileContent"), content_type = "application/octet-stream", description = "the content"),
     responses(
-        (status = 200, description = "`status`: `uploaded`, `uri`, `size`", body = Object),
-        (status = 403, description = "link_invalid", body = Object),
-        (status = 409, description = "job_ended", body = Object),
-        (status = 413, description = "body_too_large", body = Object),
+        (status = 200, description = "stored", body = ref("#/components/schemas/Uploaded")),
+        (status = 400, description = "invalid_query, invalid_file_name, upload_interrupted"),
+        (status = 403, description = "link_invalid"),
+        (status = 404, description = "job_not_found"),
+        (status = 503, description = "store_unavailable, busy, shutting_down"),
+        (status = 409, description = "job_ended"),
+        (status = 413, description = "body_too_large"),
     ),
 )]
 pub async fn upload(

@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::auth::Caller;
+use super::create::members::is_label_name;
 use super::error::{ApiError, Code};
 use super::job_view::View;
 use super::jobs::{Answer, limit_of, with_cursor};
@@ -57,6 +58,7 @@ pub(super) fn page_of(parameters: Vec<(String, String)>) -> Result<JobQuery, Api
             "label" => {
                 let (label, value) = value
                     .split_once(':')
+                    .filter(|(name, _)| is_label_name(name))
                     .ok_or_else(|| refused("label must be name:value"))?;
                 query.labels.insert(label.to_owned(), value.to_owned());
             }
@@ -83,19 +85,20 @@ fn time_of(text: &str) -> Result<Timestamp, ApiError> {
 #[utoipa::path(
     get, path = "/jobs", tag = "jobs",
     params(
-        ("limit" = Option<u32>, Query, description = "1 to 500, by default 100"),
-        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before"),
+        ("limit" = Option<u32>, Query, description = "by default 100", minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before", pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
         ("offset" = Option<u32>, Query, description = "jobs to skip, at most 10000; a cursor is cheaper"),
-        ("status" = Option<String>, Query, description = "one or more, separated by commas or repeated"),
+        ("status" = Option<Vec<String>>, Query, description = "repeated for more than one, or separated by commas"),
         ("blueprint" = Option<String>, Query, description = "name"),
         ("created_from" = Option<String>, Query, description = "RFC 3339, or seconds since the epoch; inclusive"),
         ("created_to" = Option<String>, Query, description = "exclusive"),
-        ("label" = Option<String>, Query, description = "name:value; may be repeated, all have to fit"),
+        ("label" = Option<Vec<String>>, Query, description = "name:value; may be repeated, all have to fit"),
     ),
     responses(
-        (status = 200, description = "`job_id` and the job itself as `context_snapshot`; `X-Next-Cursor` when there are more", body = Vec<Object>),
-        (status = 400, description = "invalid_query", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
+        (status = 200, description = "`job_id` and the job itself as `context_snapshot`", body = ref("#/components/schemas/JobRows"),
+         headers(("X-Next-Cursor" = String, description = "where the next page begins, when there is one"))),
+        (status = 400, description = "invalid_query"),
+        (status = 401, description = "unauthorized"),
     ),
 )]
 pub async fn list(
@@ -120,17 +123,19 @@ pub async fn list(
     Ok(with_cursor(answers::ok(&Value::Array(rows)), next))
 }
 
-/// Lists the client's quarantined jobs, newest first (fixes HQ9).
+// Fixes HQ9.
+/// Lists the client's quarantined jobs, newest first.
 #[utoipa::path(
     get, path = "/jobs/quarantined", tag = "jobs",
     params(
-        ("limit" = Option<u32>, Query, description = "1 to 500, by default 100"),
-        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before"),
+        ("limit" = Option<u32>, Query, description = "by default 100", minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before", pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
     ),
     responses(
-        (status = 200, description = "the jobs", body = Vec<Object>),
-        (status = 400, description = "invalid_query", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
+        (status = 200, description = "the jobs", body = ref("#/components/schemas/Jobs"),
+         headers(("X-Next-Cursor" = String, description = "where the next page begins, when there is one"))),
+        (status = 400, description = "invalid_query"),
+        (status = 401, description = "unauthorized"),
     ),
 )]
 pub async fn quarantined(
@@ -206,6 +211,7 @@ mod tests {
             ("status", "error"),
             ("status", ""),
             ("label", "no-colon"),
+            ("label", ":no-name"),
             ("created_from", "yesterday"),
         ] {
             let error = page(&[parameter]).expect_err(parameter.1);

@@ -69,6 +69,7 @@ pub struct ApiState {
     worker_tokens: Arc<dyn WorkerTokens>,
     buckets: limits::Buckets,
     contracts: contracts::Contracts,
+    documents: openapi::Documents,
 }
 
 impl ApiState {
@@ -86,6 +87,7 @@ impl ApiState {
             worker_tokens,
             buckets: limits::Buckets::default(),
             contracts: contracts::Contracts::default(),
+            documents: openapi::Documents::default(),
         }
     }
 
@@ -97,11 +99,6 @@ impl ApiState {
     fn now(&self) -> Timestamp {
         self.runtime.clock().now()
     }
-}
-
-/// The routes whose paths never change, with their descriptions.
-fn fixed_routes() -> OpenApiRouter<Arc<ApiState>> {
-    public_routes().merge(worker_routes())
 }
 
 /// Those of everybody.
@@ -134,7 +131,7 @@ fn worker_routes() -> OpenApiRouter<Arc<ApiState>> {
 
 /// Returns the whole API.
 pub fn router(state: Arc<ApiState>) -> Router {
-    with_clients(fixed_routes(), state)
+    with_clients(public_routes().merge(worker_routes()), state)
 }
 
 /// Returns the API without what is for workers, for a port where they do not come.
@@ -153,11 +150,7 @@ pub fn worker_router(state: Arc<ApiState>) -> Router {
 }
 
 fn with_clients(fixed: OpenApiRouter<Arc<ApiState>>, state: Arc<ApiState>) -> Router {
-    let client = client::routes()
-        .split_for_parts()
-        .0
-        .with_state(Arc::clone(&state));
-    let dispatch = client::Dispatch::new(Arc::clone(&state), client);
+    let dispatch = client::Dispatch::new(Arc::clone(&state));
     let (fixed, _) = fixed.split_for_parts();
     let routes = fixed.fallback(move |request| dispatch.clone().answer(request));
     layered(routes, state)

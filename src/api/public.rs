@@ -14,7 +14,7 @@ use crate::protocol::headers::PROTOCOL_VERSION;
 /// Says what this is and where to go on.
 #[utoipa::path(
     get, path = "/", tag = "public",
-    responses((status = 200, description = "name, versions and links", body = Object)),
+    responses((status = 200, description = "name, versions and links", body = ref("#/components/schemas/Index"))),
 )]
 pub async fn index() -> Response {
     answers::ok(&json!({
@@ -35,7 +35,7 @@ pub async fn index() -> Response {
 /// one would help.
 #[utoipa::path(
     get, path = "/_public/status", tag = "public",
-    responses((status = 200, description = "`status`: `ok`", body = Object)),
+    responses((status = 200, description = "alive", body = ref("#/components/schemas/Alive"))),
 )]
 pub async fn status() -> Response {
     answers::ok(&json!({"status": "ok"}))
@@ -45,8 +45,8 @@ pub async fn status() -> Response {
 #[utoipa::path(
     get, path = "/_public/ready", tag = "public",
     responses(
-        (status = 200, description = "`ready`, `durability`, `server`, `checks`", body = Object),
-        (status = 503, description = "the same; `checks` says what is wrong", body = Object),
+        (status = 200, description = "ready", body = ref("#/components/schemas/Readiness")),
+        (status = 503, description = "not ready; `checks` says what is wrong", body = ref("#/components/schemas/Readiness")),
     ),
 )]
 pub async fn ready(State(state): State<Arc<ApiState>>) -> Result<Response, super::ApiError> {

@@ -62,20 +62,21 @@ fn row(job: &JobSummary) -> Value {
 #[utoipa::path(
     get, path = "/jobs/search", tag = "jobs",
     params(
-        ("limit" = Option<u32>, Query, description = "1 to 500, by default 100"),
-        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before; jobs that come meanwhile shift nothing"),
-        ("status" = Option<String>, Query, description = "one or more, separated by commas or repeated"),
+        ("limit" = Option<u32>, Query, description = "by default 100", minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before; jobs that come meanwhile shift nothing", pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
+        ("status" = Option<Vec<String>>, Query, description = "repeated for more than one, or separated by commas"),
         ("blueprint" = Option<String>, Query, description = "name"),
         ("created_from" = Option<String>, Query, description = "RFC 3339, or seconds since the epoch; inclusive"),
         ("created_to" = Option<String>, Query, description = "exclusive"),
-        ("label" = Option<String>, Query, description = "name:value; may be repeated, all have to fit"),
+        ("label" = Option<Vec<String>>, Query, description = "name:value; may be repeated, all have to fit"),
         ("error" = Option<String>, Query, description = "whole words, in any order and case, that all have to be in the error's code or message"),
     ),
     responses(
-        (status = 200, description = "`job_id` and what is known of the job as `context_snapshot`; `X-Next-Cursor` when there are more", body = Vec<Object>),
-        (status = 400, description = "invalid_query", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 409, description = "history_off", body = Object),
+        (status = 200, description = "`job_id` and what is known of the job as `context_snapshot`", body = ref("#/components/schemas/JobRows"),
+         headers(("X-Next-Cursor" = String, description = "where the next page begins, when there is one"))),
+        (status = 400, description = "invalid_query"),
+        (status = 401, description = "unauthorized"),
+        (status = 409, description = "history_off"),
     ),
 )]
 pub async fn search(

@@ -32,12 +32,18 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// E8: opens a worker's socket; an older one of the same worker is closed.
 #[utoipa::path(
     get, path = "/_worker/ws/{worker_id}", tag = "worker",
-    params(("worker_id" = String, Path, description = "the worker")),
+    params(
+        ("worker_id" = String, Path, description = "the worker"),
+        ("Connection" = String, Header, description = "`Upgrade`"),
+        ("Upgrade" = String, Header, description = "`websocket`"),
+        ("Sec-WebSocket-Version" = String, Header, description = "`13`"),
+        ("Sec-WebSocket-Key" = String, Header, description = "16 bytes in Base64"),
+    ),
     responses(
-        (status = 101, description = "the socket is open: WorkerCommand frames down, events up"),
-        (status = 400, description = "invalid_request: no upgrade", body = Object),
-        (status = 403, description = "worker_unauthorized", body = Object),
-        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+        (status = 101, description = "the socket is open: text frames with `WorkerCommand` down, with `WorkerEvent` up"),
+        (status = 400, description = "invalid_request: no upgrade"),
+        (status = 403, description = "worker_unauthorized"),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
     ),
 )]
 pub async fn socket(

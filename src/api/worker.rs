@@ -102,12 +102,13 @@ async fn message_of(
 /// E1: a worker says who it is and what it can do.
 #[utoipa::path(
     post, path = "/_worker/workers/register", tag = "worker",
-    request_body(content = Object, description = "WorkerRegistration, signed"),
+    params(("X-Worker-ID" = Option<String>, Header, description = "the worker, unless the message says it")),
+    request_body(content = ref("#/components/schemas/WorkerRegistration"), description = "signed"),
     responses(
-        (status = 200, description = "`status`, `version` and a `warning` when versions differ", body = Object),
-        (status = 400, description = "invalid_json, invalid_message", body = Object),
-        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden", body = Object),
-        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+        (status = 200, description = "known from now on", body = ref("#/components/schemas/Registered")),
+        (status = 400, description = "invalid_json, invalid_message"),
+        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden"),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
     ),
 )]
 pub async fn register(State(state): State<Arc<ApiState>>, shown: Shown, body: Body) -> Answer {
@@ -130,13 +131,13 @@ pub async fn register(State(state): State<Arc<ApiState>>, shown: Shown, body: Bo
 #[utoipa::path(
     patch, path = "/_worker/workers/{worker_id}", tag = "worker",
     params(("worker_id" = String, Path, description = "the worker")),
-    request_body(content = Option<Object>, description = "Heartbeat, signed; empty only keeps it alive"),
+    request_body(content = ref("#/components/schemas/HeartbeatOrNothing"), description = "signed; may be left out, which only keeps the worker alive"),
     responses(
-        (status = 200, description = "`status`, `require_full_sync`, `cancel_task_ids`", body = Object),
-        (status = 400, description = "invalid_json, invalid_message", body = Object),
-        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden", body = Object),
-        (status = 404, description = "worker_not_found: register again", body = Object),
-        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+        (status = 200, description = "heard", body = ref("#/components/schemas/HeartbeatAnswer")),
+        (status = 400, description = "invalid_json, invalid_message"),
+        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden"),
+        (status = 404, description = "worker_not_found: register again"),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
     ),
 )]
 pub async fn heartbeat(
@@ -226,13 +227,13 @@ impl PollQuery {
     get, path = "/_worker/workers/{worker_id}/tasks/next", tag = "worker",
     params(
         ("worker_id" = String, Path, description = "the worker"),
-        ("timeout" = Option<f64>, Query, description = "seconds; at most the server's window"),
+        ("timeout" = Option<f64>, Query, description = "seconds, at most the server's window; what is no number takes the window"),
     ),
     responses(
-        (status = 200, description = "TaskPayload, signed; leased to the worker", body = Object),
+        (status = 200, description = "a task, signed and leased to the worker", body = ref("#/components/schemas/TaskPayload")),
         (status = 204, description = "nothing to do"),
-        (status = 403, description = "worker_unauthorized", body = Object),
-        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+        (status = 403, description = "worker_unauthorized"),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
     ),
 )]
 pub async fn next_task(
@@ -282,12 +283,13 @@ async fn unreadable(state: &ApiState, worker: &WorkerId, handout: Handout, why: 
 /// E4: a worker says how a task ended. Late and repeated results are answered, never refused.
 #[utoipa::path(
     post, path = "/_worker/tasks/result", tag = "worker",
-    request_body(content = Object, description = "TaskResult, signed"),
+    params(("X-Worker-ID" = Option<String>, Header, description = "the worker, unless the message says it")),
+    request_body(content = ref("#/components/schemas/TaskResult"), description = "signed"),
     responses(
-        (status = 200, description = "`accepted` with its `transition`, or `ignored` with a `reason`", body = Object),
-        (status = 400, description = "invalid_json, invalid_message", body = Object),
-        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden", body = Object),
-        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+        (status = 200, description = "whether it counts", body = ref("#/components/schemas/ResultAnswer")),
+        (status = 400, description = "invalid_json, invalid_message"),
+        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden"),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
     ),
 )]
 pub async fn result(State(state): State<Arc<ApiState>>, shown: Shown, body: Body) -> Answer {

@@ -52,8 +52,8 @@ fn view(caller: &Caller, worker: &Worker) -> Value {
 #[utoipa::path(
     get, path = "/workers", tag = "workers",
     responses(
-        (status = 200, description = "`worker_id`, `worker_type`, `status`, `skills`, `reputation`; all of the record for operators", body = Vec<Object>),
-        (status = 401, description = "unauthorized", body = Object),
+        (status = 200, description = "the workers", body = ref("#/components/schemas/Workers")),
+        (status = 401, description = "unauthorized"),
     ),
 )]
 pub async fn list(State(state): State<Arc<ApiState>>, caller: Caller) -> Answer {
@@ -68,9 +68,9 @@ pub async fn list(State(state): State<Arc<ApiState>>, caller: Caller) -> Answer 
     get, path = "/workers/{worker_id}", tag = "workers",
     params(("worker_id" = String, Path, description = "the worker")),
     responses(
-        (status = 200, description = "as in the list", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 404, description = "worker_not_found", body = Object),
+        (status = 200, description = "the worker", body = ref("#/components/schemas/Worker")),
+        (status = 401, description = "unauthorized"),
+        (status = 404, description = "worker_not_found"),
     ),
 )]
 pub async fn show(
@@ -98,8 +98,8 @@ struct Offer {
 #[utoipa::path(
     get, path = "/workers/catalog", tag = "workers",
     responses(
-        (status = 200, description = "by skill: `contract`, `providers_count`, `worker_types`, `average_reputation`", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
+        (status = 200, description = "the skills", body = ref("#/components/schemas/SkillCatalog")),
+        (status = 401, description = "unauthorized"),
     ),
 )]
 pub async fn catalog(State(state): State<Arc<ApiState>>, _caller: Caller) -> Answer {
@@ -146,8 +146,8 @@ pub async fn catalog(State(state): State<Arc<ApiState>>, _caller: Caller) -> Ans
 #[utoipa::path(
     get, path = "/dashboard", tag = "workers",
     responses(
-        (status = 200, description = "`jobs`: `queued` tasks and jobs by status; `workers.total`", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
+        (status = 200, description = "the counts", body = ref("#/components/schemas/Dashboard")),
+        (status = 401, description = "unauthorized"),
     ),
 )]
 pub async fn dashboard(State(state): State<Arc<ApiState>>, caller: Caller) -> Answer {
@@ -171,10 +171,10 @@ pub async fn dashboard(State(state): State<Arc<ApiState>>, caller: Caller) -> An
 #[utoipa::path(
     post, path = "/admin/reload-workers", tag = "workers",
     responses(
-        (status = 200, description = "`status`: `worker_configs_reloaded`", body = Object),
-        (status = 400, description = "invalid_request: no file is configured, or it cannot be read", body = Object),
-        (status = 401, description = "unauthorized", body = Object),
-        (status = 403, description = "forbidden: for operators only", body = Object),
+        (status = 200, description = "read anew", body = ref("#/components/schemas/WorkersReloaded")),
+        (status = 400, description = "invalid_request: no file is configured, or it cannot be read"),
+        (status = 401, description = "unauthorized"),
+        (status = 403, description = "forbidden: for operators only"),
     ),
 )]
 pub async fn reload(State(state): State<Arc<ApiState>>, caller: Caller) -> Answer {

@@ -83,7 +83,7 @@ pub async fn page() -> Response {
         (status = 200, description = "the file, with an `ETag`, to be kept for a year", body = String,
          content_type = "text/javascript; charset=utf-8"),
         (status = 304, description = "the caller has it already, as its `If-None-Match` says"),
-        (status = 404, description = "file_not_found", body = Object),
+        (status = 404, description = "file_not_found"),
     ),
 )]
 pub async fn file(

@@ -9,8 +9,8 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde_json::Value;
 
+use crate::api::ApiState;
 use crate::api::error::{ApiError, CODES};
-use crate::api::{ApiState, openapi};
 
 /// What the page looks like.
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;\
@@ -27,7 +27,9 @@ code,pre{background:#161b22}section{border-color:#30363d}a{color:#58a6ff}}";
     responses((status = 200, description = "the page", content_type = "text/html; charset=utf-8", body = String)),
 )]
 pub async fn page(State(state): State<Arc<ApiState>>) -> Result<Response, ApiError> {
-    let html = render(&openapi::describe(&state)?);
+    let described = state.documents.current(&state)?;
+    let document = serde_json::from_slice(&described.body);
+    let html = render(&document.map_err(|error| ApiError::internal(&error))?);
     let mut response = Response::new(Body::from(html));
     let headers = response.headers_mut();
     headers.insert(

@@ -19,12 +19,13 @@ use crate::runtime::{Applied, RuntimeError};
 /// E5: a worker tells something of a task.
 #[utoipa::path(
     post, path = "/_worker/events", tag = "worker",
-    request_body(content = Object, description = "WorkerEventPayload, signed without `bubbling_chain`"),
+    params(("X-Worker-ID" = Option<String>, Header, description = "the worker, unless the message says it")),
+    request_body(content = ref("#/components/schemas/WorkerEvent"), description = "signed without `bubbling_chain`"),
     responses(
-        (status = 200, description = "`event_accepted`, or `error` for a payload that breaks its contract", body = Object),
-        (status = 400, description = "invalid_json", body = Object),
-        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden", body = Object),
-        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+        (status = 200, description = "taken, or not: then the message says why", body = ref("#/components/schemas/WorkerEventAnswer")),
+        (status = 400, description = "invalid_json, invalid_message"),
+        (status = 403, description = "worker_unauthorized, invalid_signature, forbidden"),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
     ),
 )]
 pub async fn event(State(state): State<Arc<ApiState>>, shown: Shown, body: Body) -> Answer {

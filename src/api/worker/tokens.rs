@@ -17,10 +17,11 @@ use crate::runtime::TokenPair;
 /// E6: an authenticated worker gets a pair of short-lived tokens.
 #[utoipa::path(
     post, path = "/_worker/auth/token", tag = "worker",
+    params(("X-Worker-ID" = Option<String>, Header, description = "the worker, unless an access token says it")),
     responses(
-        (status = 200, description = "TokenResponse", body = Object),
-        (status = 403, description = "worker_unauthorized", body = Object),
-        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+        (status = 200, description = "the pair", body = ref("#/components/schemas/TokenResponse")),
+        (status = 403, description = "worker_unauthorized"),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
     ),
 )]
 pub async fn issue_token(State(state): State<Arc<ApiState>>, shown: Shown) -> Answer {
@@ -34,12 +35,14 @@ pub async fn issue_token(State(state): State<Arc<ApiState>>, shown: Shown) -> An
 /// E7: a refresh token buys the next pair, once.
 #[utoipa::path(
     post, path = "/_worker/auth/token/refresh", tag = "worker",
-    request_body(content = Object, description = "`refresh_token`"),
+    params(("X-Worker-ID" = Option<String>, Header, description = "the worker, unless the body says it: one of the two has to")),
+    request_body(content = ref("#/components/schemas/RefreshRequest"), description = "the token"),
     responses(
-        (status = 200, description = "TokenResponse", body = Object),
-        (status = 400, description = "invalid_json, invalid_message", body = Object),
-        (status = 403, description = "worker_unauthorized: unknown, used, expired or another worker's", body = Object),
-        (status = 429, description = "LIMIT_EXCEEDED_ERROR", body = Object),
+        (status = 200, description = "the pair", body = ref("#/components/schemas/TokenResponse")),
+        (status = 400, description = "invalid_json, invalid_message"),
+        (status = 403, description = "worker_unauthorized: unknown, used, expired or another worker's"),
+        (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
+        (status = 503, description = "store_unavailable, busy, shutting_down"),
     ),
 )]
 pub async fn refresh_token(State(state): State<Arc<ApiState>>, shown: Shown, body: Body) -> Answer {
