@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Optimised like a release but quick to build.
 FAST := --profile fast --locked
 
-# Anything but `on` leaves out the tests with the original's programs, which come from PyPI.
+# Anything but `on` leaves out the tests with programs from PyPI: the original's, and Schemathesis.
 INTEROP ?= on
 # Anything but `on` leaves out the tests that start servers of others (Redis, PostgreSQL, Prometheus).
 SERVERS ?= on
@@ -102,7 +102,7 @@ tools:
 typed:
 	@tests/guides/install.sh
 
-# The original's worker and orchestrator, each in an environment of its own below .venv.
+# The original's worker and orchestrator, and Schemathesis, each in an environment of its own below .venv.
 python:
 	@if [ '$(INTEROP)' = on ]; then tests/interop/environments.sh; fi
 

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes the Python environments of the tests with the original: one for its worker, one for its
-# orchestrator, because the two want different versions of the same packages. Each lies in
+# Makes the Python environments of the tests: one for the original's worker, one for its orchestrator,
+# because the two want different versions of the same packages, and one for Schemathesis. Each lies in
 # .venv/NAME; the copy of its requirements in there says that it is complete, and of which set.
 set -eu
 cd "$(dirname "$0")/../.."
 
 fail() {
   echo "make: $1" >&2
-  echo "make: INTEROP=off leaves the tests with the original's programs out" >&2
+  echo "make: INTEROP=off leaves the tests with programs from PyPI out" >&2
   exit 1
 }
 
@@ -24,7 +24,7 @@ need_python() {
     is_python || fail 'python3 has no venv and pip after the installation of python3-venv'
   fi
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "the original needs Python 3.11 or newer, this is $(python3 --version)"
+    fail "the programs from PyPI need Python 3.11 or newer, this is $(python3 --version)"
 }
 
 # make_environment NAME
@@ -46,3 +46,4 @@ make_environment() {
 
 make_environment worker
 make_environment orchestrator
+make_environment schemathesis

@@ -1,4 +1,4 @@
-//! The interpreters with the original's packages, and the scripts that run on them.
+//! The interpreters with packages from PyPI, and the scripts that run on them.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,12 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-/// Which of the original's packages an interpreter has.
+/// Which packages an interpreter has: the original's worker, its orchestrator, or Schemathesis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Environment {
     Worker,
     Orchestrator,
+    Schemathesis,
 }
 
 impl Environment {
@@ -18,6 +19,7 @@ impl Environment {
         match self {
             Self::Worker => "worker",
             Self::Orchestrator => "orchestrator",
+            Self::Schemathesis => "schemathesis",
         }
     }
 
@@ -41,9 +43,15 @@ impl Environment {
     /// Makes a command of a script of this folder's with an empty environment, in a folder of its
     /// own.
     pub(crate) fn script(self, script: &str, folder: &Path) -> Command {
+        let mut command = self.command(folder);
+        command.arg(script_path(script));
+        command
+    }
+
+    /// Makes a command of the interpreter with an empty environment, in a folder of its own.
+    pub(crate) fn command(self, folder: &Path) -> Command {
         let mut command = Command::new(self.interpreter());
         command
-            .arg(script_path(script))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("TMPDIR", folder)
