@@ -19,7 +19,7 @@ help:
 	@echo '                SERVERS=off no Redis, PostgreSQL or Prometheus'
 	@echo 'make lint       format check and clippy only'
 	@echo 'make fmt        format the sources'
-	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes, metrics, settings, commands), build the API documentation'
+	@echo 'make docs       write what docs/ has from the code (pictures, schema, codes, metrics, settings, commands, API), build the API documentation'
 	@echo 'make bench      measure the stores, then the orchestrator, beside the original when ORIGINAL_VENV is there;'
 	@echo '                STORE=redis on Redis, HISTORY=postgres with history in PostgreSQL'
 	@echo 'make fuzz       one minute of random input for each target of fuzz/: FUZZ_SECONDS=60'

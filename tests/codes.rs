@@ -1,5 +1,5 @@
-//! The tables of exit codes and error codes in `docs/codes.md`, and of metrics in `docs/metrics.md`,
-//! are those of the code. `UPDATE_DOCS=1 cargo test --test codes` writes the files anew.
+//! The tables of exit codes and error codes in `docs/codes.md`, of metrics in `docs/metrics.md`, and the
+//! reference of the API in `docs/api.md` are those of the code. `UPDATE_DOCS=1 cargo test --test codes` writes the files anew.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,6 +10,14 @@ use avtomatika::domain::error_code::FailureClass;
 use avtomatika::engine::codes;
 use avtomatika::observe::{Definition, Kind, ORCHESTRATOR, PROCESS, SCHEDULER, SINK, WORKER};
 use avtomatika::roles::exit::Exit;
+
+#[path = "codes/api.rs"]
+mod api;
+
+/// Adds to a text.
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writes to a string");
+}
 
 fn expected() -> String {
     let mut text = String::from(
