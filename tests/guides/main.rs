@@ -8,6 +8,9 @@ mod markdown;
 mod matrix;
 mod names;
 mod played;
+#[expect(dead_code, reason = "shared with other tests of real servers")]
+#[path = "../servers/s3.rs"]
+mod s3;
 mod script;
 #[expect(dead_code, reason = "shared with other tests of real servers")]
 #[path = "../servers/mod.rs"]

@@ -1,6 +1,7 @@
 //! Each guide, played from its first block to its last.
 
 use crate::markdown::{Block, blocks, root};
+use crate::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use crate::servers::postgres::Postgres;
 use crate::servers::redis::Redis;
 use crate::session::Session;
@@ -60,8 +61,18 @@ async fn guides_without_a_server_go_as_they_say() {
 
 #[tokio::test]
 async fn server_redis_and_postgres_let_operations_go_as_they_say() {
-    let (redis, postgres) = (Redis::start(), Postgres::start());
+    let (redis, postgres, s3) = (Redis::start(), Postgres::start(), S3Server::start());
+    let guarded = Redis::with(&["--requirepass", "hush"]);
+    let password = guarded.socket().with_file_name("password");
+    std::fs::write(&password, "hush\n").expect("written");
     let played = Session::new("docs/operations.md")
+        .host("REDIS_HOST=redis ", "REDIS_HOST=127.0.0.1 ")
+        .host("/run/secrets/redis", &password.display().to_string())
+        .variable("REDIS_PORT", &guarded.port().to_string())
+        .host("http://minio:9000", &s3.endpoint())
+        .host("S3_ACCESS_KEY=...", &format!("S3_ACCESS_KEY={ACCESS_KEY}"))
+        .host("S3_SECRET_KEY=...", &format!("S3_SECRET_KEY={SECRET_KEY}"))
+        .variable("S3_DEFAULT_BUCKET", BUCKET)
         .host("redis://redis:6379", &redis.url())
         .host(
             "postgresql://avtomatika:PASSWORD@db.example.org/history?sslmode=verify-full",
@@ -72,7 +83,7 @@ async fn server_redis_and_postgres_let_operations_go_as_they_say() {
         .ports(&[8080, 8443, 8090])
         .play()
         .await;
-    assert!(played.ran >= 8, "{played:?}");
+    assert!(played.ran >= 12, "{played:?}");
 }
 
 /// The worker on the original's SDK, as README and the guide to workers have it, greets somebody.
