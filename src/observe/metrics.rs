@@ -16,6 +16,17 @@ use super::trace::Counted;
 use crate::engine::Ignored;
 use crate::store::Delivery;
 
+/// What is not in the history because its server refuses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// What an event says.
+    Event,
+    /// What a job says.
+    Job,
+    /// An event altogether.
+    All,
+}
+
 /// The metrics of one orchestrator. Cheap to clone; every clone is the same one.
 #[derive(Clone)]
 pub struct Metrics(Arc<All>);
@@ -31,6 +42,7 @@ struct All {
     triggered: IntCounterVec,
     scheduler_lag: Histogram,
     loop_lag: Gauge,
+    withheld: [IntCounter; 3],
     transfers: IntCounterVec,
     transfer_durations: HistogramVec,
     spans: Counted,
@@ -56,6 +68,7 @@ impl Metrics {
         register.version(&catalog::BUILD);
         let webhooks = register.counters(&catalog::WEBHOOKS);
         let lag = register.histograms(&catalog::SCHEDULER_LAG);
+        let withheld = register.counters(&catalog::HISTORY_WITHHELD);
         Self(Arc::new(All {
             jobs: Jobs::new(&register),
             store: Store::new(&register),
@@ -66,6 +79,7 @@ impl Metrics {
             triggered: register.counters(&catalog::TRIGGERED),
             scheduler_lag: lag.with_label_values::<&str>(&[]),
             loop_lag: register.gauge(&catalog::LOOP_LAG),
+            withheld: ["event", "job", "all"].map(|part| withheld.with_label_values(&[part])),
             transfers: register.counters(&catalog::S3),
             transfer_durations: register.histograms(&catalog::S3_DURATION),
             spans: register.spans(&catalog::SPANS),
@@ -136,6 +150,16 @@ impl Metrics {
     /// Notes how late a timer of one second was.
     pub fn loop_lag(&self, lag: Duration) {
         self.0.loop_lag.set(in_seconds(lag));
+    }
+
+    /// Counts what the history's server has refused for good.
+    pub fn withheld(&self, part: Withheld) {
+        let part = match part {
+            Withheld::Event => 0,
+            Withheld::Job => 1,
+            Withheld::All => 2,
+        };
+        self.0.withheld[part].inc();
     }
 
     /// Counts a transfer; none that failed has a duration.

@@ -26,7 +26,7 @@ mod watched_workers;
 pub use catalog::{ORCHESTRATOR, PROCESS};
 pub use definition::{Definition, Kind};
 pub use log::{LogFormat, LogSettings, check_level, init};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Withheld};
 pub use outage::{Outages, Standing};
 pub use register::CONTENT_TYPE;
 pub use requests::{Audience, Refusal};

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{Inner, RuntimeError};
+use super::{Inner, RuntimeError, refused};
 use crate::base::{JobId, Timestamp};
 use crate::domain::Event;
 use crate::engine::Effect;
-use crate::observe::Standing;
+use crate::observe::{Metrics, Standing};
 use crate::store::archive::{JobSearch, JobSummary};
 use crate::store::{Archive, HistoryFeed, StoreError};
 
@@ -115,7 +115,7 @@ impl Inner {
                     Err(error) => tracing::debug!(%error, "the upkeep of the history has to wait"),
                 }
             }
-            match export_batch(&export).await {
+            match export_batch(&export, &self.ports.metrics).await {
                 Ok(is_full) => {
                     self.exporting.end_outage(self.ports.clock.now());
                     failures = 0;
@@ -171,17 +171,23 @@ enum Away {
 }
 
 /// Brings one batch over; tells whether more may wait.
-async fn export_batch(export: &Export) -> Result<bool, Away> {
+async fn export_batch(export: &Export, metrics: &Metrics) -> Result<bool, Away> {
     let batch = export.feed.read_feed(BATCH).await.map_err(Away::Store)?;
     if batch.is_empty() {
         // An empty batch says nothing about the archive, and an outage has to be seen to end.
         export.archive.health().await.map_err(Away::Archive)?;
         return Ok(false);
     }
-    let (through, is_full) = (batch.through.clone(), batch.is_full);
-    let appended = export.archive.append(Arc::new(batch)).await;
+    let batch = Arc::new(batch);
+    let appended = match export.archive.append(Arc::clone(&batch)).await {
+        Err(StoreError::Refused(_)) => {
+            refused::append_around(export.archive.as_ref(), metrics, &batch).await
+        }
+        appended => appended,
+    };
     appended.map_err(Away::Archive)?;
-    let acknowledged = export.feed.acknowledge_feed(&through).await;
+    let (through, is_full) = (&batch.through, batch.is_full);
+    let acknowledged = export.feed.acknowledge_feed(through).await;
     acknowledged.map_err(Away::Store)?;
     Ok(is_full)
 }

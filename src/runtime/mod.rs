@@ -24,6 +24,7 @@ mod measure;
 mod outbox;
 mod polls;
 mod queue;
+mod refused;
 mod registry;
 mod reserve;
 mod tokens;

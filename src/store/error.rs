@@ -11,6 +11,9 @@ pub enum StoreError {
     /// The store's content cannot be read: a newer version wrote it, or it is damaged.
     #[error("the store's content cannot be read: {0}")]
     Corrupt(String),
+    /// The store will never take this content, however often it is asked. Only an archive says so.
+    #[error("the store refuses the content: {0}")]
+    Refused(String),
 }
 
 impl StoreError {

@@ -33,6 +33,14 @@ states:
   done: { end: finished }
 ";
 
+const TOLD: &str = "
+blueprint: told
+start: first
+states:
+  first: { log: \"{{ initial_data.said }}\", go_to: done }
+  done: { end: finished }
+";
+
 /// Takes no webhooks.
 struct Nobody;
 
@@ -99,8 +107,12 @@ impl World {
             traces: avtomatika::observe::Traces::default(),
         };
         let runtime = Runtime::start(ports, settings).await.expect("starts");
-        let files = vec![("short.yaml".to_owned(), BLUEPRINTS.to_owned())];
-        let problems = runtime.load_blueprints(files).await.expect("a store");
+        let files = [("short.yaml", BLUEPRINTS), ("told.yaml", TOLD)];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let problems = runtime
+            .load_blueprints(files.to_vec())
+            .await
+            .expect("a store");
         assert_eq!(problems, []);
         Self {
             runtime,
@@ -186,7 +198,7 @@ impl World {
 }
 
 /// An archive that can be away, and whose answers can be lost.
-struct Unsteady {
+pub struct Unsteady {
     inner: Arc<dyn Archive>,
     is_away: AtomicBool,
     /// Appends whose answer is lost.
@@ -194,12 +206,17 @@ struct Unsteady {
 }
 
 impl Unsteady {
-    fn over(inner: Arc<dyn Archive>) -> Arc<Self> {
+    pub fn over(inner: Arc<dyn Archive>) -> Arc<Self> {
         Arc::new(Self {
             inner,
             is_away: AtomicBool::new(false),
             answers_lost: AtomicU32::new(0),
         })
+    }
+
+    /// Goes away, or comes back.
+    pub fn goes(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
     }
 
     fn look(&self) -> Result<(), StoreError> {
@@ -287,11 +304,11 @@ async fn an_archive_that_is_away_holds_up_nothing_and_gets_everything() {
     let mut jobs = world.run(5).await;
     world.is_through().await;
     assert_eq!(world.state().await, "ok");
-    archive.is_away.store(true, Ordering::SeqCst);
+    archive.goes(true);
     jobs.extend(world.run(20).await);
     world.says("degraded since").await;
     assert_eq!(world.store.feed_length().await.expect("counts"), 20);
-    archive.is_away.store(false, Ordering::SeqCst);
+    archive.goes(false);
     world.is_through().await;
     world.says("ok").await;
     world.has_arrived(&jobs).await;
@@ -316,7 +333,7 @@ async fn an_answer_that_is_lost_doubles_nothing() {
 async fn a_job_that_has_left_the_store_is_read_from_the_archive() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let archive = Unsteady::over(in_file(&folder));
-    archive.is_away.store(true, Ordering::SeqCst);
+    archive.goes(true);
     let world = World::start(archive.clone()).await;
     let id = world.run(1).await[0];
     let own = world
@@ -328,7 +345,7 @@ async fn a_job_that_has_left_the_store_is_read_from_the_archive() {
     let told = world.runtime.history(id, None, 100).await.expect("reads");
     let late = SystemClock.now().after(Duration::from_hours(24 * 365));
     assert_eq!(world.store.purge(late, 9).await.expect("purges"), []);
-    archive.is_away.store(false, Ordering::SeqCst);
+    archive.goes(false);
     world.is_through().await;
     assert_eq!(world.store.purge(late, 9).await.expect("purges"), [id]);
     assert_eq!(world.runtime.job(id).await.expect("reads"), None);

@@ -7,6 +7,7 @@ mod fixtures;
 mod links;
 mod postgres;
 mod redis;
+mod refused;
 mod runs;
 #[path = "../servers/mod.rs"]
 #[expect(

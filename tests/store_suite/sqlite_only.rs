@@ -132,7 +132,7 @@ async fn refuses_what_it_cannot_read() {
                 "{text}"
             );
         }
-        other @ StoreError::Unavailable(_) => panic!("{other}"),
+        other => panic!("{other}"),
     }
     let path = folder.path().join("letter.db");
     std::fs::write(&path, "Dear reader, this is no database. ".repeat(100)).expect("writes");

@@ -202,7 +202,7 @@ fn open(history: &History) -> Result<Arc<dyn Archive>, Failure> {
 fn unreachable(error: &StoreError) -> Failure {
     let exit = match error {
         StoreError::Unavailable(_) => Exit::Unreachable,
-        StoreError::Corrupt(_) => Exit::Invalid,
+        StoreError::Corrupt(_) | StoreError::Refused(_) => Exit::Invalid,
     };
     Failure::new(exit, format!("the history cannot be read: {error}"))
 }

@@ -9,6 +9,7 @@ pub mod plan;
 pub mod postgres;
 pub mod uri;
 pub mod verify;
+pub mod withheld;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -117,7 +118,7 @@ pub trait Archive: Send + Sync + 'static {
     /// Appends events, linking them to those before them, and brings their jobs up to date. What is
     /// known is left as it is, so that a batch may come twice.
     ///
-    /// All of it is stored, or nothing.
+    /// All of it is stored, or nothing. `Refused` when the content of it will never be taken.
     async fn append(&self, batch: Arc<FeedBatch>) -> Result<(), StoreError>;
 
     /// Returns the job as it ended; none while it has not ended, or when nothing is known of it.

@@ -76,6 +76,7 @@ fn refine(error: rusqlite::Error, path: &Path) -> StoreError {
             StoreError::Unavailable(format!("{}: {text}", path.display()))
         }
         StoreError::Corrupt(text) => StoreError::Corrupt(format!("{}: {text}", path.display())),
+        refused @ StoreError::Refused(_) => refused,
     }
 }
 

@@ -94,12 +94,37 @@ impl Connections {
         timeout: Duration,
         work: impl for<'a> FnOnce(&'a mut Client) -> Work<'a, T>,
     ) -> Result<T, StoreError> {
+        let done = self.answer(timeout, work).await?;
+        done.map_err(|error| unavailable(&error))
+    }
+
+    /// Likewise, and tells what the server will not take from what it cannot do just now.
+    pub(super) async fn write<T>(
+        &self,
+        timeout: Duration,
+        work: impl for<'a> FnOnce(&'a mut Client) -> Work<'a, T>,
+    ) -> Result<T, StoreError> {
+        let done = self.answer(timeout, work).await?;
+        done.map_err(|error| {
+            if is_of_content(&error) {
+                StoreError::Refused(format!("PostgreSQL: {}", chain(&error)))
+            } else {
+                unavailable(&error)
+            }
+        })
+    }
+
+    async fn answer<T>(
+        &self,
+        timeout: Duration,
+        work: impl for<'a> FnOnce(&'a mut Client) -> Work<'a, T>,
+    ) -> Result<Result<T, tokio_postgres::Error>, StoreError> {
         let mut client =
             self.pool.get().await.map_err(|error| {
                 StoreError::Unavailable(format!("PostgreSQL: {}", chain(&error)))
             })?;
         match tokio::time::timeout(timeout, work(&mut client)).await {
-            Ok(done) => done.map_err(|error| unavailable(&error)),
+            Ok(done) => Ok(done),
             Err(_elapsed) => {
                 // Nobody knows what it is doing; the next call gets another.
                 drop(Object::take(client));
@@ -114,6 +139,14 @@ impl Connections {
     pub(super) fn close(&self) {
         self.pool.close();
     }
+}
+
+/// Tells whether it is the content that the server objects to: classes 22 (data exception: a character
+/// that its encoding has not) and 54 (a limit: a key that is too long). All others may pass, a
+/// constraint too: a partition may be missing for a moment. Source: PostgreSQL, appendix A.
+fn is_of_content(error: &tokio_postgres::Error) -> bool {
+    let class = error.code().and_then(|state| state.code().get(..2));
+    matches!(class, Some("22" | "54"))
 }
 
 fn unavailable(error: &tokio_postgres::Error) -> StoreError {

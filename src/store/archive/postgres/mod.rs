@@ -161,7 +161,7 @@ impl PostgresArchive {
         self.make_room(events.collect(), jobs.collect()).await?;
         let hasher = self.hasher.clone();
         self.connections
-            .call(WRITE_TIMEOUT, |client| {
+            .write(WRITE_TIMEOUT, |client| {
                 Box::pin(async move { append::append(client, hasher, &batch).await })
             })
             .await?

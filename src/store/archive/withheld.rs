@@ -1,0 +1,78 @@
+//! What is kept of an event or a job whose content an archive's server refuses for good: that it
+//! happened, when and to whom, without what it says.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::domain::{Event, Job, JobError, Object};
+
+/// Stands where the content stood.
+pub const MARK: &str = "withheld";
+const REASON: &str = "the history's server refuses this content";
+
+/// Returns an event without its details, and its names in ASCII.
+#[must_use]
+pub fn event(event: &Event) -> Event {
+    let mut details = Object::new();
+    details.insert(MARK.to_owned(), REASON.into());
+    Event {
+        state: ascii(&event.state),
+        previous_state: event.previous_state.as_deref().map(ascii),
+        next_state: event.next_state.as_deref().map(ascii),
+        details,
+        ..event.clone()
+    }
+}
+
+/// Returns a job without what was given to it, what it has gathered and what it was labelled with. How
+/// and when it ended stays.
+#[must_use]
+pub fn job(job: &Job) -> Job {
+    let mark: Value = json!({MARK: REASON});
+    Job {
+        state: ascii(&job.state),
+        waiting: None,
+        initial_data: Arc::new(mark.clone()),
+        state_history: Object::new(),
+        aggregation_results: None,
+        result: job.result.as_ref().map(|_| mark),
+        error: job.error.as_ref().map(|error| JobError {
+            code: ascii(&error.code),
+            message: REASON.to_owned(),
+            state: error.state.as_deref().map(ascii),
+        }),
+        progress_message: None,
+        webhook_url: None,
+        policy: None,
+        security: None,
+        metadata: None,
+        data_metadata: None,
+        labels: std::collections::BTreeMap::new(),
+        tracing_context: std::collections::BTreeMap::new(),
+        failed_state: job.failed_state.as_deref().map(ascii),
+        ..job.clone()
+    }
+}
+
+/// Puts a question mark for each character that not every server has.
+fn ascii(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+    text.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_as_far_as_every_server_has_them() {
+        for (text, told) in [
+            ("first_2", "first_2"),
+            ("größe", "gr??e"),
+            ("a b\0", "a?b?"),
+        ] {
+            assert_eq!(ascii(text), told);
+        }
+    }
+}
