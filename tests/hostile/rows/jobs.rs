@@ -98,7 +98,7 @@ pub(crate) fn jobs(facts: &Facts) -> Vec<Row> {
         })
         .collect();
     for (path, status, code) in [
-        ("/jobs/work", 404, "job_not_found"),
+        ("/jobs/work", 405, "method_not_allowed"),
         ("/jobs/%00", 404, "job_not_found"),
         ("/jobs/%ff", 400, "invalid_request"),
         ("/jobs/%zz", 404, "job_not_found"),
