@@ -84,12 +84,11 @@ fn headers() -> Value {
     json!([
         {
             "name": "Idempotency-Key", "in": "header", "required": false,
-            "description": "the same key and body make one job",
+            "description": "the same key and body make one job; for example `order-4711`",
             "schema": {
                 "type": "string", "minLength": 1, "maxLength": create::KEY_CHARS_MAX,
                 "pattern": "^[!-~]([ -~]*[!-~])?$",
             },
-            "example": "order-4711",
         },
         trace("traceparent", "the caller's trace, which the job becomes part of; one that is none, or too long, is left alone"),
         trace("tracestate", "goes on with the job"),

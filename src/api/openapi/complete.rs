@@ -174,10 +174,8 @@ fn complete_parameters(operation: &mut Value, table: &Object) {
             }
         }
         let known = parameter["name"].as_str().and_then(|name| table.get(name));
-        let Some(Value::Object(known)) = known else {
-            continue;
-        };
-        for (member, value) in known {
+        let known = known.and_then(Value::as_object).cloned();
+        for (member, value) in known.iter().flatten() {
             match (parameter.get_mut(member), value) {
                 (Some(Value::Object(own)), Value::Object(more)) if is_said(own) => {
                     let missing = more.iter().filter(|(name, _)| !own.contains_key(*name));
@@ -187,7 +185,31 @@ fn complete_parameters(operation: &mut Value, table: &Object) {
                 _ => parameter[member] = value.clone(),
             }
         }
+        if parameter["required"] != true {
+            name_example(parameter);
+        }
     }
+}
+
+/// Names the example of a parameter that may be left out in its description only: what tries routes out
+/// fills examples in, and would ask for what nobody wants.
+fn name_example(parameter: &mut Value) {
+    let example = parameter
+        .as_object_mut()
+        .and_then(|all| all.remove("example"));
+    let words: Vec<String> = match example {
+        None => return,
+        Some(Value::Array(all)) => all.iter().map(code).collect(),
+        Some(one) => vec![code(&one)],
+    };
+    let about = parameter["description"].as_str().unwrap_or_default();
+    parameter["description"] = json!(format!("{about}; for example {}", words.join(" and ")));
+}
+
+fn code(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| format!("`{value}`"), |text| format!("`{text}`"))
 }
 
 /// Tells whether a handler says more of a parameter than its type.

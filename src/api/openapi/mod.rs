@@ -164,7 +164,6 @@ impl Outline<'_> {
             "openapi": "3.1.0",
             "info": {
                 "title": "Avtomatika",
-                "summary": "Durable jobs on many machines.",
                 "description": ABOUT,
                 "version": env!("CARGO_PKG_VERSION"),
                 "license": {"name": "MPL-2.0", "identifier": "MPL-2.0"},

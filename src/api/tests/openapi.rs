@@ -45,6 +45,12 @@ async fn every_description_is_whole() {
                 let name = &parameter["name"];
                 assert!(parameter["schema"].is_object(), "{place} {name}");
                 assert!(parameter["description"].is_string(), "{place} {name}");
+                // Swagger UI would fill it in.
+                let is_needed = parameter["required"] == true;
+                assert!(
+                    is_needed || parameter["example"].is_null(),
+                    "{place} {name}"
+                );
             }
             let body = &operation["requestBody"];
             if body.is_object() {
