@@ -31,8 +31,6 @@ const GATHERED_FOR: Duration = Duration::from_millis(2);
 /// Under load, from one message to the next, unless a task is offered: most of who comes and goes
 /// meanwhile is then where it was.
 const TOLD_EVERY: Duration = Duration::from_millis(20);
-/// How long a task is left to the orchestrator that has the best worker for it.
-const LEFT_FOR_MS: u64 = 100;
 
 /// What is to be told, and tasks that are left to others.
 #[derive(Default)]
@@ -82,11 +80,11 @@ impl News {
         }
     }
 
-    /// The task is left to a worker that waits with another orchestrator. That may have come to
-    /// another choice, of what it knows, so it is told.
-    pub(super) fn leave(&mut self, task: TaskId, worker: WorkerId, now: Timestamp) {
+    /// The task is left, until then, to a worker that waits with another orchestrator. That may have come
+    /// to another choice, of what it knows, so it is told.
+    pub(super) fn leave(&mut self, task: TaskId, worker: WorkerId, until: Timestamp) {
         self.next.offers.push((task.clone(), worker));
-        self.left.push_back((now.after_ms(LEFT_FOR_MS), task));
+        self.left.push_back((until, task));
         self.wake.notify_one();
     }
 

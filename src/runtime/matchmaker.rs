@@ -152,7 +152,8 @@ impl Inner {
             Choice::Nobody => state.queue.push(task, now),
             Choice::Elsewhere(worker) => {
                 state.polls.left_to(&worker, &task.spec);
-                state.news.leave(task.id.clone(), worker, now);
+                let until = now.after_ms(self.settings.left_for_ms);
+                state.news.leave(task.id.clone(), worker, until);
                 state.queue.push(task, now);
             }
             Choice::Here(_, poll) => {

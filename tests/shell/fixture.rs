@@ -149,13 +149,13 @@ impl Fixture {
     }
 
     /// Starts as one of several processes on a store; their ids are told apart by the number.
-    pub async fn start_beside<S>(store: Arc<S>, number: u64, blueprints: &str) -> Self
+    pub async fn start_beside<S>(store: Arc<S>, number: u64, with: (Settings, &str)) -> Self
     where
         S: JobStore + WorkerStore + HistoryStore,
     {
         let (mut ports, webhooks) = Self::ports(store);
         ports.entropy = Arc::new(CountingEntropy(AtomicU64::new(number << 32)));
-        Self::begin(ports, Settings::default(), webhooks, blueprints).await
+        Self::begin(ports, with.0, webhooks, with.1).await
     }
 
     /// Starts with job files.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use avtomatika::base::WorkerId;
 use avtomatika::domain::{Object, TaskReport};
-use avtomatika::runtime::Runtime;
+use avtomatika::runtime::{Runtime, Settings};
 use avtomatika::store::{RedisSettings, RedisStore};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -75,8 +75,14 @@ impl Pair {
         let mut fixtures = Vec::new();
         for (number, (name, price)) in [("dear", 9.0), ("cheap", 1.0)].into_iter().enumerate() {
             let store = RedisStore::open(&settings).await.expect("opens");
-            let fixture =
-                Fixture::start_beside(Arc::new(store), number as u64 + 1, BLUEPRINTS).await;
+            // A machine that is slow is no other orchestrator that leaves its task lie.
+            let patient = Settings {
+                left_for_ms: 60_000,
+                ..Settings::default()
+            };
+            let store = Arc::new(store);
+            let with = (patient, BLUEPRINTS);
+            let fixture = Fixture::start_beside(store, number as u64 + 1, with).await;
             let worker = fixture.priced_worker(name, price).await;
             workers.spawn(play(fixture.runtime.clone(), worker, sender.clone()));
             fixtures.push(fixture);
