@@ -47,7 +47,7 @@ pub async fn envelope(
         // On the heap, so that requests without a trace do not carry its size.
         Some(span) => {
             let place = span.place().context;
-            let run = trace::scope(place, run);
+            let run = trace::scope(span, run);
             if place.is_sampled() {
                 let trace_id = place.trace_id_text();
                 let log = tracing::error_span!("request", request.id = %id, trace.id = trace_id);

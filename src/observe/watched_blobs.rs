@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::trace::{Lap, current, transfer_span};
+use super::trace::{Lap, current, current_state, transfer_span};
 use super::{Metrics, Moved, Standing, Traces};
 use crate::base::Clock;
 use crate::store::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore};
@@ -51,7 +51,7 @@ impl WatchedBlobs {
         if let Some((place, lap)) = traced {
             let failed = ended.is_err().then_some("not_transferred");
             let span = transfer_span(moved, &self.blobs.uri(key), (place, &lap), failed);
-            self.traces.record(span);
+            self.traces.record(span.state(current_state().as_deref()));
         }
         ended
     }

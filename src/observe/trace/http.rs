@@ -49,6 +49,12 @@ impl Answering {
         self.place
     }
 
+    /// Returns the `tracestate` that came with the request.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
     /// Ends with an answer's status.
     #[must_use]
     pub fn ended(self, status: u16) -> Span {

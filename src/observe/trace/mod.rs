@@ -38,7 +38,14 @@ pub use settings::{Protocol, TraceSettings};
 pub use span::{Kind, Lap, Span};
 
 tokio::task_local! {
-    static CURRENT: TraceContext;
+    static CURRENT: Current;
+}
+
+/// The span within which something is done.
+struct Current {
+    context: TraceContext,
+    /// What vendors have added to its trace.
+    state: Option<String>,
 }
 
 /// Where spans are recorded, or nowhere. Cheap to clone; every clone is the same one.
@@ -150,14 +157,24 @@ impl Traces {
 }
 
 /// Runs what is done within a span; [`current`] tells those who ask there.
-pub async fn scope<F: Future>(context: TraceContext, work: F) -> F::Output {
-    CURRENT.scope(context, work).await
+pub async fn scope<F: Future>(span: &Answering, work: F) -> F::Output {
+    let current = Current {
+        context: span.place().context,
+        state: span.tracestate().map(str::to_owned),
+    };
+    CURRENT.scope(current, work).await
 }
 
 /// Returns the span within which the caller runs, if it runs within one.
 #[must_use]
 pub fn current() -> Option<TraceContext> {
-    CURRENT.try_with(|context| *context).ok()
+    CURRENT.try_with(|current| current.context).ok()
+}
+
+/// Returns the `tracestate` of that span's trace, if it has one.
+#[must_use]
+pub fn current_state() -> Option<String> {
+    CURRENT.try_with(|current| current.state.clone()).ok()?
 }
 
 /// Returns the place that a carried context names.

@@ -1,5 +1,6 @@
 //! How spans come to the collector, and what comes with them.
 
+use avtomatika::base::crypto;
 use avtomatika::net::{Call, ClientOptions, HttpClient, ListenerFiles, Method};
 use serde_json::{Value, json};
 
@@ -76,11 +77,22 @@ states:
   broken: { end: failed, error: \"{{ event.error }}\" }
 ";
 
-/// What files a run has moved is seen below it, what vendors have added goes with every span, and log
-/// lines that no request has caused name the trace.
-#[tokio::test]
-async fn files_vendors_words_and_log_lines_are_part_of_the_trace() {
-    let (site, s3) = (Site::new(&[("copied.yaml", COPIED)]), S3Server::start());
+/// A job that waits until it is told to go on.
+const WAITING: &str = "blueprint: waiting
+endpoint: /jobs/waiting
+start: wait
+states:
+  wait:
+    wait: { event: go }
+    on: { event: done }
+  done: { end: finished }
+";
+
+/// Runs a job whose files are on an S3 server in a trace, and puts a file into another in the same trace;
+/// checks the line of the log about its webhook, and returns the spans.
+async fn move_files(trace: &str) -> Vec<Seen> {
+    let blueprints = [("copied.yaml", COPIED), ("waiting.yaml", WAITING)];
+    let (site, s3) = (Site::new(&blueprints), S3Server::start());
     let collector = Collector::start(Spoken::Http).await;
     let with_files = |command: &mut tokio::process::Command| {
         command
@@ -103,7 +115,6 @@ async fn files_vendors_words_and_log_lines_are_part_of_the_trace() {
     let worker = Process::start(worker);
     std::fs::write(s3.folder.path().join(BUCKET).join("in.bin"), "content").expect("written");
 
-    let trace = "7".repeat(32);
     let http = HttpClient::new(ClientOptions::default()).expect("a client");
     let body = json!({
         "initial_data": {"file": format!("s3://{BUCKET}/in.bin")},
@@ -120,21 +131,41 @@ async fn files_vendors_words_and_log_lines_are_part_of_the_trace() {
     assert_eq!(server.outcome(job).await["status"], "finished", "{created}");
     let line = server.process.says("webhook given up").await;
     let line: Value = serde_json::from_str(&line).expect("JSON");
-    assert_eq!(line["span"]["trace.id"], trace.as_str(), "{line}");
+    assert_eq!(line["span"]["trace.id"], trace, "{line}");
     assert_eq!(line["job.id"], job, "{line}");
+    // The orchestrator moves files, too: for a request.
+    let open = server.submit("waiting").await;
+    let path = format!("{}/api/v1/jobs/{open}/files/content/note", server.url);
+    let call = Call::new(Method::Put, path)
+        .header("X-Client-Token", CLIENT)
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+        .header("tracestate", "vendor=word,other=1")
+        .body("a note", "text/plain");
+    let stored = http.send(call).await.expect("an answer");
+    assert_eq!(stored.status, 200);
     worker.stop().await.with(0);
     server.process.stop().await.with(0);
 
     let named = |seen: &Seen| seen.span.name == "job copied";
-    let all = collector.until(|all| all.iter().any(named)).await;
+    let mut all = collector.until(|all| all.iter().any(named)).await;
+    all.retain(|seen| crypto::hex(&seen.span.trace_id) == trace);
+    all
+}
+
+/// What files a run has moved is seen below it, what vendors have added goes with every span, and log
+/// lines that no request has caused name the trace.
+#[tokio::test]
+async fn files_vendors_words_and_log_lines_are_part_of_the_trace() {
+    let all = move_files(&"7".repeat(32)).await;
     let find = |name: &str| {
         let found = all.iter().find(|seen| seen.span.name == name);
         found.unwrap_or_else(|| panic!("no {name} among\n{}", tree(&all)))
     };
     let run = find("task.process_blobs");
     for (name, operation) in [("s3.download", "download"), ("s3.upload", "upload")] {
-        let moved = find(name);
-        assert_eq!(moved.span.parent_span_id, run.span.span_id, "{name}");
+        let below =
+            |seen: &&Seen| seen.span.name == name && seen.span.parent_span_id == run.span.span_id;
+        let moved = all.iter().find(below).expect("is below the run");
         assert_eq!(moved.service, "avtomatika-worker");
         assert_eq!(moved.attribute("s3.operation").as_deref(), Some(operation));
         let uri = moved.attribute("s3.uri").expect("an address");
@@ -143,6 +174,13 @@ async fn files_vendors_words_and_log_lines_are_part_of_the_trace() {
     assert_eq!(
         find("s3.download").attribute("s3.uri").as_deref(),
         Some(format!("s3://{BUCKET}/in.bin").as_str())
+    );
+    let put = find("PUT /api/v1/jobs/{id}/files/content/note");
+    let below = |seen: &&Seen| seen.span.parent_span_id == put.span.span_id;
+    let moved = all.iter().find(below).expect("is below the request");
+    assert_eq!(
+        (moved.span.name.as_str(), moved.service.as_str()),
+        ("s3.upload", "avtomatika")
     );
     for seen in &all {
         let state = seen.span.trace_state.as_str();
