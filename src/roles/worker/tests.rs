@@ -1,6 +1,7 @@
 //! The worker against an orchestrator of a hundred lines in the same process.
 
 mod channel;
+mod figures;
 mod flow;
 mod order;
 mod stub;
