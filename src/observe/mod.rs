@@ -20,6 +20,7 @@ mod store;
 mod store_watch;
 pub mod trace;
 mod watched_blobs;
+mod watched_history;
 mod watched_jobs;
 mod watched_workers;
 
@@ -38,5 +39,6 @@ pub use snapshot::{Reputation, SkillQueue, Snapshot};
 pub use store_watch::StoreWatch;
 pub use trace::Traces;
 pub use watched_blobs::WatchedBlobs;
+pub use watched_history::WatchedHistory;
 pub use watched_jobs::WatchedJobs;
 pub use watched_workers::WatchedWorkers;

@@ -36,10 +36,11 @@ pub(super) enum Operation {
     Tokens,
     Nonce,
     SecretPurge,
+    History,
 }
 
 impl Operation {
-    const ALL: [(Self, &'static str); 24] = [
+    const ALL: [(Self, &'static str); 25] = [
         (Self::Load, "load"),
         (Self::Branches, "branches"),
         (Self::Commit, "commit"),
@@ -64,6 +65,7 @@ impl Operation {
         (Self::Tokens, "tokens"),
         (Self::Nonce, "nonce"),
         (Self::SecretPurge, "secret_purge"),
+        (Self::History, "history"),
     ];
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use avtomatika::base::{ClientId, Clock, Entropy, JobId, Secret, Timestamp, WorkerId};
 use avtomatika::domain::worker::{Capabilities, Resources, SkillInfo, WorkerStatus};
 use avtomatika::domain::{ClientRef, Job, Object, Task, TaskReport, Worker};
-use avtomatika::observe::{Metrics, StoreWatch, WatchedJobs, WatchedWorkers};
+use avtomatika::observe::{Metrics, StoreWatch, WatchedHistory, WatchedJobs, WatchedWorkers};
 use avtomatika::runtime::{
     NewJob, Ports, Reported, Runtime, SendFailure, Settings, WebhookRequest, WebhookSecrets,
     WebhookSender,
@@ -185,9 +185,9 @@ impl Fixture {
         let jobs = WatchedJobs::new(store.clone(), watch.clone());
         let ports = Ports {
             jobs: Arc::new(jobs),
-            workers: Arc::new(WatchedWorkers::new(store.clone(), watch)),
+            workers: Arc::new(WatchedWorkers::new(store.clone(), watch.clone())),
             export: None,
-            history: store,
+            history: Arc::new(WatchedHistory::new(store, watch)),
             blobs: Arc::new(NoBlobs),
             clock,
             entropy: Arc::new(CountingEntropy::default()),

@@ -242,6 +242,9 @@ async fn retries_losses_and_late_results_are_counted() {
         .map(|(_, count)| count)
         .sum();
     assert!((ignored - 1.0).abs() < f64::EPSILON, "{:?}", figures.0);
+    // It is written into the history, which is measured, too.
+    let written = r#"store_operation_duration_seconds_count{operation="history"}"#;
+    assert!(figures.get(written) >= Some(1.0), "{:?}", figures.0);
     world.stop().await;
 }
 

@@ -12,7 +12,9 @@ use crate::api::{self, ApiSettings, RateLimits};
 use crate::base::{Entropy as _, Secret, SystemClock, SystemEntropy, WorkerId};
 use crate::config::{self, Settings, settings};
 use crate::net::{Call, GuardedClient, Method, NetError};
-use crate::observe::{Metrics, StoreWatch, Traces, WatchedBlobs, WatchedJobs, WatchedWorkers};
+use crate::observe::{
+    Metrics, StoreWatch, Traces, WatchedBlobs, WatchedHistory, WatchedJobs, WatchedWorkers,
+};
 use crate::runtime::{
     self, Export, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender,
 };
@@ -75,8 +77,8 @@ async fn ports<S: JobStore + WorkerStore + HistoryStore>(
     let jobs = WatchedJobs::new(store.clone(), watch.clone());
     let ports = Ports {
         jobs: offloading(Arc::new(jobs), &blobs, settings),
-        workers: Arc::new(WatchedWorkers::new(store.clone(), watch)),
-        history: store.clone(),
+        workers: Arc::new(WatchedWorkers::new(store.clone(), watch.clone())),
+        history: Arc::new(WatchedHistory::new(store.clone(), watch)),
         export,
         blobs,
         clock,
