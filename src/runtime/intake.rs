@@ -146,6 +146,7 @@ impl Inner {
         let Some(parent) = self.ports.jobs.load(start.parent).await? else {
             return Ok(Answered::Without);
         };
+        self.ports.traces.name_in_log(&parent.tracing_context);
         let waits = matches!(
             parent.waiting,
             Some(crate::domain::Waiting::Child { job_id }) if job_id == start.child

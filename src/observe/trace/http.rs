@@ -36,10 +36,11 @@ impl Answering {
         }
     }
 
-    /// Adds the `tracestate` that came with the request.
+    /// Adds the `tracestate` that came with the request, unless nobody will see it.
     #[must_use]
     pub fn state(mut self, tracestate: Option<&str>) -> Self {
-        self.state = tracestate.map(str::to_owned);
+        let is_seen = self.place.context.is_sampled();
+        self.state = tracestate.filter(|_| is_seen).map(str::to_owned);
         self
     }
 

@@ -149,7 +149,7 @@ impl Traces {
     pub fn name_in_log(&self, carried: &BTreeMap<String, String>) {
         if self.is_on()
             && current().is_none()
-            && let Some(context) = place_of(carried)
+            && let Some(context) = place_of(carried).filter(TraceContext::is_sampled)
         {
             tracing::Span::current().record("trace.id", context.trace_id_text());
         }
