@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Repeat, held};
@@ -12,7 +13,9 @@ use crate::base::{JobId, TaskId};
 use crate::store::{FleetNews, StoreError};
 
 /// How long lines are gathered.
-const GATHERED_FOR: Duration = Duration::from_millis(2);
+const GATHERED_FOR: Duration = Duration::from_millis(1);
+/// From one message to the next, when there is always more to tell: each wakes every orchestrator.
+const TOLD_EVERY: Duration = Duration::from_millis(5);
 /// Lines in one message; where there are more, looking at everything is less.
 const LINES_MAX: usize = 2_000;
 
@@ -102,17 +105,18 @@ impl Teller {
 
     /// Lets lines go out until [`stop`](Self::stop), and then those that are left.
     pub async fn run(self: Arc<Self>) {
-        let mut stopped = false;
+        let (mut stopped, mut next) = (false, Instant::now());
         while !stopped {
+            let gathered = async {
+                self.more.notified().await;
+                sleep_until(next.max(Instant::now() + GATHERED_FOR)).await;
+            };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => stopped = true,
-                () = self.more.notified() => tokio::select! {
-                    biased;
-                    () = self.stop.cancelled() => stopped = true,
-                    () = tokio::time::sleep(GATHERED_FOR) => {}
-                },
+                () = gathered => {}
             }
+            next = Instant::now() + TOLD_EVERY;
             let message = held(&self.lines).take(&self.origin);
             let Some(message) = message else { continue };
             if let Err(error) = self.publish(message).await {
