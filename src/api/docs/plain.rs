@@ -90,6 +90,7 @@ fn render(document: &Value) -> String {
             }
         }
     }
+    write_schemas(&mut out, &document["components"]["schemas"]);
     out.push_str("<h2>Errors</h2><table>");
     for (code, status, meaning) in CODES {
         let meaning = marked(&Value::from(*meaning));
@@ -127,15 +128,27 @@ fn write_operation(out: &mut String, (method, path): (&str, &str), operation: &V
     }
     out.push_str("</table>");
     let schema = &body["content"]["application/json"]["schema"];
-    if schema["properties"].is_object() {
-        let schema = serde_json::to_string_pretty(schema).unwrap_or_default();
-        let _ = write!(
-            out,
-            "<details><summary>Body</summary><pre>{}</pre></details>",
-            escaped(&schema)
-        );
+    if schema.is_object() {
+        write_schema(out, ("body", "Body"), schema);
     }
     out.push_str("</section>");
+}
+
+/// Writes the schemas that bodies refer to, those of blueprints' inputs among them.
+fn write_schemas(out: &mut String, schemas: &Value) {
+    out.push_str("<h2>Schemas</h2>");
+    for (name, schema) in schemas.as_object().into_iter().flatten() {
+        write_schema(out, ("schema", name), schema);
+    }
+}
+
+fn write_schema(out: &mut String, (kind, name): (&str, &str), schema: &Value) {
+    let (name, schema) = (escaped(name), format!("{schema:#}"));
+    let _ = write!(
+        out,
+        "<details class=\"{kind}\"><summary>{name}</summary><pre>{}</pre></details>",
+        escaped(&schema)
+    );
 }
 
 #[cfg(test)]
@@ -147,6 +160,7 @@ mod tests {
     fn nothing_that_a_blueprint_says_becomes_markup() {
         let evil = "<script>alert(`1`)</script>&\"";
         let page = render(&json!({
+            "components": {"schemas": {evil: {"description": evil}}},
             "info": {"version": "1", "description": evil},
             "tags": [{"name": "jobs"}],
             "paths": {evil: {"post": {

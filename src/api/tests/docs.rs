@@ -100,6 +100,21 @@ async fn the_page_has_all_that_it_loads_and_may_load_it() {
     assert!(!plain.contains("<script"));
 }
 
+/// A body refers to its schema: a blueprint's input is among them.
+#[tokio::test(start_paused = true)]
+async fn the_page_without_scripts_shows_every_schema() {
+    let api = Api::start().await;
+    let document = api.send("GET /_public/openapi.json").await.json();
+    let plain = api.send("GET /_public/docs/plain").await.body;
+    let schemas = document["components"]["schemas"].as_object();
+    let names: Vec<_> = schemas.expect("a list").keys().collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let shown = format!("<summary>{name}</summary>");
+        assert!(plain.contains(&shown), "{name}");
+    }
+}
+
 /// They are sent packed to who takes that, and come out as the publisher has made them.
 #[tokio::test(start_paused = true)]
 async fn swagger_ui_is_as_it_was_published() {
