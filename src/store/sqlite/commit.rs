@@ -35,7 +35,7 @@ impl Prepared {
             .then(|| rows::encode(&Given::of(&commit.job)))
             .transpose()?;
         let job_body = rows::encode(&given::without(&commit.job))?;
-        let history = Run::of(&commit.effects)?;
+        let history = Run::of(&commit.effects, numbers)?;
         let bodies = commit.effects.iter().map(body).collect::<Result<_, _>>()?;
         Ok(Self {
             commit,
@@ -63,11 +63,7 @@ impl Prepared {
         }
         self.put_job(db)?;
         if let Some(history) = &self.history {
-            history.insert(
-                db,
-                self.commit.job.id,
-                (&self.commit.effects, &self.numbers),
-            )?;
+            history.insert(db, self.commit.job.id, &self.numbers)?;
         }
         let mut committed = Committed::default();
         for index in 0..self.commit.effects.len() {

@@ -84,7 +84,7 @@ fn read(db: &Connection, resident: &Resident, limit: usize) -> Result<FeedBatch,
             }
             let row = (entry.seq, entry.job, entry.bytes);
             batch.add((db, resident), row, |events| {
-                entry.told.extend(events);
+                events.extend_from_slice(&entry.events);
                 Ok(())
             })?;
         }

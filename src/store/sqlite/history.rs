@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::SqliteStore;
 use super::resident::Transaction;
 use super::rows::{self, int};
-use super::tail::Told;
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, EventKind, Object};
 use crate::engine::Effect;
@@ -24,44 +23,54 @@ pub(super) struct Run {
     /// The first event's; the others follow.
     place: u32,
     body: String,
+    /// The events as they are, when there is an archive that will want them.
+    events: Option<Arc<Vec<Event>>>,
 }
 
 /// The numbers of rows, which the feed goes by: rising, and none is given twice, though a row has
 /// gone or its transaction was undone. The writer alone draws them, so they rise as rows are written.
 #[derive(Debug, Clone)]
-pub(super) struct Numbers(Arc<AtomicI64>);
+pub(super) struct Numbers {
+    last: Arc<AtomicI64>,
+    /// Whether what is written goes into an archive, too.
+    fed: bool,
+}
 
 impl Numbers {
     /// Goes on behind what the file has, and behind what the archive has of rows that are gone.
-    pub fn of(db: &Connection) -> Result<Self, StoreError> {
+    pub fn of(db: &Connection, fed: bool) -> Result<Self, StoreError> {
         let last =
             "SELECT max(coalesce((SELECT max(seq) FROM history), 0), through) FROM feed_state";
         let last: Option<i64> = rows::first(db, last, [])?;
-        Ok(Self(Arc::new(AtomicI64::new(last.unwrap_or(0)))))
+        Ok(Self {
+            last: Arc::new(AtomicI64::new(last.unwrap_or(0))),
+            fed,
+        })
     }
 
     /// Returns the last one that was given.
     pub fn last(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.last.load(Ordering::Relaxed)
     }
 
     fn next(&self) -> i64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
 impl Run {
     /// Writes out the events among the effects; nothing when there are none.
-    pub fn of(effects: &[Effect]) -> Result<Option<Self>, StoreError> {
-        let mut events = effects.iter().filter_map(|effect| match effect {
-            Effect::Record(event) => Some(event.as_ref()),
-            _ => None,
-        });
-        let Some(first) = events.next() else {
+    pub fn of(effects: &[Effect], numbers: &Numbers) -> Result<Option<Self>, StoreError> {
+        let events = || {
+            effects.iter().filter_map(|effect| match effect {
+                Effect::Record(event) => Some(event.as_ref()),
+                _ => None,
+            })
+        };
+        let Some(first) = events().next() else {
             return Ok(None);
         };
-        let lines = std::iter::once(first)
-            .chain(events)
+        let lines = events()
             .inspect(|event| assert_fits(event, first))
             .map(Line::of)
             .collect();
@@ -76,6 +85,7 @@ impl Run {
             revision: first.revision,
             place: first.index,
             body: rows::encode(&body)?,
+            events: numbers.fed.then(|| Arc::new(events().cloned().collect())),
         }))
     }
 
@@ -84,18 +94,22 @@ impl Run {
         &self,
         db: &Transaction<'_>,
         job: JobId,
-        (effects, numbers): (&Arc<Vec<Effect>>, &Numbers),
+        numbers: &Numbers,
     ) -> Result<(), StoreError> {
-        let told = || Told::Step(Arc::clone(effects));
         let place = (self.revision, self.place);
-        insert(db, (job, place), (&self.body, told), numbers)
+        insert(
+            db,
+            (job, place),
+            (&self.body, self.events.as_ref()),
+            numbers,
+        )
     }
 }
 
 fn insert(
     db: &Transaction<'_>,
     (job, (revision, place)): (JobId, (u64, u32)),
-    (body, told): (&str, impl FnOnce() -> Told),
+    (body, events): (&str, Option<&Arc<Vec<Event>>>),
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
     let (seq, id) = (numbers.next(), job.0.as_bytes());
@@ -105,8 +119,8 @@ fn insert(
              ON CONFLICT (job, revision, place) DO NOTHING",
         )?
         .execute(params![seq, id, int(revision), place, body])?;
-    if written > 0 {
-        db.told(seq, job, (told, body.len()));
+    if let Some(events) = events.filter(|_| written > 0) {
+        db.told(seq, job, (Arc::clone(events), body.len()));
     }
     Ok(())
 }
@@ -222,7 +236,7 @@ pub(super) fn events(row: &Row<'_>) -> Result<Vec<Event>, StoreError> {
 /// Appends an event, unless its place is taken.
 fn append(
     db: &Transaction<'_>,
-    event: &Arc<Event>,
+    event: &Event,
     (body, numbers): (&str, &Numbers),
 ) -> Result<(), StoreError> {
     let (job, revision, place) = (event.job_id, event.revision, event.index);
@@ -236,8 +250,13 @@ fn append(
     {
         return Ok(());
     }
-    let told = || Told::Alone(Arc::clone(event));
-    insert(db, (job, (revision, place)), (body, told), numbers)
+    let alone = numbers.fed.then(|| Arc::new(vec![event.clone()]));
+    insert(
+        db,
+        (job, (revision, place)),
+        (body, alone.as_ref()),
+        numbers,
+    )
 }
 
 /// Returns the job's events after a place, in order, at most `limit`.
@@ -273,7 +292,7 @@ impl HistoryStore for SqliteStore {
     async fn append(&self, events: Vec<Event>) -> Result<(), StoreError> {
         let rows = events
             .into_iter()
-            .map(|event| Ok((rows::encode(&event)?, Arc::new(event))))
+            .map(|event| Ok((rows::encode(&event)?, event)))
             .collect::<Result<Vec<_>, StoreError>>()?;
         let numbers = self.numbers.clone();
         self.write(move |db| {

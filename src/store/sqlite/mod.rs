@@ -117,7 +117,7 @@ impl SqliteStore {
         let mut db = schema::connect(path, settings.synchronous)?;
         schema::migrate(&mut db, path)?;
         feed::switch(&db, settings.feed)?;
-        let numbers = Numbers::of(&db)?;
+        let numbers = Numbers::of(&db, settings.feed)?;
         let tail = feed::tail(&db, numbers.last())?;
         let readers = Readers::open(path, settings)?;
         let resident = Arc::new(Resident::new(tail));

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::tail::{Entry, Tail, Told};
+use super::tail::{Entry, Tail};
 use crate::base::{JobId, TaskId};
-use crate::domain::{Job, Task};
+use crate::domain::{Event, Job, Task};
 
 /// Jobs that are kept. One takes about 3 KiB, and more when its data is large.
 const JOBS_MAX: usize = 4_096;
@@ -107,9 +107,7 @@ impl Maps {
 #[derive(Debug)]
 pub(super) struct Resident {
     maps: Mutex<Option<Maps>>,
-    /// Whether there is an archive.
-    feeds: bool,
-    /// The end of what goes there; none without one.
+    /// The end of what goes into the archive; none without one.
     tail: Mutex<Option<Tail>>,
 }
 
@@ -118,7 +116,6 @@ impl Resident {
     pub fn new(tail: Option<Tail>) -> Self {
         Self {
             maps: Mutex::new(Some(Maps::new())),
-            feeds: tail.is_some(),
             tail: Mutex::new(tail),
         }
     }
@@ -224,14 +221,11 @@ impl<'a> Transaction<'a> {
     }
 
     /// A row of history has been written, in so many bytes: the archive will want what it tells.
-    pub fn told(&self, seq: i64, job: JobId, (told, bytes): (impl FnOnce() -> Told, usize)) {
-        if !self.resident.feeds {
-            return;
-        }
+    pub fn told(&self, seq: i64, job: JobId, (events, bytes): (Arc<Vec<Event>>, usize)) {
         self.staged.borrow_mut().told.push(Entry {
             seq,
             job,
-            told: told(),
+            events,
             bytes,
         });
     }

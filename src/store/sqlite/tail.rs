@@ -6,35 +6,9 @@ use std::sync::Arc;
 
 use crate::base::JobId;
 use crate::domain::Event;
-use crate::engine::Effect;
 
-/// Text of all entries, in bytes; in memory they take about three times as much.
+/// Text of all entries, in bytes; as events they take about three times as much.
 const BYTES_MAX: usize = 12 << 20;
-
-/// What a row of history tells.
-#[derive(Debug, Clone)]
-pub(super) enum Told {
-    /// The events among a commit's effects.
-    Step(Arc<Vec<Effect>>),
-    /// An event that was appended by itself.
-    Alone(Arc<Event>),
-}
-
-impl Told {
-    /// Adds its events to others, in their order.
-    pub fn extend(&self, events: &mut Vec<Event>) {
-        match self {
-            Self::Step(effects) => {
-                let records = effects.iter().filter_map(|effect| match effect {
-                    Effect::Record(event) => Some(event.as_ref().clone()),
-                    _ => None,
-                });
-                events.extend(records);
-            }
-            Self::Alone(event) => events.push(event.as_ref().clone()),
-        }
-    }
-}
 
 /// A row of history that waits.
 #[derive(Debug, Clone)]
@@ -43,8 +17,8 @@ pub(super) struct Entry {
     pub seq: i64,
     /// Its job.
     pub job: JobId,
-    /// What it tells.
-    pub told: Told,
+    /// What it tells: the events alone, and nothing else of their commit.
+    pub events: Arc<Vec<Event>>,
     /// How long its text is.
     pub bytes: usize,
 }
@@ -108,7 +82,7 @@ mod tests {
         Entry {
             seq,
             job: JobId(uuid::Uuid::from_u128(1)),
-            told: Told::Step(Arc::default()),
+            events: Arc::default(),
             bytes,
         }
     }
