@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::matchmaker::State;
@@ -188,7 +189,7 @@ impl Inner {
             let now = self.ports.clock.now();
             self.take_back(now);
             let news = self.news(from, now);
-            let told_at = now;
+            let told_at = Instant::now();
             let says_nothing = news
                 == FleetNews {
                     from,
@@ -221,19 +222,15 @@ impl Inner {
 
     /// Waits for more to tell: a moment, or until the last message is some time ago. A task that is
     /// offered to another orchestrator does not wait that long.
-    async fn gather(&self, wake: &Notify, told_at: Timestamp) {
+    async fn gather(&self, wake: &Notify, told_at: Instant) {
         self.pause(GATHERED_FOR).await;
-        let until = told_at.after(TOLD_EVERY);
+        let until = told_at + TOLD_EVERY;
         while !self.stop.is_cancelled() && self.matchmaker.state().news.next.offers.is_empty() {
-            let left = until.since(self.ports.clock.now());
-            if left.is_zero() {
-                return;
-            }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {}
+                () = sleep_until(until) => return,
                 () = wake.notified() => {}
-                () = tokio::time::sleep(left) => return,
             }
         }
     }

@@ -51,16 +51,16 @@ impl RedisStore {
         let partition = commit.job.id.partition();
         let answer = match self.replicas {
             0 => {
-                self.link
-                    .run(&COMMIT, partition, sent, Repeat::Never)
-                    .await?
+                let run = self.link.run(&COMMIT, partition, sent, Repeat::Never);
+                run.await
             }
             count => {
-                self.link
-                    .run_replicated(&COMMIT, partition, sent, count)
-                    .await?
+                let run = self.link.run_replicated(&COMMIT, partition, sent, count);
+                run.await
             }
         };
+        // It may be stored all the same.
+        let answer = answer.inspect_err(|_| self.hints.teller().tell_of_a_gap())?;
         let mut answer = items(answer).into_iter();
         match answer.next().and_then(text).as_deref() {
             Some("ok") => {}
@@ -69,14 +69,14 @@ impl RedisStore {
             Some("refused") => return Err(refusal(&guards, &answer.collect::<Vec<_>>())),
             _ => return Err(unreadable().into()),
         }
-        if let Some(id) = commit.settles.filter(|id| !is_beside(*id, commit.job.id)) {
-            self.answered(id, commit.now).await?;
-        }
         let ended = answer.next().map(items).unwrap_or_default();
         let released = answer.next().unwrap_or(Value::Null);
         let told = answer.next().map(items).unwrap_or_default();
         let told = told.into_iter().filter_map(text);
         self.hints.teller().tell_of_job(commit.job.id, told);
+        if let Some(id) = commit.settles.filter(|id| !is_beside(*id, commit.job.id)) {
+            self.answered(id, commit.now).await?;
+        }
         Ok(Some(Committed {
             ended_leases: pairs(ended),
             released: self.seal.decode_tasks(released)?,

@@ -35,7 +35,8 @@ impl RedisStore {
             &lease.until.0,
             &lease.deadline.0,
         ]));
-        let leased = self.one(&LEASE, id, sent, Repeat::Never).await?;
+        let leased = self.one(&LEASE, id, sent, Repeat::Never).await;
+        let leased = leased.inspect_err(|_| self.hints.teller().tell_of_a_gap())?;
         if leased.is_some() {
             self.hints.teller().tell_of_task('l', id);
         }
@@ -49,7 +50,8 @@ impl RedisStore {
         lease: Uuid,
     ) -> Result<Option<Task>, StoreError> {
         let sent = arguments([id, &lease]);
-        let released = self.one(&RELEASE, id, sent, Repeat::Never).await?;
+        let released = self.one(&RELEASE, id, sent, Repeat::Never).await;
+        let released = released.inspect_err(|_| self.hints.teller().tell_of_a_gap())?;
         if released.is_some() {
             self.hints.teller().tell_of_task('q', id);
         }

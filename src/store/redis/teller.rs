@@ -16,8 +16,10 @@ use crate::store::{FleetNews, StoreError};
 const GATHERED_FOR: Duration = Duration::from_millis(1);
 /// From one message to the next, when there is always more to tell: each wakes every orchestrator.
 const TOLD_EVERY: Duration = Duration::from_millis(5);
+/// Until a message that did not go out is followed by another.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Lines in one message; where there are more, looking at everything is less.
-const LINES_MAX: usize = 2_000;
+const LINES_MAX: usize = 500;
 
 /// The lines that are to go out.
 #[derive(Default)]
@@ -96,6 +98,12 @@ impl Teller {
         self.more.notify_one();
     }
 
+    /// Something may have been done of which nobody will be told: everybody is to look. Never waits.
+    pub fn tell_of_a_gap(&self) {
+        held(&self.lines).missed = true;
+        self.more.notify_one();
+    }
+
     /// Tells the news at once.
     pub async fn tell_news(&self, news: &FleetNews) -> Result<(), StoreError> {
         // Numbers that JSON does not have are none that a worker has.
@@ -121,8 +129,8 @@ impl Teller {
             let Some(message) = message else { continue };
             if let Err(error) = self.publish(message).await {
                 tracing::debug!(%error, "the other orchestrators were not told what this one did");
-                // Said with what comes next.
-                held(&self.lines).missed = true;
+                next = Instant::now() + PAUSE;
+                self.tell_of_a_gap();
             }
         }
     }
