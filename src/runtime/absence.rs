@@ -38,7 +38,8 @@ impl Absence {
 impl Inner {
     /// Binds the task to the worker as soon as the store answers. Nothing when the task is no longer to
     /// be had, or when the store was away: then the task has gone back to the queue, and the caller
-    /// looks again unless its time is over.
+    /// looks again unless its time is over. Where the store is there, and only the task cannot be had
+    /// of it, that is told when the time is over.
     pub(super) async fn lease_when_there(
         self: &Arc<Self>,
         ticket: Ticket,
@@ -61,7 +62,7 @@ impl Inner {
             }
         }
         match self.lease(ticket, worker).await {
-            Err(RuntimeError::Store(StoreError::Unavailable(_))) => {
+            Err(error @ RuntimeError::Store(StoreError::Unavailable(_))) => {
                 // A task whose parameters lie in a blob store that is away is no reason for others to
                 // wait.
                 let is_away = self.ports.jobs.health().await.is_err();
@@ -76,6 +77,10 @@ impl Inner {
                     () = sleep_until(next) => {}
                 }
                 drop(turn);
+                if !is_away && Instant::now() >= deadline {
+                    // The task is in the queue again: a caller that looked again would get it again.
+                    return Err(error);
+                }
                 Ok(None)
             }
             answered => {

@@ -381,6 +381,7 @@ impl Runtime {
                     Box::pin(self.inner.lease_when_there(ticket, worker, deadline)).await?
                 }
             };
+            // An outage of the store is told to nobody: the time is over, and there was no task.
             let is_over = || tokio::time::Instant::now() >= deadline;
             if handout.is_some() || (self.inner.absence.is_known() && is_over()) {
                 return Ok(handout);

@@ -1,20 +1,23 @@
 //! A store that goes away and comes back, and what workers see of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use avtomatika::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use avtomatika::domain::{Event, Job, JobStatus, Lease, Task, TaskReport, Worker};
 use avtomatika::engine::DataStores;
-use avtomatika::runtime::Settings;
+use avtomatika::runtime::{RuntimeError, Settings};
 use avtomatika::store::{
-    BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    FleetNews, HistoryStore, JobQuery, JobStore, KnownKey, MemoryStore, OutboxItem, RefreshOutcome,
-    StoreError, TokenRecord, WorkerStore,
+    BlobBody, BlobError, BlobInfo, BlobStore, BlueprintRevision, Commit, CommitError, Committed,
+    Delivery, DeliveryRecord, Due, Durability, FleetNews, HistoryStore, JobQuery, JobStore,
+    KnownKey, MemoryStore, Offloading, OutboxItem, RefreshOutcome, StoreError, TokenRecord,
+    WorkerStore,
 };
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -124,6 +127,62 @@ while_there! { HistoryStore {
         -> Result<Vec<Event>, StoreError>;
 } }
 
+/// Large values in memory, as long as they are there.
+#[derive(Default)]
+struct Values {
+    kept: Mutex<BTreeMap<String, Bytes>>,
+    is_away: AtomicBool,
+    /// Values that could not be read.
+    refused: AtomicU32,
+}
+
+#[async_trait]
+impl BlobStore for Values {
+    async fn put(&self, key: &str, body: BlobBody, _: u64) -> Result<BlobInfo, BlobError> {
+        let content = Bytes::from(body.try_collect::<Vec<Bytes>>().await?.concat());
+        let info = value_info(key, &content);
+        self.kept.lock().unwrap().insert(key.to_owned(), content);
+        Ok(info)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            let before = self.refused.fetch_add(1, Ordering::Relaxed);
+            assert!(before < 100, "asked again and again, without a pause");
+            return Err(BlobError::Unavailable("away".to_owned()));
+        }
+        let found = self.kept.lock().unwrap().get(key).cloned();
+        Ok(found.map(|content| {
+            let info = value_info(key, &content);
+            (info, stream::iter([Ok(content)]).boxed())
+        }))
+    }
+
+    async fn list(&self, _: &str) -> Result<Vec<BlobInfo>, BlobError> {
+        Ok(Vec::new())
+    }
+
+    async fn folders(&self, _: &str) -> Result<Vec<String>, BlobError> {
+        Ok(Vec::new())
+    }
+
+    async fn delete_prefix(&self, _: &str) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    fn uri(&self, key: &str) -> String {
+        key.to_owned()
+    }
+}
+
+fn value_info(key: &str, content: &Bytes) -> BlobInfo {
+    BlobInfo {
+        key: key.to_owned(),
+        bytes: content.len() as u64,
+        sha256: None,
+    }
+}
+
 /// An outage is the store's affair: workers that ask meanwhile are not sent away, and however long it
 /// takes and however many they are, one call a second looks whether the store is back.
 #[tokio::test(start_paused = true)]
@@ -187,5 +246,42 @@ async fn what_is_due_goes_on_when_a_store_is_back() {
     let back = tokio::time::Instant::now();
     world.ended(job).await;
     assert!(back.elapsed() < Duration::from_secs(2));
+    world.stop().await;
+}
+
+/// A task whose parameters cannot be read is nobody's: whoever asks for it is told so when the time that
+/// he gave is over, and gets it when they can be read again.
+#[tokio::test(start_paused = true)]
+async fn a_poll_ends_although_the_tasks_parameters_cannot_be_read() {
+    let values = Arc::new(Values::default());
+    let store = Arc::new(MemoryStore::new());
+    let mut world = Fixture::start_on(store.clone(), Settings::default(), BLUEPRINTS).await;
+    // Each process has to read for itself what another has stored.
+    for is_first in [true, false] {
+        world.ports.jobs = Arc::new(Offloading::new(store.clone(), values.clone(), 64));
+        world = world.restart().await;
+        if is_first {
+            world.submit("one", json!({"x": "a".repeat(1_000)})).await;
+            values.is_away.store(true, Ordering::Relaxed);
+        }
+    }
+    let worker = world.worker("w1", &["work"]).await;
+    // No more than one try at once, one a second and one at the end.
+    for (wait, tries) in [(0, 1), (3, 4)] {
+        let began = tokio::time::Instant::now();
+        let before = values.refused.load(Ordering::Relaxed);
+        let polled = world.runtime.poll(&worker, Duration::from_secs(wait)).await;
+        assert!(
+            matches!(polled, Err(RuntimeError::Store(StoreError::Unavailable(_)))),
+            "after {wait} s: {:?}",
+            polled.map(|handout| handout.is_some())
+        );
+        assert_eq!(began.elapsed().as_secs(), wait);
+        let refused = values.refused.load(Ordering::Relaxed) - before;
+        assert!(refused <= tries * 3, "{refused} values asked for");
+    }
+    values.is_away.store(false, Ordering::Relaxed);
+    let task = world.take(&worker).await;
+    assert_eq!(task.spec.params["x"], "a".repeat(1_000));
     world.stop().await;
 }

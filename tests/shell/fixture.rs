@@ -116,7 +116,7 @@ impl WebhookSecrets for OneSecret {
 pub struct Fixture {
     pub runtime: Runtime,
     pub webhooks: Arc<Receiver>,
-    ports: Ports,
+    pub ports: Ports,
 }
 
 impl Fixture {
