@@ -52,7 +52,7 @@ catalog! { ORCHESTRATOR, "Every metric that an orchestrator has besides those of
     PART_UP = gauge("orchestrator_part_up", &["part"], "1 while the server answers, 0 during an outage, by part: store, history or files; a part that is not configured is missing.");
     PART_OUTAGES = counter("orchestrator_part_outages_total", &["part"], "Outages that have begun, by part.");
     HISTORY_BEHIND = gauge("orchestrator_history_rows_behind", &[], "Rows of history that the history server does not have yet; missing without one.");
-    HISTORY_WITHHELD = counter("orchestrator_history_withheld_total", &["part"], "What the history's server refuses for good, by part: event or job (kept there without its content) or all (an event that is missing there); the log names each.");
+    HISTORY_WITHHELD = counter("orchestrator_history_withheld_total", &["part"], "What the history's server refuses for good and has without its content, by part: event or job; the log names each.");
     S3 = counter("orchestrator_s3_operations_total", &["operation", "status"], "Transfers of files and large values, by operation (upload or download) and status (success or error).");
     S3_DURATION = histogram("orchestrator_s3_operation_duration_seconds", &["operation"], LONG, "Time that a transfer took, of a download to its first byte, by operation.");
 

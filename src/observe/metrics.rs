@@ -16,15 +16,13 @@ use super::trace::Counted;
 use crate::engine::Ignored;
 use crate::store::Delivery;
 
-/// What is not in the history because its server refuses it.
+/// What the history has without its content, because its server refuses that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withheld {
     /// What an event says.
     Event,
     /// What a job says.
     Job,
-    /// An event altogether.
-    All,
 }
 
 /// The metrics of one orchestrator. Cheap to clone; every clone is the same one.
@@ -42,7 +40,7 @@ struct All {
     triggered: IntCounterVec,
     scheduler_lag: Histogram,
     loop_lag: Gauge,
-    withheld: [IntCounter; 3],
+    withheld: [IntCounter; 2],
     transfers: IntCounterVec,
     transfer_durations: HistogramVec,
     spans: Counted,
@@ -79,7 +77,7 @@ impl Metrics {
             triggered: register.counters(&catalog::TRIGGERED),
             scheduler_lag: lag.with_label_values::<&str>(&[]),
             loop_lag: register.gauge(&catalog::LOOP_LAG),
-            withheld: ["event", "job", "all"].map(|part| withheld.with_label_values(&[part])),
+            withheld: ["event", "job"].map(|part| withheld.with_label_values(&[part])),
             transfers: register.counters(&catalog::S3),
             transfer_durations: register.histograms(&catalog::S3_DURATION),
             spans: register.spans(&catalog::SPANS),
@@ -157,7 +155,6 @@ impl Metrics {
         let part = match part {
             Withheld::Event => 0,
             Withheld::Job => 1,
-            Withheld::All => 2,
         };
         self.0.withheld[part].inc();
     }

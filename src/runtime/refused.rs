@@ -1,6 +1,7 @@
 //! A batch that the archive's server refuses for good. It must hold up nothing behind it: what is
 //! refused is found by halving the batch, and kept without its content, which a line of the log and a
-//! figure tell. Where even that is refused, they tell that it is missing.
+//! figure tell. Where even that is refused, it was not the content: the server takes nothing, and
+//! everything waits until it does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -117,11 +118,11 @@ impl<'a> OfOneJob<'a> {
                 }
             }
             if !is_kept {
-                self.metrics.withheld(Withheld::All);
-                tracing::error!(
-                    job.id = %event.job_id, event.id = %event.event_id, reason = last_refusal,
-                    "the history's server refuses an event, even without its content: it is missing there"
-                );
+                return Err(StoreError::Unavailable(format!(
+                    "event {} of job {} is refused even without its content, so it is not the content: \
+                     {last_refusal}",
+                    event.event_id, event.job_id
+                )));
             }
         }
         Ok(())

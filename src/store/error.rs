@@ -11,7 +11,8 @@ pub enum StoreError {
     /// The store's content cannot be read: a newer version wrote it, or it is damaged.
     #[error("the store's content cannot be read: {0}")]
     Corrupt(String),
-    /// The store will never take this content, however often it is asked. Only an archive says so.
+    /// The store does not take this content, however often it is asked; when it takes nothing without
+    /// the content either, it is an outage. Only an archive says so.
     #[error("the store refuses the content: {0}")]
     Refused(String),
 }

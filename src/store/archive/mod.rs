@@ -118,7 +118,8 @@ pub trait Archive: Send + Sync + 'static {
     /// Appends events, linking them to those before them, and brings their jobs up to date. What is
     /// known is left as it is, so that a batch may come twice.
     ///
-    /// All of it is stored, or nothing. `Refused` when the content of it will never be taken.
+    /// All of it is stored, or nothing. `Refused` when it may be the content
+    /// that will never be taken: that is to be tried without.
     async fn append(&self, batch: Arc<FeedBatch>) -> Result<(), StoreError>;
 
     /// Returns the job as it ended; none while it has not ended, or when nothing is known of it.

@@ -1,14 +1,16 @@
 //! What is kept of an event or a job whose content an archive's server refuses for good: that it
-//! happened, when and to whom, without what it says.
+//! happened, when and to whom, without what it says. Every server takes it, or it takes nothing.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::domain::{Event, Job, JobError, Object};
+use crate::domain::{ClientRef, Event, Job, JobError, Object};
 
 /// Stands where the content stood.
 pub const MARK: &str = "withheld";
+/// The longest name that is kept, in characters.
+const NAME_MAX: usize = 256;
 const REASON: &str = "the history's server refuses this content";
 
 /// Returns an event without its details, and its names in ASCII.
@@ -17,6 +19,7 @@ pub fn event(event: &Event) -> Event {
     let mut details = Object::new();
     details.insert(MARK.to_owned(), REASON.into());
     Event {
+        client: ascii(event.client.as_str()).into(),
         state: ascii(&event.state),
         previous_state: event.previous_state.as_deref().map(ascii),
         next_state: event.next_state.as_deref().map(ascii),
@@ -31,6 +34,11 @@ pub fn event(event: &Event) -> Event {
 pub fn job(job: &Job) -> Job {
     let mark: Value = json!({MARK: REASON});
     Job {
+        client: ClientRef {
+            id: ascii(job.client.id.as_str()).into(),
+            plan: ascii(&job.client.plan),
+            params: Object::new(),
+        },
         state: ascii(&job.state),
         waiting: None,
         initial_data: Arc::new(mark.clone()),
@@ -55,10 +63,14 @@ pub fn job(job: &Job) -> Job {
     }
 }
 
-/// Puts a question mark for each character that not every server has.
+/// Puts a question mark for each character that not every server has, and ends the text where it would
+/// be too long for an index.
 fn ascii(text: &str) -> String {
-    let plain = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-    text.chars().map(plain).collect()
+    let plain = |c: char| match c {
+        ' ' | '!'..='~' => c,
+        _ => '?',
+    };
+    text.chars().take(NAME_MAX).map(plain).collect()
 }
 
 #[cfg(test)]
@@ -70,7 +82,8 @@ mod tests {
         for (text, told) in [
             ("first_2", "first_2"),
             ("größe", "gr??e"),
-            ("a b\0", "a?b?"),
+            ("a b\0", "a b?"),
+            (&"x".repeat(9_000), &"x".repeat(NAME_MAX)),
         ] {
             assert_eq!(ascii(text), told);
         }

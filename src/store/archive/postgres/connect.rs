@@ -98,7 +98,7 @@ impl Connections {
         done.map_err(|error| unavailable(&error))
     }
 
-    /// Likewise, and tells what the server will not take from what it cannot do just now.
+    /// Likewise, and tells what the server may never take from what it cannot do just now.
     pub(super) async fn write<T>(
         &self,
         timeout: Duration,
@@ -106,7 +106,7 @@ impl Connections {
     ) -> Result<T, StoreError> {
         let done = self.answer(timeout, work).await?;
         done.map_err(|error| {
-            if is_of_content(&error) {
+            if may_be_of_content(&error) {
                 StoreError::Refused(format!("PostgreSQL: {}", chain(&error)))
             } else {
                 unavailable(&error)
@@ -141,10 +141,12 @@ impl Connections {
     }
 }
 
-/// Tells whether it is the content that the server objects to: classes 22 (data exception: a character
-/// that its encoding has not) and 54 (a limit: a key that is too long). All others may pass, a
-/// constraint too: a partition may be missing for a moment. Source: PostgreSQL, appendix A.
-fn is_of_content(error: &tokio_postgres::Error) -> bool {
+/// Tells whether it may be the content that the server objects to: classes 22 (data exception: a
+/// character that its encoding has not) and 54 (a limit: a key that is too long). Some of them are of
+/// everything: a column whose type somebody has changed, transaction ids that have run out; so whoever is
+/// refused has to try without the content. All others may pass, a constraint too: a partition may be
+/// missing for a moment. Source: PostgreSQL, appendix A.
+fn may_be_of_content(error: &tokio_postgres::Error) -> bool {
     let class = error.code().and_then(|state| state.code().get(..2));
     matches!(class, Some("22" | "54"))
 }
