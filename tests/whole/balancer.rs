@@ -1,5 +1,5 @@
 //! A load balancer as plain as can be: each connection goes to the next orchestrator that takes it.
-//! It notes every answer that blames the server.
+//! It notes every answer that blames the server, and every request that hands baggage on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,14 +11,20 @@ use tokio::task::JoinSet;
 
 /// How an answer begins that says that the server is at fault.
 const FAULT: &[u8] = b"HTTP/1.1 5";
-/// Bytes of such an answer that are noted.
+/// What such a request has in its head.
+const BAGGAGE: &[u8] = b"\r\nbaggage: ";
+/// Bytes that are noted from there.
 const NOTED: usize = 400;
+
+/// What was noted.
+type Notes = Arc<Mutex<Vec<String>>>;
 
 /// A running balancer; dropping it ends every connection.
 pub(crate) struct Balancer {
     /// Where clients and workers find the orchestrators.
     pub(crate) url: String,
-    faults: Arc<Mutex<Vec<String>>>,
+    faults: Notes,
+    carriers: Notes,
     _tasks: JoinSet<()>,
 }
 
@@ -27,12 +33,14 @@ impl Balancer {
     pub(crate) async fn start(ports: Vec<u16>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let faults = Arc::default();
+        let (faults, carriers) = (Notes::default(), Notes::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, ports, Arc::clone(&faults)));
+        let notes = (Arc::clone(&faults), Arc::clone(&carriers));
+        tasks.spawn(accept(listener, ports, notes));
         Self {
             url: format!("http://{address}"),
             faults,
+            carriers,
             _tasks: tasks,
         }
     }
@@ -41,9 +49,14 @@ impl Balancer {
     pub(crate) fn faults(&self) -> Vec<String> {
         self.faults.lock().expect("nobody panics with it").clone()
     }
+
+    /// Returns the heads of all requests that hand baggage on, cut short.
+    pub(crate) fn carriers(&self) -> Vec<String> {
+        self.carriers.lock().expect("nobody panics with it").clone()
+    }
 }
 
-async fn accept(listener: TcpListener, ports: Vec<u16>, faults: Arc<Mutex<Vec<String>>>) {
+async fn accept(listener: TcpListener, ports: Vec<u16>, notes: (Notes, Notes)) {
     let turn = AtomicUsize::new(0);
     let mut connections = JoinSet::new();
     loop {
@@ -53,12 +66,12 @@ async fn accept(listener: TcpListener, ports: Vec<u16>, faults: Arc<Mutex<Vec<St
         };
         let first = turn.fetch_add(1, Ordering::Relaxed);
         let ports = ports.clone();
-        connections.spawn(pass(client, ports, first, Arc::clone(&faults)));
+        connections.spawn(pass(client, ports, first, notes.clone()));
     }
 }
 
 /// Passes on what two ends say until one of them has no more to say.
-async fn pass(client: TcpStream, ports: Vec<u16>, first: usize, faults: Arc<Mutex<Vec<String>>>) {
+async fn pass(client: TcpStream, ports: Vec<u16>, first: usize, notes: (Notes, Notes)) {
     let mut server = None;
     for next in 0..ports.len() {
         let port = ports[(first + next) % ports.len()];
@@ -69,10 +82,11 @@ async fn pass(client: TcpStream, ports: Vec<u16>, first: usize, faults: Arc<Mute
     }
     // With nobody there the client finds its connection closed.
     let Some(server) = server else { return };
+    let (faults, carriers) = notes;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = copy(from_client, to_server, |_| {}) => {}
+        () = copy(from_client, to_server, |bytes| carried(&carriers, bytes)) => {}
         () = copy(from_server, to_client, |bytes| note(&faults, bytes)) => {}
     }
 }
@@ -94,10 +108,25 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut look: impl Fn
 
 /// An answer is written in one go, so its head lies in one piece.
 fn note(faults: &Mutex<Vec<String>>, bytes: &[u8]) {
-    let at = bytes.windows(FAULT.len()).position(|part| part == FAULT);
-    if let Some(at) = at {
-        let end = bytes.len().min(at + NOTED);
-        let said = String::from_utf8_lossy(&bytes[at..end]).into_owned();
-        faults.lock().expect("nobody panics with it").push(said);
+    if let Some(at) = position(bytes, FAULT) {
+        keep(faults, &bytes[at..]);
     }
+}
+
+/// A request is, too; it is the first in what was read.
+fn carried(carriers: &Mutex<Vec<String>>, bytes: &[u8]) {
+    let head = &bytes[..position(bytes, b"\r\n\r\n").unwrap_or(0)];
+    if let Some(at) = position(head, BAGGAGE) {
+        let line = position(head, b"\r\n").unwrap_or(head.len());
+        keep(carriers, &[&head[..line], &head[at..]].concat());
+    }
+}
+
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|here| here == part)
+}
+
+fn keep(notes: &Mutex<Vec<String>>, bytes: &[u8]) {
+    let said = String::from_utf8_lossy(&bytes[..bytes.len().min(NOTED)]).into_owned();
+    notes.lock().expect("nobody panics with it").push(said);
 }

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use self::tokens::Access;
 use super::config::{Endpoint, WorkerConfig};
 use super::socket::{Frame, Sent, hand_over};
-use crate::base::trace::{TRACEPARENT, TRACESTATE};
+use crate::base::trace::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::base::{Clock, Entropy, Secret, Timestamp, WorkerId};
 use crate::domain::Object;
 use crate::net::{Call, ClientOptions, HttpAnswer, HttpClient, Method, NetError, client_config};
@@ -325,7 +325,7 @@ impl Link {
 
 /// Says which span a call is part of. What came from elsewhere and is no header is left out.
 fn within(call: Call, trace: &BTreeMap<String, String>) -> Call {
-    let known = [TRACEPARENT, TRACESTATE].into_iter();
+    let known = [TRACEPARENT, TRACESTATE, BAGGAGE].into_iter();
     let known = known.filter_map(|name| Some((name, trace.get(name)?)));
     let is_text = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     known

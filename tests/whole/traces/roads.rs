@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::collector::{Collector, Seen, Spoken, tree};
 use super::{QUICK, traced};
 use crate::authority::Authority;
+use crate::balancer::Balancer;
 use crate::process::{PATIENCE, Process, command};
 use crate::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use crate::site::{CLIENT, Server, Site, WORKER};
@@ -89,7 +90,7 @@ states:
 ";
 
 /// Runs a job whose files are on an S3 server in a trace, and puts a file into another in the same trace;
-/// checks the line of the log about its webhook, and returns the spans.
+/// checks the line of the log about its webhook and the baggage of its result, and returns the spans.
 async fn move_files(trace: &str) -> Vec<Seen> {
     let blueprints = [("copied.yaml", COPIED), ("waiting.yaml", WAITING)];
     let (site, s3) = (Site::new(&blueprints), S3Server::start());
@@ -106,10 +107,11 @@ async fn move_files(trace: &str) -> Vec<Seen> {
     let mut orchestrator = site.orchestrator(0);
     with_files(&mut orchestrator);
     let server = Server::start(orchestrator).await;
+    let balancer = Balancer::start(vec![server.port()]).await;
     let arguments = ["worker", "--profile", "gpu", "--id", "gpu"];
     let mut worker = command(site.folder(), &arguments);
     worker
-        .env("ORCHESTRATOR_URL", &server.url)
+        .env("ORCHESTRATOR_URL", &balancer.url)
         .env("WORKER_TOKEN", WORKER);
     with_files(&mut worker);
     let worker = Process::start(worker);
@@ -125,6 +127,7 @@ async fn move_files(trace: &str) -> Vec<Seen> {
         .header("X-Client-Token", CLIENT)
         .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
         .header("tracestate", "vendor=word,other=1")
+        .header("baggage", "tenant=blue")
         .json(body.to_string());
     let created = http.json(call).await.expect("an answer");
     let job = created["job_id"].as_str().expect("an id");
@@ -145,6 +148,11 @@ async fn move_files(trace: &str) -> Vec<Seen> {
     assert_eq!(stored.status, 200);
     worker.stop().await.with(0);
     server.process.stop().await.with(0);
+    let carriers = balancer.carriers();
+    let is_result = |head: &&String| head.starts_with("POST ") && head.contains("/result");
+    let result = carriers.iter().find(is_result);
+    let result = result.unwrap_or_else(|| panic!("no result hands it on: {carriers:?}"));
+    assert!(result.contains("baggage: tenant=blue"), "{result}");
 
     let named = |seen: &Seen| seen.span.name == "job copied";
     let mut all = collector.until(|all| all.iter().any(named)).await;
