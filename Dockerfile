@@ -14,6 +14,7 @@ RUN mkdir -p src benches \
     && rm -rf src benches
 
 # Demonstration files and workloads are compiled in.
+COPY LICENSE ./
 COPY config ./config
 COPY blueprints ./blueprints
 COPY benches ./benches
@@ -22,12 +23,16 @@ COPY src ./src
 RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked \
     && strip target/release/avtomatika \
-    && mkdir -p /image/data /image/etc/avtomatika \
-    && cp -r config blueprints /image/etc/avtomatika/
+    && mkdir -p /image/data /image/etc/avtomatika /image/licenses/swagger-ui \
+    && cp -r config blueprints /image/etc/avtomatika/ \
+    && cp LICENSE /image/licenses/ \
+    && cd src/api/docs/swagger-ui \
+    && cp LICENSE NOTICE swagger-ui-bundle.js.LICENSE.txt /image/licenses/swagger-ui/
 
 # The C library, the public authorities and a user that is not root; no shell, no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/avtomatika /usr/local/bin/avtomatika
+COPY --from=build /image/licenses /licenses
 COPY --from=build --chown=65532:65532 /image/etc /etc
 COPY --from=build --chown=65532:65532 /image/data /data
 ENV AVTOMATIKA_CONFIG=/etc/avtomatika/config/avtomatika.toml \

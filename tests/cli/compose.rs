@@ -182,7 +182,8 @@ fn the_example_environment_is_that_of_compose() {
     assert_eq!(told, compose.matches(":-").count(), "each has a default");
 }
 
-/// An image without a tag, or with one that moves, is another image tomorrow.
+/// An image without a tag, or with `latest`, is another image tomorrow. Other tags may move as well, as
+/// those of one major version do: that a tag stays is its maker's to keep.
 #[test]
 fn images_are_pinned() {
     let (compose, dockerfile) = (read("compose.yaml"), read("Dockerfile"));
@@ -198,5 +199,24 @@ fn images_are_pinned() {
         let tag = image.rsplit_once(':').map(|(_, tag)| tag);
         let is_pinned = tag.is_some_and(|tag| !tag.is_empty() && tag != "latest");
         assert!(is_pinned, "{image}");
+    }
+}
+
+/// What the binary holds of others wants its licence and notices beside it.
+#[test]
+fn the_image_has_the_licences_of_what_is_in_it() {
+    let (dockerfile, sent) = (read("Dockerfile"), read(".dockerignore"));
+    let copies = |line: &str| dockerfile.lines().any(|all| all.contains(line));
+    assert!(sent.lines().any(|line| line == "!LICENSE"));
+    assert!(copies("COPY LICENSE ./"));
+    assert!(copies("cp LICENSE /image/licenses/"));
+    assert!(copies("COPY --from=build /image/licenses /licenses"));
+    let folder = "src/api/docs/swagger-ui";
+    let texts = ["LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"];
+    assert!(copies(&format!("cd {folder} ")));
+    let line = format!("cp {} /image/licenses/swagger-ui/", texts.join(" "));
+    assert!(copies(&line), "{line}");
+    for name in texts {
+        assert!(!read(&format!("{folder}/{name}")).is_empty(), "{name}");
     }
 }
