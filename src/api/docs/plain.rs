@@ -1,9 +1,9 @@
 //! The API's description as a page: one file, no script, nothing from elsewhere.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -20,6 +20,21 @@ td{padding:.1rem .6rem .1rem 0;vertical-align:top}pre{background:#f6f8fa;padding
 overflow:auto}@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}\
 code,pre{background:#161b22}section{border-color:#30363d}a{color:#58a6ff}}";
 
+/// The page of one document, which is made when somebody first asks for it: anybody may, and often.
+#[derive(Default)]
+pub struct Plain(OnceLock<Bytes>);
+
+impl Plain {
+    /// Returns the page of the document, which is the same each time.
+    fn of(&self, document: &[u8]) -> serde_json::Result<Bytes> {
+        if let Some(known) = self.0.get() {
+            return Ok(known.clone());
+        }
+        let page = render(&serde_json::from_slice(document)?);
+        Ok(self.0.get_or_init(|| page.into()).clone())
+    }
+}
+
 /// Shows every route, the blueprints' endpoints with their schemas, and every error code on a page
 /// without scripts.
 #[utoipa::path(
@@ -28,8 +43,8 @@ code,pre{background:#161b22}section{border-color:#30363d}a{color:#58a6ff}}";
 )]
 pub async fn page(State(state): State<Arc<ApiState>>) -> Result<Response, ApiError> {
     let described = state.documents.current(&state)?;
-    let document = serde_json::from_slice(&described.body);
-    let html = render(&document.map_err(|error| ApiError::internal(&error))?);
+    let html = described.plain.of(&described.body);
+    let html = html.map_err(|error| ApiError::internal(&error))?;
     let mut response = Response::new(Body::from(html));
     let headers = response.headers_mut();
     headers.insert(
@@ -155,6 +170,20 @@ fn write_schema(out: &mut String, (kind, name): (&str, &str), schema: &Value) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_page_is_made_once() {
+        let plain = Plain::default();
+        assert!(plain.of(b"{").is_err());
+        let first = plain
+            .of(b"{\"info\": {\"version\": \"1.2\"}}")
+            .expect("a page");
+        assert!(first.starts_with(b"<!doctype html>"));
+        let second = plain
+            .of(b"{\"info\": {\"version\": \"1.3\"}}")
+            .expect("a page");
+        assert_eq!(first.as_ptr(), second.as_ptr());
+    }
 
     #[test]
     fn nothing_that_a_blueprint_says_becomes_markup() {

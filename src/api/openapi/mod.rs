@@ -19,6 +19,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::conditional::{is_known, not_modified};
+use super::docs::plain::Plain;
 use super::error::ApiError;
 use super::{ApiState, client, json as answers, public_routes, worker_routes};
 use crate::base::crypto;
@@ -63,6 +64,8 @@ pub(super) struct Described {
     etag: String,
     /// The document as JSON.
     pub(super) body: Bytes,
+    /// The document as a page without scripts.
+    pub(super) plain: Plain,
 }
 
 /// The document that was made last.
@@ -87,6 +90,7 @@ impl Documents {
             // Weak: it may go out packed.
             etag: format!("W/\"{}\"", &digest[..16]),
             body: body.into(),
+            plain: Plain::default(),
         });
         self.0.store(Some(Arc::clone(&described)));
         Ok(described)
@@ -158,8 +162,10 @@ impl Outline<'_> {
         let mut components = parts::components()?;
         let mut paths = self.paths(&mut components)?;
         name_operations(&mut paths);
+        // The first is what a page shows: that of the documentation may ask its own server alone.
         let own = self.public_url.map(|url| json!({"url": url}));
         let here = json!({"url": "/", "description": "where this document came from"});
+        let servers: Vec<Value> = [here].into_iter().chain(own).collect();
         Ok(json!({
             "openapi": "3.1.0",
             "info": {
@@ -168,7 +174,7 @@ impl Outline<'_> {
                 "version": env!("CARGO_PKG_VERSION"),
                 "license": {"name": "MPL-2.0", "identifier": "MPL-2.0"},
             },
-            "servers": own.into_iter().chain([here]).collect::<Vec<_>>(),
+            "servers": servers,
             "tags": TAGS.map(|(name, about)| json!({"name": name, "description": about})),
             "paths": paths,
             "components": components,
@@ -224,4 +230,22 @@ fn operation_id(method: &str, path: &str) -> String {
     let words = path.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
     format!("{method}_{}", words.join("_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page may ask its own server alone, so that one is what Swagger UI shows first.
+    #[test]
+    fn the_first_server_is_the_one_that_was_asked() {
+        let outline = Outline {
+            public_url: Some("https://jobs.example.org"),
+            ..Outline::default()
+        };
+        let document = outline.document().expect("a document");
+        let servers = document["servers"].as_array().expect("servers").iter();
+        let urls: Vec<&Value> = servers.map(|server| &server["url"]).collect();
+        assert_eq!(urls, ["/", "https://jobs.example.org"]);
+    }
 }
