@@ -88,7 +88,19 @@ fn figures_are_those_of_the_benchmarks() {
     assert!(count > 10, "{count}");
 }
 
-/// Every metric that a guide names is one.
+/// The original's metrics that are not there: the guide to migration says where to look instead.
+const LEFT_OUT: [&str; 8] = [
+    "orchestrator_history_integrity_failures_total",
+    "orchestrator_holarchy_depth_exceeded_total",
+    "orchestrator_middleware_errors_total",
+    "orchestrator_policy_violations_total",
+    "orchestrator_security_identity_mismatch_total",
+    "orchestrator_security_replay_detected_total",
+    "orchestrator_signature_invalid_total",
+    "orchestrator_tasks_hot_dispatched_total",
+];
+
+/// Every metric that a guide names is one, or is said to be left out.
 #[test]
 fn every_metric_that_is_named_is_there() {
     let known: BTreeSet<&str> = ORCHESTRATOR
@@ -97,9 +109,14 @@ fn every_metric_that_is_named_is_there() {
         .map(|one| one.name)
         .collect();
     let mut count = 0;
+    let mut left_out = BTreeSet::new();
     for guide in guides() {
         for (line, span) in spans(&guide) {
             let name = span.split(['{', ' ']).next().unwrap_or_default();
+            if guide == "docs/migration.md" && LEFT_OUT.contains(&name) {
+                left_out.insert(name.to_owned());
+                continue;
+            }
             let is_metric = name.starts_with("orchestrator_") && !name.contains("secret");
             if is_metric {
                 let base = ["_bucket", "_sum", "_count"]
@@ -113,4 +130,8 @@ fn every_metric_that_is_named_is_there() {
         }
     }
     assert!(count > 60, "{count}");
+    assert!(left_out.iter().eq(LEFT_OUT), "{left_out:?}");
+    for name in LEFT_OUT {
+        assert!(!known.contains(name), "{name} is there");
+    }
 }
