@@ -233,10 +233,20 @@ impl RedisCluster {
     pub(crate) fn move_key(&self, key: &str, to: usize) {
         let slot = self.nodes[0].command(&["cluster", "keyslot", key]);
         let id = self.nodes[to].command(&["cluster", "myid"]);
+        // Its word holds against what the one before has said and others have not heard yet.
+        self.nodes[to].command(&["cluster", "bumpepoch"]);
         for node in &self.nodes {
             let done = node.command(&["cluster", "setslot", &slot, "node", &id]);
             assert_eq!(done, "OK");
         }
+        let port = format!(":{}", self.nodes[to].port);
+        until("every node knows who has the key", || {
+            self.nodes.iter().enumerate().all(|(index, node)| {
+                let said = node.command(&["get", key]);
+                let is_elsewhere = said.starts_with("MOVED");
+                is_elsewhere != (index == to) && (!is_elsewhere || said.ends_with(&port))
+            })
+        });
     }
 
     /// Starts a replica of one of the servers, which takes its place when it dies.
