@@ -19,7 +19,9 @@ use super::{PARTITIONS, RedisSettings};
 use crate::store::StoreError;
 
 /// Redirections that one call follows while a cluster changes.
-const REDIRECTIONS_MAX: u32 = 5;
+const REDIRECTIONS_MAX: u32 = 8;
+/// The shortest wait before another one; it grows with their number.
+const REDIRECTION_PAUSE: Duration = Duration::from_millis(20);
 /// What the library says of a call whose attempts are used up before it was sent.
 const NONE_LEFT: &str = "Too many failed write attempts";
 /// Longest wait for the server's answer to a goodbye.
@@ -279,7 +281,12 @@ impl Link {
         if !self.is_cluster {
             return client.custom(command, arguments).await;
         }
-        for _ in 0..REDIRECTIONS_MAX {
+        for redirection in 0..REDIRECTIONS_MAX {
+            // The first one is usual. Servers that still send a call back and forth have to hear of a
+            // change from each other.
+            if redirection > 1 {
+                tokio::time::sleep(REDIRECTION_PAUSE * redirection).await;
+            }
             let sent = client.custom(command.clone(), arguments.clone()).await;
             match sent {
                 // Another server has the key now. The library counts its redirection as an attempt, and
