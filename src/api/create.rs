@@ -7,16 +7,17 @@ pub(super) mod members;
 use std::collections::BTreeMap;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::auth::Caller;
+use super::envelope::{Below, PARENT};
 use super::error::ApiError;
 use super::{ApiState, json as answers};
 use crate::base::crypto;
+use crate::base::trace::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::domain::Object;
-use crate::observe::trace;
 use crate::protocol::to_wire_bytes;
 
 /// The header that makes a request safe to repeat.
@@ -39,8 +40,9 @@ pub(super) async fn create(
     let key = idempotency_key(&parts.headers)?;
     let mut new = members::request_of(state, caller, &body)?;
     new.tracing_context = tracing_context(&parts.headers);
-    if let Some(span) = trace::current() {
-        new.tracing_context = trace::carried(&new.tracing_context, span);
+    if let Some(Below(place)) = parts.extensions.get() {
+        new.tracing_context
+            .insert(TRACEPARENT.to_owned(), place.to_string());
     }
     new.idempotency = key.map(|key| (key, fingerprint(blueprint, body)));
     let created = state.runtime.submit(blueprint, new).await?;
@@ -75,11 +77,16 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 
 /// Takes over the W3C trace headers, and no other (HQ6).
 fn tracing_context(headers: &HeaderMap) -> BTreeMap<String, String> {
-    ["traceparent", "tracestate", "baggage"]
-        .into_iter()
+    const NAMES: [HeaderName; 3] = [
+        PARENT,
+        HeaderName::from_static(TRACESTATE),
+        HeaderName::from_static(BAGGAGE),
+    ];
+    NAMES
+        .iter()
         .filter_map(|name| {
             let value = headers.get(name)?.to_str().ok()?;
-            (value.len() <= TRACE_BYTES_MAX).then(|| (name.to_owned(), value.to_owned()))
+            (value.len() <= TRACE_BYTES_MAX).then(|| (name.to_string(), value.to_owned()))
         })
         .collect()
 }

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use super::ApiState;
 use super::error::{ApiError, Code};
+use crate::base::TraceContext;
 use crate::base::trace::{TRACEPARENT, TRACESTATE};
 use crate::observe::trace::{self, Answering, Lap};
 use crate::observe::{Audience, Refusal};
@@ -24,9 +25,17 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a caller.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// The header that names the trace in which a request is made.
+pub const PARENT: HeaderName = HeaderName::from_static(TRACEPARENT);
+
 /// A request's id, among its extensions.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub Arc<str>);
+
+/// The place of a request's span, among its extensions: what the request starts is below it, or does
+/// not belong to what is recorded either.
+#[derive(Debug, Clone, Copy)]
+pub struct Below(pub TraceContext);
 
 /// Runs the rest of the request and gives its answer the common form.
 pub async fn envelope(
@@ -40,22 +49,15 @@ pub async fn envelope(
     let method = request.method().clone();
     // The path without its query, which may hold what no log should.
     let path = request.uri().path().to_owned();
-    let span = begin_span(&state, &request);
+    let span = begin_span(&state, &mut request);
     let run = AssertUnwindSafe(next.run(request)).catch_unwind();
     let outcome = match &span {
         None => run.await,
-        // On the heap, so that requests without a trace do not carry its size.
+        // On the heap, so that requests that are not recorded do not carry its size.
         Some(span) => {
-            let place = span.place().context;
-            let run = trace::scope(span, run);
-            if place.is_sampled() {
-                let trace_id = place.trace_id_text();
-                let log = tracing::error_span!("request", request.id = %id, trace.id = trace_id);
-                Box::pin(run.instrument(log)).await
-            } else {
-                // The decision is handed on, and that is all there is to it.
-                Box::pin(run).await
-            }
+            let trace_id = span.place().context.trace_id_text();
+            let log = tracing::error_span!("request", request.id = %id, trace.id = trace_id);
+            Box::pin(trace::scope(span, run).instrument(log)).await
         }
     };
     let mut response = if let Ok(response) = outcome {
@@ -69,8 +71,7 @@ pub async fn envelope(
     };
     let status = response.status();
     count(&state, &path, &response);
-    let is_seen = |span: &Answering| span.place().context.is_sampled() && is_let_in(status);
-    if let Some(span) = span.filter(is_seen) {
+    if let Some(span) = span.filter(|_| is_let_in(status)) {
         state.runtime.traces().record(span.ended(status.as_u16()));
     }
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
@@ -170,25 +171,32 @@ fn framed(error: &ApiError, id: &str) -> Response {
 
 /// Begins a request's span: when its caller is in a trace, and when a client changes something, which
 /// begins one. What only looks or asks for work would begin a trace every few seconds. What everybody
-/// may ask for has none: strangers shall not fill the collector.
-fn begin_span(state: &ApiState, request: &Request) -> Option<Answering> {
+/// may ask for has none: strangers shall not fill the collector. Nothing for one that is not recorded:
+/// the decision is handed on, and that is all there is to it.
+fn begin_span(state: &ApiState, request: &mut Request) -> Option<Answering> {
     let traces = state.runtime.traces();
     if !traces.is_on() {
         return None;
     }
     let (method, path) = (request.method(), request.uri().path());
-    let given = request.headers().get(TRACEPARENT);
+    let given = request.headers().get(PARENT);
     let traceparent = given.and_then(|value| value.to_str().ok());
-    let audience = audience(path);
-    let begins = method == Method::POST && audience == Audience::Client;
-    if audience == Audience::Public || !(begins || traceparent.is_some()) {
+    let is_traced = match traceparent {
+        Some(_) => audience(path) != Audience::Public,
+        None => method == Method::POST && audience(path) == Audience::Client,
+    };
+    if !is_traced {
         return None;
     }
     let place = traces.begin(traceparent)?;
-    let lap = Lap::begin(state.runtime.clock().as_ref());
-    let state = request.headers().get(TRACESTATE);
-    let state = state.and_then(|value| value.to_str().ok());
-    Some(Answering::begin(place, lap, method, path).state(state))
+    let span = place.context.is_sampled().then(|| {
+        let lap = Lap::begin(state.runtime.clock().as_ref());
+        let state = request.headers().get(TRACESTATE);
+        let state = state.and_then(|value| value.to_str().ok());
+        Answering::begin(place, lap, method, path).state(state)
+    });
+    request.extensions_mut().insert(Below(place.context));
+    span
 }
 
 /// Tells whether an answer says that its caller is known and what it asks for is there: strangers
@@ -199,10 +207,16 @@ fn is_let_in(status: StatusCode) -> bool {
 
 /// Returns whom a path is for.
 fn audience(path: &str) -> Audience {
-    match path.split('/').nth(1) {
-        Some("_worker") => Audience::Worker,
-        Some("_public") => Audience::Public,
-        _ => Audience::Client,
+    let is_below = |first: &str| {
+        let rest = path.strip_prefix(first);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if is_below("/_worker") {
+        Audience::Worker
+    } else if is_below("/_public") {
+        Audience::Public
+    } else {
+        Audience::Client
     }
 }
 

@@ -16,6 +16,8 @@ pub const BAGGAGE: &str = "baggage";
 const SAMPLED: u8 = 1;
 /// Those of the flags that have a meaning; others are not handed on.
 const KNOWN_FLAGS: u8 = 3;
+/// Bytes of a `traceparent`, of a later version at least.
+const TEXT_BYTES: usize = 55;
 
 /// A span's place: its trace, its id, and whether the trace is recorded.
 ///
@@ -47,25 +49,34 @@ impl TraceContext {
     /// Reads a `traceparent`; nothing when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.trim().split('-');
-        let mut part = |digits: usize| {
-            parts
-                .next()
-                .filter(|part| part.len() == digits)
-                .filter(|part| !part.bytes().any(|byte| byte.is_ascii_uppercase()))
-        };
-        let [version] = bytes(part(2)?)?;
-        let trace_id = bytes(part(32)?)?;
-        let span_id = bytes(part(16)?)?;
-        let [flags] = bytes(part(2)?)?;
+        let text = text.as_bytes().trim_ascii();
+        let (known, more) = text.split_at_checked(TEXT_BYTES)?;
+        let [version] = bytes(&known[..2])?;
+        let trace_id = bytes(&known[3..35])?;
+        let span_id = bytes(&known[36..52])?;
+        let [flags] = bytes(&known[53..])?;
+        let is_divided = [2, 35, 52].iter().all(|at| known[*at] == b'-');
         // Later versions may say more; this one may not.
-        let is_whole = version != 0 || parts.next().is_none();
-        let is_good = version != 0xff && is_whole && trace_id != [0; 16] && span_id != [0; 8];
+        let is_whole = more.is_empty() || (version != 0 && more[0] == b'-');
+        let is_good =
+            is_divided && version != 0xff && is_whole && trace_id != [0; 16] && span_id != [0; 8];
         is_good.then_some(Self {
             trace_id,
             span_id,
             flags: flags & KNOWN_FLAGS,
         })
+    }
+
+    /// Reads the `traceparent` of a trace that is recorded; nothing for any other. One that is not
+    /// recorded, as most are where only a share is, is told from its last digit alone.
+    #[must_use]
+    pub fn parse_sampled(text: &str) -> Option<Self> {
+        let is_dark = text.len() == TEXT_BYTES
+            && digit(text.as_bytes()[TEXT_BYTES - 1]).is_none_or(|flags| flags & SAMPLED == 0);
+        if is_dark {
+            return None;
+        }
+        Self::parse(text).filter(Self::is_sampled)
     }
 
     /// Tells whether the trace is recorded.
@@ -109,22 +120,39 @@ impl TraceContext {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (trace, span) = (crypto::hex(&self.trace_id), crypto::hex(&self.span_id));
-        write!(f, "00-{trace}-{span}-{:02x}", self.flags)
+        let mut text = *b"00-................................-................-..";
+        write_hex(&self.trace_id, &mut text[3..35]);
+        write_hex(&self.span_id, &mut text[36..52]);
+        write_hex(&[self.flags], &mut text[53..]);
+        f.write_str(str::from_utf8(&text).expect("digits and dashes are text"))
     }
 }
 
-/// Reads so many bytes of hex.
-fn bytes<const COUNT: usize>(text: &str) -> Option<[u8; COUNT]> {
-    // A sign would be read too.
-    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
+/// Writes bytes as hex into twice as many.
+fn write_hex(bytes: &[u8], text: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
+}
+
+/// Reads so many bytes of hex, which has no upper case here.
+fn bytes<const COUNT: usize>(text: &[u8]) -> Option<[u8; COUNT]> {
     let mut bytes = [0; COUNT];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(bytes)
+}
+
+/// Reads a digit.
+const fn digit(text: u8) -> Option<u8> {
+    match text {
+        b'0'..=b'9' => Some(text - b'0'),
+        b'a'..=b'f' => Some(text - b'a' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -148,11 +176,17 @@ mod tests {
             (format!("00-{trace}-00f067aa0ba902b7"), false),
             (format!("00-{trace}-+0f067aa0ba902b7-01"), false),
             (format!("00-{trace}-00f067aa0ba902-01"), false),
+            (GOOD.replace("36-00", "36_00"), false),
+            (GOOD.replacen("00-4b", "00_4b", 1), false),
+            (GOOD.replace("b7-01", "b7_01"), false),
+            (GOOD.replace("b7-01", "b7-0g"), false),
+            (format!("cc-{trace}-00f067aa0ba902b7-01more"), false),
             ("00-a-b-01".to_owned(), false),
             (String::new(), false),
             ("é".repeat(20), false),
         ] {
             assert_eq!(TraceContext::parse(&text).is_some(), good, "{text}");
+            assert_eq!(TraceContext::parse_sampled(&text).is_some(), good, "{text}");
         }
     }
 
@@ -163,6 +197,19 @@ mod tests {
         assert!(context.is_sampled());
         let dark = context.sampled(false);
         assert!(!dark.is_sampled());
+        for (text, is_read) in [
+            (dark.to_string(), false),
+            (format!(" {dark}"), false),
+            (GOOD.replace("b7-01", "b7-02"), false),
+            (GOOD.replace("b7-01", "b7-0b"), true),
+            (format!(" {GOOD}"), true),
+        ] {
+            assert_eq!(
+                TraceContext::parse_sampled(&text).is_some(),
+                is_read,
+                "{text}"
+            );
+        }
         assert_eq!(dark.to_string(), GOOD.replace("b7-01", "b7-00"));
         let odd = TraceContext::parse(&GOOD.replace("b7-01", "b7-ff")).expect("is one");
         assert_eq!(odd.to_string(), GOOD.replace("b7-01", "b7-03"));

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::span::{Lap, whole};
 use super::task::{Attempt, attempt_of};
-use super::{Place, Span, Traces, current, place_of};
+use super::{Place, Span, Traces, current, recorded};
 use crate::base::{JobId, TaskId, Timestamp, TraceContext, WorkerId};
 use crate::domain::job::Waiting;
 use crate::domain::{Event, EventKind, Job, JobStatus, TaskStatus};
@@ -73,7 +73,7 @@ impl Traces {
         if !self.is_on() {
             return None;
         }
-        let context = place_of(&job.tracing_context).filter(TraceContext::is_sampled)?;
+        let context = recorded(&job.tracing_context)?;
         Some(Box::new(StepTrace {
             context,
             input: name_of(input),
@@ -99,7 +99,7 @@ impl Traces {
         if !self.is_on() {
             return None;
         }
-        let context = place_of(tracing_context).filter(TraceContext::is_sampled)?;
+        let context = recorded(tracing_context)?;
         let lap = lap();
         Some(Box::new(StepTrace {
             context,

@@ -10,6 +10,7 @@
 //! file on S3.
 
 mod http;
+mod ids;
 mod job;
 mod otlp;
 mod pipeline;
@@ -27,8 +28,9 @@ use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use crate::base::TraceContext;
 use crate::base::trace::TRACEPARENT;
-use crate::base::{Entropy, TraceContext};
+use ids::Ids;
 
 pub use http::{Answering, asking, transfer_span};
 pub use job::StepTrace;
@@ -57,7 +59,7 @@ struct On {
     sampler: Sampler,
     queue: mpsc::Sender<SpanData>,
     counted: Counted,
-    entropy: Arc<dyn Entropy>,
+    ids: Ids,
     scope: InstrumentationScope,
 }
 
@@ -93,15 +95,13 @@ impl Traces {
     pub fn begin(&self, traceparent: Option<&str>) -> Option<Place> {
         let on = self.0.as_deref()?;
         let parent = traceparent.and_then(TraceContext::parse);
-        let mut random = [0; 24];
-        on.entropy.fill(&mut random);
-        let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
-        trace_id.copy_from_slice(&random[..16]);
-        span_id.copy_from_slice(&random[16..]);
-        let trace_id = parent.map_or(trace_id, |parent| parent.trace_id);
+        let trace_id = match parent {
+            Some(parent) => parent.trace_id,
+            None => on.ids.next(),
+        };
         let is_sampled = on.sampler.takes(trace_id, parent.as_ref());
         Some(Place {
-            context: TraceContext::root(trace_id, span_id, is_sampled),
+            context: TraceContext::root(trace_id, on.ids.next(), is_sampled),
             parent: parent.map(|parent| parent.span_id),
         })
     }
@@ -111,9 +111,7 @@ impl Traces {
     #[must_use]
     pub fn within(&self, parent: TraceContext) -> Option<Place> {
         let on = self.0.as_deref()?;
-        let mut span_id = [0; 8];
-        on.entropy.fill(&mut span_id);
-        let context = TraceContext::root(parent.trace_id, span_id, parent.is_sampled());
+        let context = TraceContext::root(parent.trace_id, on.ids.next(), parent.is_sampled());
         Some(Place {
             context,
             parent: Some(parent.span_id),
@@ -148,15 +146,15 @@ impl Traces {
     /// it: see [`Traces::log_span`].
     pub fn name_in_log(&self, carried: &BTreeMap<String, String>) {
         if self.is_on()
+            && let Some(context) = recorded(carried)
             && current().is_none()
-            && let Some(context) = place_of(carried).filter(TraceContext::is_sampled)
         {
             tracing::Span::current().record("trace.id", context.trace_id_text());
         }
     }
 }
 
-/// Runs what is done within a span; [`current`] tells those who ask there.
+/// Runs what is done within a span that is recorded; [`current`] tells those who ask there.
 pub async fn scope<F: Future>(span: &Answering, work: F) -> F::Output {
     let current = Current {
         context: span.place().context,
@@ -165,7 +163,7 @@ pub async fn scope<F: Future>(span: &Answering, work: F) -> F::Output {
     CURRENT.scope(current, work).await
 }
 
-/// Returns the span within which the caller runs, if it runs within one.
+/// Returns the span within which the caller runs, if it runs within one that is recorded.
 #[must_use]
 pub fn current() -> Option<TraceContext> {
     CURRENT.try_with(|current| current.context).ok()
@@ -177,10 +175,9 @@ pub fn current_state() -> Option<String> {
     CURRENT.try_with(|current| current.state.clone()).ok()?
 }
 
-/// Returns the place that a carried context names.
-#[must_use]
-pub fn place_of(carried: &BTreeMap<String, String>) -> Option<TraceContext> {
-    TraceContext::parse(carried.get(TRACEPARENT)?)
+/// Returns the place that a carried context names, if its trace is recorded.
+fn recorded(carried: &BTreeMap<String, String>) -> Option<TraceContext> {
+    TraceContext::parse_sampled(carried.get(TRACEPARENT)?)
 }
 
 /// Returns a carried context with another span in it; what else it carries stays.

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::ids::Ids;
 use super::otlp;
 use super::{On, TraceSettings, Traces};
 use crate::base::{Clock, Entropy};
@@ -110,7 +111,7 @@ pub fn start(
         sampler: settings.sampler,
         queue,
         counted,
-        entropy,
+        ids: Ids::new(entropy),
         scope,
     })));
     Ok((traces, Pipeline { running, stop }))

@@ -1,10 +1,11 @@
 //! The spans of tasks and webhooks, and what they carry on to those who take them up.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::job::{StepTrace, Stored, below, job_place, state_place, text};
 use super::span::whole;
-use super::{Kind, Place, Span, Traces, carried, place_of};
+use super::{Kind, Place, Span, Traces, carried, recorded};
 use crate::base::trace::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::base::{TaskId, Timestamp, TraceContext};
 use crate::domain::task::status;
@@ -91,8 +92,7 @@ impl Traces {
         let (true, Some(lease)) = (self.is_on(), &task.lease) else {
             return;
         };
-        let Some(context) = place_of(&task.spec.tracing_context).filter(TraceContext::is_sampled)
-        else {
+        let Some(context) = recorded(&task.spec.tracing_context) else {
             return;
         };
         let parts = [
@@ -117,21 +117,21 @@ impl Traces {
     /// worker's hangs below it. Without a trace of ours, and in one that is not recorded, what came goes
     /// on as it is.
     #[must_use]
-    pub fn of_task(&self, task: &Task) -> BTreeMap<String, String> {
+    pub fn of_task<'a>(&self, task: &'a Task) -> Cow<'a, BTreeMap<String, String>> {
         let known = &task.spec.tracing_context;
-        let is_recorded = |context: &TraceContext| self.is_on() && context.is_sampled();
-        match place_of(known).filter(is_recorded) {
-            Some(context) => carried(known, task_place(context, &task.id)),
-            None => known.clone(),
+        match recorded(known).filter(|_| self.is_on()) {
+            Some(context) => Cow::Owned(carried(known, task_place(context, &task.id))),
+            None => Cow::Borrowed(known),
         }
     }
 
-    /// Begins a try at a webhook: returns its place, and the headers that carry it.
+    /// Begins a try at a webhook: returns its place, and the headers that carry it. Without a trace of
+    /// ours, and in one that is not recorded, what came goes on as it is.
     #[must_use]
     pub fn webhook(&self, webhook: &Webhook) -> (Option<Place>, Vec<(&'static str, String)>) {
         let known = &webhook.tracing_context;
         let place =
-            place_of(known).and_then(|context| self.within(job_place(context, webhook.job_id)));
+            recorded(known).and_then(|context| self.within(job_place(context, webhook.job_id)));
         let names = [TRACEPARENT, TRACESTATE, BAGGAGE];
         let mut headers: Vec<_> = names
             .into_iter()

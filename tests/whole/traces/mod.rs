@@ -5,7 +5,7 @@ mod roads;
 
 use std::path::Path;
 
-use avtomatika::base::crypto;
+use avtomatika::base::{TraceContext, crypto};
 use avtomatika::net::{Call, ClientOptions, HttpClient, Method};
 use serde_json::Value;
 
@@ -200,6 +200,33 @@ async fn only_the_traces_of_those_who_are_let_in_and_want_it_are_recorded() {
     for seen in &all {
         assert_eq!(crypto::hex(&seen.span.trace_id), light, "{}", tree(&all));
     }
+}
+
+/// A trace that begins here and is not recorded is carried as such, so that nobody else records a part of
+/// it.
+#[tokio::test]
+async fn a_trace_that_begins_here_and_is_not_recorded_is_carried_as_such() {
+    let collector = Collector::start(Spoken::Http).await;
+    let site = Site::new(&[("quick.yaml", QUICK)]);
+    let mut orchestrator = site.orchestrator(0);
+    orchestrator
+        .env("DETAILED_API_RESPONSES", "true")
+        .env("OTEL_TRACES_SAMPLER", "parentbased_always_off");
+    traced(&mut orchestrator, &collector, Spoken::Http);
+    let server = Server::start(orchestrator).await;
+    let submit = ["submit", "quick", "-o", "json"];
+    let done = site.ask(&server, &submit).await.with(0).json();
+    let job = done["job_id"].as_str().expect("an id");
+    let show = ["jobs", "show", job, "-o", "json"];
+    let shown = site.ask(&server, &show).await.with(0).json();
+    let carried = shown["tracing_context"]["traceparent"].as_str();
+    let carried = carried.unwrap_or_else(|| panic!("no trace: {shown}"));
+    assert!(
+        TraceContext::parse(carried).is_some_and(|context| !context.is_sampled()),
+        "{carried}"
+    );
+    server.process.stop().await.with(0);
+    assert_eq!(collector.so_far().len(), 0);
 }
 
 /// One job is one trace, from the request that made it to the last word of it.
