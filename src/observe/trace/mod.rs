@@ -14,6 +14,7 @@ mod ids;
 mod job;
 mod otlp;
 mod pipeline;
+mod queue;
 mod sampler;
 mod settings;
 mod span;
@@ -24,13 +25,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use opentelemetry::InstrumentationScope;
-use opentelemetry_sdk::trace::SpanData;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
 use crate::base::TraceContext;
 use crate::base::trace::TRACEPARENT;
 use ids::Ids;
+use queue::{Full, Queue};
 
 pub use http::{Answering, asking, transfer_span};
 pub use job::StepTrace;
@@ -57,7 +56,7 @@ pub struct Traces(Option<Arc<On>>);
 /// What all clones share.
 struct On {
     sampler: Sampler,
-    queue: mpsc::Sender<SpanData>,
+    queue: Arc<Queue>,
     counted: Counted,
     ids: Ids,
     scope: InstrumentationScope,
@@ -123,8 +122,7 @@ impl Traces {
         let Some(on) = self.0.as_deref().filter(|_| span.is_sampled()) else {
             return;
         };
-        // Once the way out has been finished there is nobody to tell.
-        if let Err(TrySendError::Full(_)) = on.queue.try_send(span.data(&on.scope)) {
+        if let Err(Full) = on.queue.put(|| span.data(&on.scope)) {
             on.counted.dropped();
         }
     }

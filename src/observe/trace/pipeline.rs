@@ -9,13 +9,13 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use prometheus::IntCounter;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ids::Ids;
 use super::otlp;
+use super::queue::Queue;
 use super::{On, TraceSettings, Traces};
 use crate::base::{Clock, Entropy};
 use crate::observe::Outages;
@@ -79,6 +79,7 @@ impl Default for Counted {
 /// The way of spans out of this process, while it runs.
 pub struct Pipeline {
     running: JoinSet<()>,
+    queue: Arc<Queue>,
     stop: CancellationToken,
 }
 
@@ -92,11 +93,11 @@ pub fn start(
     (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
 ) -> Result<(Traces, Pipeline), String> {
     let exporter = otlp::exporter(settings, service)?;
-    let (queue, spans) = mpsc::channel(settings.queue_max);
+    let queue = Arc::new(Queue::new(settings.queue_max, settings.batch_max));
     let stop = CancellationToken::new();
     let sending = Sending {
         exporter,
-        spans,
+        queue: Arc::clone(&queue),
         counted: counted.clone(),
         outages: Outages::new("collector", clock),
         stop: stop.clone(),
@@ -109,12 +110,17 @@ pub fn start(
         .build();
     let traces = Traces(Some(Arc::new(On {
         sampler: settings.sampler,
-        queue,
+        queue: Arc::clone(&queue),
         counted,
         ids: Ids::new(entropy),
         scope,
     })));
-    Ok((traces, Pipeline { running, stop }))
+    let pipeline = Pipeline {
+        running,
+        queue,
+        stop,
+    };
+    Ok((traces, pipeline))
 }
 
 impl Pipeline {
@@ -126,6 +132,7 @@ impl Pipeline {
     async fn finish_within(mut self, limit: Duration) {
         self.stop.cancel();
         if timeout(limit, self.running.join_next()).await.is_err() {
+            self.queue.close();
             tracing::warn!("the last spans did not go out in time");
         }
     }
@@ -134,7 +141,7 @@ impl Pipeline {
 /// The loop's own.
 struct Sending {
     exporter: SpanExporter,
-    spans: mpsc::Receiver<SpanData>,
+    queue: Arc<Queue>,
     counted: Counted,
     outages: Outages,
     stop: CancellationToken,
@@ -142,40 +149,31 @@ struct Sending {
 }
 
 impl Sending {
-    async fn run(mut self) {
-        let batch_max = self.settings.batch_max;
-        let mut batch = Vec::new();
+    async fn run(self) {
         let mut due: Option<Instant> = None;
         while !self.stop.is_cancelled() {
-            let room = batch_max - batch.len();
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => break,
-                () = reached(due) => {}
-                count = self.spans.recv_many(&mut batch, room) => {
-                    if count == 0 {
-                        break;
-                    }
-                    due.get_or_insert_with(|| Instant::now() + self.settings.delay);
-                    if batch.len() < batch_max {
-                        continue;
-                    }
+            let (has_any, has_batch) = self.queue.has();
+            if has_any {
+                due.get_or_insert_with(|| Instant::now() + self.settings.delay);
+            }
+            if !has_batch {
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => break,
+                    () = reached(due) => {}
+                    () = self.queue.called() => continue,
                 }
             }
             due = None;
-            self.send(std::mem::take(&mut batch)).await;
+            self.send(self.queue.take()).await;
         }
-        self.spans.close();
+        self.queue.close();
         loop {
-            while batch.len() < batch_max
-                && let Ok(span) = self.spans.try_recv()
-            {
-                batch.push(span);
-            }
+            let batch = self.queue.take();
             if batch.is_empty() {
                 return;
             }
-            self.send(std::mem::take(&mut batch)).await;
+            self.send(batch).await;
         }
     }
 
