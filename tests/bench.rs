@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use avtomatika::base::SystemClock;
@@ -21,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything: far more than is needed.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The next run's number.
+static RUNS: AtomicU32 = AtomicU32::new(7);
 
 /// Starts an orchestrator that serves the bench's blueprints, or those of the program.
 async fn start(folder: &Path, has_blueprints: bool) -> Stack {
@@ -65,7 +69,8 @@ async fn run(
         stop,
         printer: Printer::plain(Form::Text),
     };
-    measure(load, 7).await
+    // Runs beside each other are told apart by their numbers.
+    measure(load, RUNS.fetch_add(1, Ordering::Relaxed)).await
 }
 
 /// Every job of every workload ends exactly once, and each of its tasks is executed once.
@@ -142,6 +147,31 @@ async fn an_open_loop_with_waiting_workers() {
         server.memory_peak_mib >= server.memory_start_mib,
         "{server:?}"
     );
+    stack.stop().await;
+}
+
+/// A run without jobs takes none of another that goes on beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_fleet_beside_a_run() {
+    let folder = TempDir::new().expect("a folder");
+    let stack = start(folder.path(), true).await;
+    let stop = CancellationToken::new();
+    let fleet = ["idle", "--duration", "1h", "--workers", "8"];
+    let beside = async {
+        let runtime = stack.orchestrator.runtime();
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        while runtime.workers().len() < 8 {
+            ticks.tick().await;
+        }
+        let arguments = ["one_task", "--jobs", "40", "--workers", "1"];
+        let report = run(&stack, &arguments, CancellationToken::new()).await;
+        stop.cancel();
+        report.expect("a report").totals
+    };
+    let both = async { tokio::join!(run(&stack, &fleet, stop.clone()), beside) };
+    let (fleet, totals) = tokio::time::timeout(PATIENCE, both).await.expect("it ends");
+    assert_eq!((totals.jobs_finished, totals.tasks_executed), (40, 40));
+    assert_eq!(fleet.expect("a report").totals.tasks_foreign, 0);
     stack.stop().await;
 }
 

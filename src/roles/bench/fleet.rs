@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::wire::{POLL_S, Status, Task, worker_id};
-use super::workload::SKILL;
+use super::workload::{SKILL, Workload};
 use super::world::{StatusSeen, Unreadable, World};
 use crate::net::Pipe;
 
@@ -42,9 +42,15 @@ impl Fleet {
         let gate = Rc::new(Semaphore::new(REGISTER_AT_ONCE));
         let mut ids = Vec::new();
         let mut arrivals = JoinSet::new();
+        let waiting = format!("{SKILL}_idle");
+        // Without jobs of its own a run leaves those of another beside it to that one's workers.
+        let working = match world.plan.workload {
+            Workload::Idle => waiting.clone(),
+            _ => SKILL.to_owned(),
+        };
         let kinds = [
-            ("w", SKILL.to_owned(), world.plan.workers),
-            ("idle", format!("{SKILL}_idle"), world.plan.idle_polls),
+            ("w", working, world.plan.workers),
+            ("idle", waiting, world.plan.idle_polls),
         ];
         for (kind, skill, count) in kinds {
             let skill: Rc<str> = skill.into();
