@@ -1,14 +1,17 @@
-//! What a scrape costs with a large fleet and a long queue.
+//! What a scrape costs with a large fleet and a long queue, and what it costs the others meanwhile.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::Settings;
+use crate::parts::number;
 use crate::server::Server;
-use crate::tell::{figure, head, row};
+use crate::tell::{figure, head, line, row};
 
 /// Workers whose polls are open; none of them has the skill of the tasks.
 const WORKERS: &str = "5000";
@@ -25,6 +28,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The longest wait for the fleet and the queue.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Jobs a second whose tasks are handed out while others scrape, or do not: few enough that they wait
+/// for nothing else.
+const RATE: &str = "50";
+
+/// Times that both are measured, in turn, so that a noisy moment does not hit one of them alone.
+const ROUNDS: u64 = 2;
+
+/// Seconds before the jobs of a round count.
+const WARM_UP: u64 = 2;
+
 /// Tasks that nobody takes.
 const QUEUE: &str = "blueprint: queue
 endpoint: /jobs/queue
@@ -40,9 +53,9 @@ states:
 ";
 
 /// Asks over a connection of its own; returns status, body, and how long all of it took.
-fn ask(server: &Server, request: &str) -> Result<(bool, String, Duration), String> {
+fn ask(port: u16, request: &str) -> Result<(bool, String, Duration), String> {
     let began = Instant::now();
-    let asked = TcpStream::connect(("127.0.0.1", server.port())).and_then(|mut stream| {
+    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(request.as_bytes())?;
@@ -55,9 +68,9 @@ fn ask(server: &Server, request: &str) -> Result<(bool, String, Duration), Strin
     Ok((is_good, answer, began.elapsed()))
 }
 
-fn scrape_once(server: &Server) -> Result<(String, Duration), String> {
+fn scrape_once(port: u16) -> Result<(String, Duration), String> {
     let request = "GET /_public/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    match ask(server, request)? {
+    match ask(port, request)? {
         (true, text, took) => Ok((text, took)),
         (false, text, _) => Err(format!("no scrape: {text}")),
     }
@@ -85,7 +98,7 @@ fn value(text: &str, series: &str) -> f64 {
 fn measure(server: &Server, name: &str) -> Result<(), String> {
     let (mut times, mut bytes) = (Vec::new(), 0);
     for _ in 0..SCRAPES {
-        let (text, took) = scrape_once(server)?;
+        let (text, took) = scrape_once(server.port())?;
         bytes = text.len();
         times.push(took.as_secs_f64() * 1000.0);
         std::thread::sleep(PAUSE);
@@ -112,18 +125,73 @@ pub fn scrape(settings: &Settings) -> Result<(), String> {
     );
     for _ in 0..JOBS {
         // The file is read a moment after it was written.
-        until("the job", || Ok(ask(&server, &submit)?.0))?;
+        until("the job", || Ok(ask(server.port(), &submit)?.0))?;
     }
-    let seconds = format!("{}s", settings.seconds.max(60));
+    // The slots of the second table have a warm-up each; the rest is for the fleet and the first one.
+    let slots = 2 * ROUNDS * (settings.seconds + WARM_UP);
+    let seconds = format!("{}s", slots + 30);
     let fleet = ["idle", "--workers", "1", "--idle-polls", WORKERS];
     let arguments = [&fleet[..], &["--duration", &seconds]].concat();
     server.bench_beside(&arguments, || {
-        until("the fleet", || {
-            let (text, _) = scrape_once(&server)?;
-            let queued = value(&text, "orchestrator_task_queue_length{skill=\"nobody\"} ");
-            let polls = value(&text, "orchestrator_open_polls ");
-            Ok(queued >= 100_000.0 && polls >= 4_900.0)
-        })?;
-        measure(&server, "5,000 workers, 100,000 tasks")
+        until("the fleet", || is_there(&server))?;
+        measure(&server, "5,000 workers, 100,000 tasks")?;
+        dispatch(&server, settings.seconds)?;
+        if is_there(&server)? {
+            Ok(())
+        } else {
+            Err("the fleet left before the end".to_owned())
+        }
+    })
+}
+
+/// Tells whether the workers' polls are open and the tasks queued.
+fn is_there(server: &Server) -> Result<bool, String> {
+    let (text, _) = scrape_once(server.port())?;
+    let queued = value(&text, "orchestrator_task_queue_length{skill=\"nobody\"} ");
+    let polls = value(&text, "orchestrator_open_polls ");
+    Ok(queued >= 100_000.0 && polls >= 4_900.0)
+}
+
+/// How long jobs of one task take beside the fleet and the queue, without scrapes and with many.
+fn dispatch(server: &Server, seconds: u64) -> Result<(), String> {
+    line("");
+    let title = format!("one_task at {RATE}/s beside them");
+    head(&[&title, "p50 ms", "p95 ms", "p99 ms", "max ms"]);
+    let seconds = format!("{seconds}s");
+    let warm_up = format!("{WARM_UP}s");
+    let job = ["one_task", "--rate", RATE, "--end", "seen"];
+    let times = ["--duration", &seconds, "--warm-up", &warm_up];
+    let arguments = [&job[..], &times].concat();
+    for _ in 0..ROUNDS {
+        let quiet = server.bench(&arguments)?;
+        let (report, scrapes) = scraped(server, &arguments)?;
+        let name = format!("scraped {scrapes} times");
+        for (name, report) in [("not scraped", &quiet), (&name, &report)] {
+            let places = ["p50", "p95", "p99", "max"];
+            let cells = places.map(|place| figure(number(report, &format!("/latency_ms/{place}"))));
+            row(&[&[name.to_owned()], &cells[..]].concat());
+        }
+    }
+    Ok(())
+}
+
+/// Runs `avtomatika bench` while another thread scrapes; returns the report, and how many scrapes there
+/// were.
+fn scraped(server: &Server, arguments: &[&str]) -> Result<(Value, u32), String> {
+    std::thread::scope(|scope| {
+        let (ended, end) = channel::<()>();
+        let port = server.port();
+        let scraping = scope.spawn(move || {
+            let mut scrapes = 0;
+            while end.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+                scrape_once(port)?;
+                scrapes += 1;
+            }
+            Ok::<u32, String>(scrapes)
+        });
+        let report = server.bench(arguments);
+        drop(ended);
+        let scrapes = scraping.join().map_err(|_| "scraping panicked")?;
+        Ok((report?, scrapes?))
     })
 }
