@@ -29,10 +29,18 @@ async fn read(store: &RedisStore) -> FeedBatch {
     store.read_feed(1_000).await.expect("reads")
 }
 
-async fn bring(store: &RedisStore) {
-    let batch = read(store).await;
-    let done = store.acknowledge_feed(&batch.through).await;
-    done.expect("acknowledges");
+/// Brings everything over; returns the batches.
+async fn bring(store: &RedisStore) -> Vec<FeedBatch> {
+    let mut batches = Vec::new();
+    loop {
+        let batch = read(store).await;
+        let done = store.acknowledge_feed(&batch.through).await;
+        done.expect("acknowledges");
+        batches.push(batch);
+        if !batches.last().is_some_and(|batch| batch.is_full) {
+            return batches;
+        }
+    }
 }
 
 /// What was told before it was switched on is handed out as well, before what has been told since;
@@ -49,10 +57,13 @@ async fn server_redis_feed_that_is_switched_on_brings_what_was_there() {
     store.switch_feed(true).await.expect("switches");
     store.switch_feed(true).await.expect("changes nothing");
     tell(&other, &next(&jobs[0])).await;
-    let batch = read(&store).await;
-    assert_eq!(batch.events.len(), 301);
-    assert_eq!(batch.jobs.len(), 300);
-    assert_eq!(batch.events.last().map(|event| event.revision), Some(2));
+    assert_eq!(store.feed_length().await.expect("counts"), 301);
+    let batches = bring(&store).await;
+    assert_eq!(batches[0].events.len(), 300);
+    assert_eq!(batches[0].jobs.len(), 300);
+    let revisions = batches[1].events.iter().map(|event| event.revision);
+    assert_eq!(revisions.collect::<Vec<_>>(), [2], "and only then");
+    assert!(read(&store).await.is_empty());
     store.switch_feed(false).await.expect("switches");
     assert!(read(&store).await.is_empty());
     assert_eq!(store.feed_length().await.expect("counts"), 0);
@@ -60,6 +71,69 @@ async fn server_redis_feed_that_is_switched_on_brings_what_was_there() {
     assert_eq!(read(&store).await.events.len(), 301, "all of it again");
     store.close().await;
     other.close().await;
+}
+
+/// What the process that brings over has told itself it need not read; it hands out the same as one
+/// that reads, also where others have told something of the same job in between.
+#[tokio::test]
+async fn server_redis_feed_is_the_same_from_memory() {
+    let redis = Redis::start();
+    let (store, other) = (open(&redis).await, open(&redis).await);
+    store.switch_feed(true).await.expect("switches");
+    assert!(
+        read(&store).await.is_empty(),
+        "and has the lease from now on"
+    );
+    let mut jobs: Vec<Job> = (1..=5).map(job).collect();
+    for round in 0..4 {
+        for (n, job) in jobs.iter_mut().enumerate() {
+            let who = if (n + round) % 3 == 0 { &other } else { &store };
+            tell(who, job).await;
+            *job = next(job);
+        }
+    }
+    let kept = read(&store).await;
+    assert_eq!(kept.events.len(), 20);
+    assert_eq!(read(&store).await, kept, "nothing is kept any more");
+    bring(&store).await;
+    assert!(read(&store).await.is_empty());
+    // A bound that cuts what is kept leaves the rest for the next time.
+    for job in &jobs {
+        tell(&store, job).await;
+    }
+    let mut events = Vec::new();
+    for _ in 0..3 {
+        let batch = store.read_feed(2).await.expect("reads");
+        assert_eq!(batch.jobs.len(), batch.events.len());
+        events.extend(batch.events);
+        let done = store.acknowledge_feed(&batch.through).await;
+        done.expect("acknowledges");
+    }
+    let ids: Vec<_> = events.iter().map(|event| event.job_id).collect();
+    assert_eq!(ids, (1..=5).map(job_id).collect::<Vec<_>>());
+    store.close().await;
+    other.close().await;
+}
+
+/// What an older version had in its feed is brought over again, all that its partition has.
+#[tokio::test]
+async fn server_redis_feed_of_an_older_version_is_taken_over() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    store.switch_feed(true).await.expect("switches");
+    let job = job(3);
+    for told in [job.clone(), next(&job), next(&next(&job))] {
+        tell(&store, &told).await;
+    }
+    bring(&store).await;
+    let old = format!("avtomatika:{{p{:02}}}:feed", job.id.partition() % 16);
+    redis.command(&["zadd", &old, "7", &format!("{} b3a", job.id)]);
+    store.switch_feed(true).await.expect("switches");
+    let again = bring(&store).await;
+    assert_eq!(again[0].events.len(), 3);
+    store.switch_feed(true).await.expect("changes nothing");
+    assert!(read(&store).await.is_empty(), "once");
+    store.close().await;
 }
 
 /// One at a time has it; when that one leaves, or is not heard of any more, another takes it up.

@@ -1,8 +1,11 @@
 //! The commit: a step's fruit written out as the arguments of one script, and its answer read.
 
+use std::sync::atomic::Ordering;
+
 use fred::types::Value;
 
-use super::link::Repeat;
+use super::kept::Told;
+use super::link::{Repeat, held};
 use super::records::{self, branch_place, items, ordered, text, time};
 use super::spread::{After, after_name};
 use super::{PARTITIONS, RedisStore, arguments, code};
@@ -48,6 +51,7 @@ impl RedisStore {
             .filter(|one| self.is_here(one))
             .collect();
         let sent = self.written_out(commit, (&guards, after), &mut outbox)?;
+        let told = self.to_be_kept(commit, &sent);
         let partition = commit.job.id.partition();
         let answer = match self.replicas {
             0 => {
@@ -69,6 +73,9 @@ impl RedisStore {
             Some("refused") => return Err(refusal(&guards, &answer.collect::<Vec<_>>())),
             _ => return Err(unreadable().into()),
         }
+        if let Some((entry, bytes)) = told {
+            held(&self.kept).add(entry, Told::new(commit), bytes);
+        }
         let ended = answer.next().map(items).unwrap_or_default();
         let released = answer.next().unwrap_or(Value::Null);
         let told = answer.next().map(items).unwrap_or_default();
@@ -82,6 +89,21 @@ impl RedisStore {
             released: self.seal.decode_tasks(released)?,
             outbox,
         }))
+    }
+
+    /// Returns what the feed says of a commit that is to be kept once it is stored, and how long its
+    /// text is: nothing unless this process brings it over.
+    fn to_be_kept(&self, commit: &Commit, sent: &[Value]) -> Option<(String, usize)> {
+        if !self.brings.load(Ordering::Acquire) {
+            return None;
+        }
+        let place = row_place(first_event(&commit.effects)?);
+        let bytes = sent.iter().map(|value| match value {
+            Value::String(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        });
+        Some((format!("{} {place}", commit.job.id), bytes.sum()))
     }
 
     /// Tells whether a guard is looked after by the commit's script.
@@ -251,6 +273,13 @@ impl RedisStore {
             }
         }))
     }
+}
+
+fn first_event(effects: &[Effect]) -> Option<&Event> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Record(event) => Some(event.as_ref()),
+        _ => None,
+    })
 }
 
 /// Returns where an event's row lies among those of its job.

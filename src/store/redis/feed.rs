@@ -4,18 +4,16 @@
 //! One orchestrator at a time brings them over. It holds a lease for that, so that the others need not
 //! do the same; two that believe they hold it do no harm, because the archive knows what it has.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fred::types::Value;
 
-use super::link::Repeat;
+use super::feed_batch::{Batch, Entry, Part, PartThrough};
+use super::link::{Repeat, held};
 use super::records::{bytes, items, text};
 use super::{PARTITIONS, RedisStore, arguments, code};
-use crate::base::JobId;
 use crate::store::{FeedBatch, HistoryFeed, StoreError};
 
 code!(LOOK, "feed_look");
@@ -33,13 +31,11 @@ const BATCH_BYTES: usize = 8 << 20;
 const LEASE_MS: u64 = 5_000;
 /// Longest wait for giving it back.
 const LEAVE: Duration = Duration::from_millis(500);
-/// Entries that one call forgets.
-const DONE_BATCH: u32 = 1_000;
 /// Jobs that one call puts into the feed after it was switched on.
 const FILL_BATCH: u32 = 50;
-
-/// An entry: its number, which rises with the time, its partition and what it names.
-type Entry = (u64, u8, String);
+/// Entries of one partition that are looked at for a batch, so that most of what is looked at is brought
+/// over.
+const SHARE: u32 = 500;
 
 impl RedisStore {
     /// Switches the feed on or off, for all orchestrators on this server. What was told while it was
@@ -49,15 +45,23 @@ impl RedisStore {
         let runs = (0..PARTITIONS).map(|partition| async move {
             let sent = arguments([&u8::from(on)]);
             let run = self.link.run(&SWITCH, partition, sent, Repeat::Safe);
-            let mut is_more = text(run.await?).as_deref() == Some("1");
-            while is_more {
-                let sent = arguments([&FILL_BATCH]);
-                let run = self.link.run(&FILL, partition, sent, Repeat::Safe);
-                is_more = text(run.await?).as_deref() == Some("1");
+            match text(run.await?).as_deref() {
+                Some("1") => self.fill(partition).await,
+                _ => Ok(()),
             }
-            Ok::<_, StoreError>(())
         });
         futures::future::try_join_all(runs).await.map(drop)
+    }
+
+    /// Puts into the feed of a partition what was told while it was off.
+    async fn fill(&self, partition: u8) -> Result<(), StoreError> {
+        let mut is_more = true;
+        while is_more {
+            let sent = arguments([&FILL_BATCH]);
+            let run = self.link.run(&FILL, partition, sent, Repeat::Safe);
+            is_more = text(run.await?).as_deref() == Some("1");
+        }
+        Ok(())
     }
 
     /// Takes the feed for a while; tells false when another orchestrator has it.
@@ -80,51 +84,56 @@ impl RedisStore {
         }
     }
 
-    /// Returns the oldest of what waits, and whether there may be more.
-    async fn waiting(&self, limit: u32) -> Result<(Vec<Entry>, bool), StoreError> {
-        let answers = self.link.run_on_all(&LOOK, &arguments([&limit])).await?;
-        let mut found: Vec<Entry> = Vec::new();
-        for (partition, answer) in (0..PARTITIONS).zip(answers) {
-            found.extend(items(answer).chunks_exact(2).filter_map(|pair| {
-                let number = text(pair[1].clone())?.parse::<f64>().ok()?;
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "microseconds since 1970, far below 2^53"
-                )]
-                Some((number as u64, partition, text(pair[0].clone())?))
-            }));
+    /// Returns the oldest of what waits in a partition, and the stream that it lies in.
+    async fn oldest(&self, partition: u8, limit: u32) -> Result<(String, Vec<Entry>), StoreError> {
+        loop {
+            let sent = arguments([&limit]);
+            let run = self.link.run(&LOOK, partition, sent, Repeat::Safe);
+            let answer = items(run.await?);
+            let (stream, entries) = match answer.split_first() {
+                Some((stream, entries)) => (text(stream.clone()).unwrap_or_default(), entries),
+                None => return Ok((String::new(), Vec::new())),
+            };
+            if stream == "ff" {
+                // Whoever began to fill it may be gone.
+                self.fill(partition).await?;
+                continue;
+            }
+            let entries = entries.chunks_exact(2);
+            let entries = entries.filter_map(|pair| Entry::read(&pair[0], &pair[1]));
+            return Ok((stream, entries.collect()));
         }
-        found.sort_unstable();
-        let is_more = found.len() >= limit as usize;
-        found.truncate(limit as usize);
-        Ok((found, is_more))
     }
 
-    /// Reads entries of one partition, fewer when they are large.
-    async fn read(
-        &self,
-        partition: u8,
-        entries: Vec<(u64, String)>,
-        bytes_max: usize,
-    ) -> Result<Part, StoreError> {
+    /// Returns the oldest of what waits by partition, at most so much, and whether there may be more.
+    async fn waiting(&self, limit: u32) -> Result<(Vec<Part>, bool), StoreError> {
+        let share = limit.min(SHARE);
+        let looks = (0..PARTITIONS).map(|partition| self.oldest(partition, share));
+        let mut parts: Vec<Part> = futures::future::try_join_all(looks)
+            .await?
+            .into_iter()
+            .zip(0..)
+            .map(|((stream, entries), partition)| Part::new(partition, stream, entries))
+            .filter(|part| !part.entries.is_empty())
+            .collect();
+        let is_more = parts.iter().any(|part| part.is_more(share as usize));
+        let is_cut = super::feed_batch::cut(&mut parts, limit as usize);
+        Ok((parts, is_more || is_cut))
+    }
+
+    /// Reads the rows of a partition that are not at hand, fewer when they are large.
+    async fn read(&self, mut part: Part, bytes_max: usize) -> Result<Part, StoreError> {
         let mut sent = arguments([&bytes_max]);
-        sent.extend(entries.iter().map(|(_, member)| member.as_str().into()));
-        let run = self.link.run(&READ, partition, sent, Repeat::Safe);
+        sent.extend(part.unread().map(Value::from));
+        if sent.len() == 1 {
+            return Ok(part);
+        }
+        let run = self.link.run(&READ, part.partition, sent, Repeat::Safe);
         let mut answer = items(run.await?).into_iter();
         let count = answer.next().and_then(text);
         let count = count.and_then(|count| count.parse().ok()).unwrap_or(0);
         let rows = items(answer.next().unwrap_or(Value::Null)).into_iter();
-        let mut part = Part {
-            partition,
-            is_cut: count < entries.len(),
-            rows: Vec::with_capacity(count),
-            jobs: BTreeMap::new(),
-        };
-        for ((number, member), row) in entries.into_iter().take(count).zip(rows) {
-            let id = member.split(' ').next().and_then(|id| id.parse().ok());
-            part.rows.push((number, id, bytes(row).unwrap_or_default()));
-        }
+        part.found(count, rows.map(|row| bytes(row).unwrap_or_default()));
         for job in items(answer.next().unwrap_or(Value::Null)) {
             let mut job = items(job).into_iter();
             let id = job.next().and_then(text).and_then(|id| id.parse().ok());
@@ -134,106 +143,39 @@ impl RedisStore {
         }
         Ok(part)
     }
-
-    /// Puts together what the partitions have. What is damaged holds up nobody else's.
-    fn batch(&self, parts: Vec<Part>, is_more: bool) -> FeedBatch {
-        let mut batch = FeedBatch {
-            is_full: is_more || parts.iter().any(|part| part.is_cut),
-            through: through(&parts),
-            ..FeedBatch::default()
-        };
-        let (mut rows, mut jobs) = (Vec::new(), BTreeMap::new());
-        for part in parts {
-            rows.extend(part.rows);
-            jobs.extend(part.jobs);
-        }
-        rows.sort_unstable();
-        for (_, id, row) in rows {
-            let Some(id) = id.filter(|_| !row.is_empty()) else {
-                continue;
-            };
-            match self.row(&row) {
-                Ok(events) => batch.events.extend(events),
-                Err(error) => {
-                    tracing::error!(job.id = %id, %error, "history that cannot be read is not exported");
-                    continue;
-                }
-            }
-            let Some(parts) = jobs.remove(&id) else {
-                continue;
-            };
-            match self.seal.decode_job(id, parts) {
-                Ok(job) => batch.jobs.extend(job.map(Arc::new)),
-                Err(error) => {
-                    tracing::error!(job.id = %id, %error, "a damaged job is exported without its record");
-                }
-            }
-        }
-        batch
-    }
-}
-
-/// What was read of a partition.
-struct Part {
-    partition: u8,
-    /// Whether there was no room for all of it.
-    is_cut: bool,
-    rows: Vec<(u64, Option<JobId>, Vec<u8>)>,
-    jobs: BTreeMap<JobId, Value>,
-}
-
-/// Writes up to which number each partition was read.
-fn through(parts: &[Part]) -> String {
-    let lasts = parts.iter().filter_map(|part| {
-        let (number, ..) = part.rows.last()?;
-        Some(format!("{}:{number}", part.partition))
-    });
-    lasts.collect::<Vec<_>>().join(",")
-}
-
-/// Reads it again.
-fn read_through(text: &str) -> Option<Vec<(u8, u64)>> {
-    let lasts = text.split(',').filter(|last| !last.is_empty()).map(|last| {
-        let (partition, number) = last.split_once(':')?;
-        Some((partition.parse().ok()?, number.parse().ok()?))
-    });
-    lasts.collect()
 }
 
 #[async_trait]
 impl HistoryFeed for RedisStore {
     async fn read_feed(&self, limit: u32) -> Result<FeedBatch, StoreError> {
-        if !self.has_feed(Duration::from_millis(LEASE_MS)).await? {
+        let has_feed = self.has_feed(Duration::from_millis(LEASE_MS)).await?;
+        self.brings.store(has_feed, Ordering::Release);
+        // Whatever was told before the look is in it: what it does not show need not be kept.
+        let mut kept = std::mem::take(&mut *held(&self.kept));
+        if !has_feed {
             return Ok(FeedBatch::default());
         }
-        self.brings.store(true, Ordering::Release);
-        let (waiting, is_more) = self.waiting(limit).await?;
-        let mut by_partition: BTreeMap<u8, Vec<(u64, String)>> = BTreeMap::new();
-        for (number, partition, member) in waiting {
-            let entries = by_partition.entry(partition).or_default();
-            entries.push((number, member));
+        let (mut parts, mut is_more) = self.waiting(limit).await?;
+        let bytes_max = BATCH_BYTES / parts.len().max(1);
+        for part in &mut parts {
+            part.take(&mut kept, bytes_max);
         }
-        let bytes_max = BATCH_BYTES / by_partition.len().max(1);
-        let reads = by_partition
-            .into_iter()
-            .map(|(partition, entries)| self.read(partition, entries, bytes_max));
+        let reads = parts.into_iter().map(|part| self.read(part, bytes_max));
         let parts = futures::future::try_join_all(reads).await?;
-        Ok(self.batch(parts, is_more))
+        is_more |= parts.iter().any(|part| part.is_cut);
+        if is_more {
+            held(&self.kept).add_all(kept);
+        }
+        Ok(Batch::of(&self.seal, parts, is_more))
     }
 
     async fn acknowledge_feed(&self, through: &str) -> Result<(), StoreError> {
-        let lasts = read_through(through).ok_or_else(|| {
+        let parts = PartThrough::read_all(through).ok_or_else(|| {
             StoreError::Corrupt(format!("`{through}` is no place in this store's feed"))
         })?;
-        let runs = lasts.into_iter().map(|(partition, number)| async move {
-            loop {
-                let sent = arguments([&number, &DONE_BATCH]);
-                let run = self.link.run(&DONE, partition, sent, Repeat::Safe);
-                let count = text(run.await?).and_then(|count| count.parse().ok());
-                if count.unwrap_or(0) < DONE_BATCH {
-                    return Ok::<_, StoreError>(());
-                }
-            }
+        let runs = parts.into_iter().map(|part| {
+            let sent = arguments([&part.stream, &part.first, &part.count]);
+            self.link.run(&DONE, part.partition, sent, Repeat::Safe)
         });
         futures::future::try_join_all(runs).await.map(drop)
     }

@@ -8,6 +8,7 @@ use fred::types::Value;
 use super::commit::row_place;
 use super::link::Repeat;
 use super::records::{bytes, corrupt, items, ordered, read_ordered};
+use super::seal::Seal;
 use super::{RedisStore, code};
 use crate::base::JobId;
 use crate::domain::Event;
@@ -63,8 +64,8 @@ impl HistoryStore for RedisStore {
             let Some(last) = rows.last() else { break };
             from = past(last)?;
             let is_all = rows.len() < limit as usize;
-            for row in &rows {
-                for event in self.row(row)? {
+            for text in &rows {
+                for event in row(&self.seal, text)? {
                     let place = (event.revision, event.index);
                     if after.is_none_or(|after| place > after) {
                         // A commit's row comes before what was appended to its revision later.
@@ -81,11 +82,9 @@ impl HistoryStore for RedisStore {
     }
 }
 
-impl RedisStore {
-    /// Reads the events of a row.
-    pub(super) fn row(&self, row: &[u8]) -> Result<Vec<Event>, StoreError> {
-        self.seal.decode(body(row)?.1, "line of history")
-    }
+/// Reads the events of a row.
+pub(super) fn row(seal: &Seal, row: &[u8]) -> Result<Vec<Event>, StoreError> {
+    seal.decode(body(row)?.1, "line of history")
 }
 
 /// Parts a row into its place and its body.

@@ -9,9 +9,11 @@ mod address;
 mod commit;
 mod durability;
 mod feed;
+mod feed_batch;
 mod hints;
 mod history;
 mod jobs;
+mod kept;
 mod keys;
 mod link;
 mod outbox;
@@ -27,7 +29,7 @@ mod watch;
 mod workers;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use fred::types::Value;
@@ -35,6 +37,7 @@ use fred::types::Value;
 use self::address::Refusal;
 use self::durability::Server;
 use self::hints::Listener;
+use self::kept::Kept;
 use self::link::{Code, Link};
 use self::seal::Seal;
 use super::{Durability, StoreError};
@@ -136,8 +139,10 @@ pub struct RedisStore {
     server: Server,
     replicas: u32,
     retention: Option<Duration>,
-    /// Whether this process has had the lease of the feed.
+    /// Whether this process has the lease of the feed, as far as it knows.
     brings: AtomicBool,
+    /// What it has told since it read the feed last.
+    kept: Mutex<Kept>,
     revisions_kept: Duration,
 }
 
@@ -218,6 +223,7 @@ impl RedisStore {
             replicas: settings.replicas,
             retention: settings.retention,
             brings: AtomicBool::new(false),
+            kept: Mutex::default(),
             revisions_kept: settings.revisions_kept,
         })
     }

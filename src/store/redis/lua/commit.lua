@@ -181,7 +181,16 @@ if settles and call('HGET', P .. 'o:' .. settles, 'k') ~= 'webhook' then
 end
 for _ = 1, tonumber(take()) do perform[take()]() end
 
-call('HSET', job, 'v', revision, 'd', doc, 's', status)
+local fed
+if history then
+  call('ZADD', P .. 'h:' .. id, 0, place .. history)
+  fed = call('EXISTS', P .. 'fo') == 1 and feed(id, place, clock)
+end
+if fed then
+  call('HSET', job, 'v', revision, 'd', doc, 's', status, 'e', fed)
+else
+  call('HSET', job, 'v', revision, 'd', doc, 's', status)
+end
 if given then
   call('HSET', job, 'f', given, 'c', client, 'b', pin)
   call('ZADD', P .. 'all', 0, id)
@@ -210,9 +219,5 @@ end
 at_time('w', 'wake', wake, old[3])
 at_time('k', 'keep', keep, old[4])
 at_time('y', 'early', early, old[5])
-if history then
-  call('ZADD', P .. 'h:' .. id, 0, place .. history)
-  if call('EXISTS', P .. 'fo') == 1 then feed(id, place) end
-end
 
 return { 'ok', ended, released, told }

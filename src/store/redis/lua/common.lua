@@ -4,7 +4,8 @@
 -- it; keys of what belongs to no job lie in the partition of their name's hash, and come as arguments, whole.
 --
 --   j:JOB        hash: v revision, d body, f what it was given, s status, w wake_at, k keep_until,
---                y when it may go once the archive has it, c client, b blueprint and revision, o messages still to be delivered
+--                y when it may go once the archive has it, c client, b blueprint and revision,
+--                e number of its last entry in the feed, o messages still to be delivered
 --   t:TASK       hash: j job, b body, g parameters, s status, p place, qa aa dd rd times,
 --                lw li ls lu ld lease, r report, a answer
 --   o:MESSAGE    hash: j job, k kind, m body, n member of `outbox`, s status, at tries, du due,
@@ -18,9 +19,9 @@
 --   k:CLIENT:KEY   hash: j job, f request, u until, s settled        keys  these by time
 --   q:CLIENT:MONTH   count, and with :open those in doubt by time
 --   d:BLUEPRINT  hash of data stores, dl: of the numbers of their writers, dn: the last of these
---   feed         rows of history that the archive does not have, by number: JOB PLACE
---   fw           how many of them each job has           fo  there if the feed is on
---   fs, fi       last numbers of the feed                ff  up to which job it is being filled
+--   fe           stream of the rows of history that the archive does not have, each `JOB PLACE`
+--   fb           likewise those from before the feed was on, which go first
+--   fo           there if the feed is on                 ff  up to which job `fb` is being filled
 -- And for all partitions, below `NAME:{g}:`: bp sources by blueprint and revision, bpn when an
 -- orchestrator named each as its own last.
 local P = KEYS[1]
@@ -70,29 +71,36 @@ local function place_of(row)
   return string.sub(row, 1, first + second)
 end
 
--- Puts a row of history into the feed, unless it is there. Numbers rise with the server's time, so that
--- what several partitions have can be brought in order.
-local function feed(id, place, number)
-  local member = id .. ' ' .. place
-  if call('ZSCORE', P .. 'feed', member) then return end
-  if not number then
-    local clock = call('TIME')
-    number = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-    number = math.max(number, tonumber(call('GET', P .. 'fs') or '0') + 1)
-    call('SET', P .. 'fs', string.format('%.0f', number))
-  end
-  call('ZADD', P .. 'feed', string.format('%.0f', number), member)
-  call('HINCRBY', P .. 'fw', id, 1)
+-- Puts a row of history into the feed; returns its number there. Numbers are the server's time in
+-- milliseconds and the microseconds beyond, so that what several partitions have can be brought in order.
+local function feed(id, place, clock)
+  local us = tonumber(clock[2])
+  local number = string.format('%s%03d-%d', clock[1], math.floor(us / 1000), us % 1000)
+  local added = redis.pcall('XADD', P .. 'fe', number, 'r', id .. ' ' .. place)
+  -- Where the clock was set back the server finds a number behind the last.
+  if type(added) == 'table' then added = call('XADD', P .. 'fe', '*', 'r', id .. ' ' .. place) end
+  return added
+end
+
+-- Tells whether something of a job, whose last number in the feed is given, waits for the archive.
+local function is_fed(number)
+  -- What it has told while the feed was off is still to come, or it waits.
+  if call('EXISTS', P .. 'ff', P .. 'fb') > 0 then return true end
+  local first = number and call('XRANGE', P .. 'fe', '-', '+', 'COUNT', 1)[1]
+  if not first then return false end
+  local ms, us = string.match(number, '^(%d+)-(%d+)$')
+  local first_ms, first_us = string.match(first[1], '^(%d+)-(%d+)$')
+  if ms == first_ms then return tonumber(us) >= tonumber(first_us) end
+  return tonumber(ms) > tonumber(first_ms)
 end
 
 -- Tells whether an ended job's time is over and nothing of it is left to do.
 local function forgettable(id, now)
-  local f = call('HMGET', P .. 'j:' .. id, 'k', 'o', 'y')
+  local f = call('HMGET', P .. 'j:' .. id, 'k', 'o', 'y', 'e')
   if tonumber(f[2] or '0') > 0 or not f[1] then return false end
-  local fed = call('EXISTS', P .. 'fo') == 1
-  -- What it has told while the feed was off is still to come, or it waits.
-  if fed and (call('EXISTS', P .. 'ff') == 1 or call('HEXISTS', P .. 'fw', id) == 1) then return false end
-  return tonumber(f[1]) <= tonumber(now) or fed and f[3] and tonumber(f[3]) <= tonumber(now)
+  local is_on = call('EXISTS', P .. 'fo') == 1
+  if is_on and is_fed(f[4]) then return false end
+  return tonumber(f[1]) <= tonumber(now) or is_on and f[3] and tonumber(f[3]) <= tonumber(now)
 end
 
 local function task(id)

@@ -1,9 +1,9 @@
--- Forgets entries of the feed that the archive has. ARGV: up to which number; at most how many.
--- Returns how many there were.
-local members = call('ZRANGEBYSCORE', P .. 'feed', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-for _, member in ipairs(members) do
-  local id = string.match(member, '^%S+')
-  call('ZREM', P .. 'feed', member)
-  if call('HINCRBY', P .. 'fw', id, -1) <= 0 then call('HDEL', P .. 'fw', id) end
-end
-return #members
+-- Forgets entries of the feed that the archive has. ARGV: the stream, the first of them, how many. Where
+-- another entry is first they were forgotten before.
+local key = P .. ARGV[1]
+local first = call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+if not first or first[1] ~= ARGV[2] then return 0 end
+local left = math.max(0, call('XLEN', key) - tonumber(ARGV[3]))
+call('XTRIM', key, 'MAXLEN', left)
+if left == 0 and ARGV[1] == 'fb' then call('DEL', key) end
+return 1

@@ -6,8 +6,7 @@ local from = last == '' and '-' or '(' .. last
 local jobs = call('ZRANGEBYLEX', P .. 'all', from, '+', 'LIMIT', 0, ARGV[1])
 for _, id in ipairs(jobs) do
   for _, row in ipairs(call('ZRANGE', P .. 'h:' .. id, 0, -1)) do
-    -- Numbers by which it comes before what has been told since.
-    feed(id, place_of(row), call('INCR', P .. 'fi'))
+    call('XADD', P .. 'fb', '*', 'r', id .. ' ' .. place_of(row))
   end
 end
 if #jobs < tonumber(ARGV[1]) then

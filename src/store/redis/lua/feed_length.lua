@@ -1,2 +1,2 @@
 -- Tells how much waits for the archive.
-return call('ZCARD', P .. 'feed')
+return call('XLEN', P .. 'fb') + call('XLEN', P .. 'fe')

@@ -1,2 +1,13 @@
--- Tells what waits for the archive, oldest first: members and numbers alternate. ARGV: at most how many.
-return call('ZRANGE', P .. 'feed', 0, ARGV[1] - 1, 'WITHSCORES')
+-- Tells what waits for the archive, oldest first. ARGV: at most how many. Returns the stream that they
+-- lie in, then numbers and members alternate; `ff` if what was told before is still to be found.
+local stream = 'fb'
+if call('EXISTS', P .. 'fb') == 0 then
+  if call('EXISTS', P .. 'ff') == 1 then return { 'ff' } end
+  stream = 'fe'
+end
+local found = { stream }
+for _, entry in ipairs(call('XRANGE', P .. stream, '-', '+', 'COUNT', ARGV[1])) do
+  found[#found + 1] = entry[1]
+  found[#found + 1] = entry[2][2]
+end
+return found

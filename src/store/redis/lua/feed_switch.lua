@@ -1,8 +1,11 @@
 -- Switches the feed on or off. ARGV: 1 or 0. What was told while it was off goes into it afterwards,
 -- see feed_fill.lua; what waits when it is switched off waits no more.
+-- As an older version had it: all of it is brought over again, and what the archive knows it leaves.
+if call('EXISTS', P .. 'feed') == 1 then call('DEL', P .. 'fo') end
+call('UNLINK', P .. 'feed', P .. 'fw', P .. 'fs', P .. 'fi')
 if ARGV[1] == '1' then
   if call('SETNX', P .. 'fo', 1) == 1 then call('SET', P .. 'ff', '') end
   return call('EXISTS', P .. 'ff')
 end
-call('UNLINK', P .. 'feed', P .. 'fw', P .. 'fo', P .. 'ff')
+call('UNLINK', P .. 'fe', P .. 'fb', P .. 'fo', P .. 'ff')
 return 0

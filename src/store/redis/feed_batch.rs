@@ -1,0 +1,337 @@
+//! A batch of the feed while it is put together: what waits by partition, what of it this process has
+//! kept, and what was read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use fred::types::Value;
+
+use super::history::row;
+use super::kept::{Kept, Told};
+use super::records::text;
+use super::seal::Seal;
+use crate::base::JobId;
+use crate::domain::{Event, Job};
+use crate::store::FeedBatch;
+
+/// The stream of what was told before the feed was on; the other one is shown when it is through.
+const BEFORE: &str = "fb";
+
+/// A number in the feed; they rise with the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number(u64, u64);
+
+impl Number {
+    fn read(text: &str) -> Option<Self> {
+        let (ms, rest) = text.split_once('-')?;
+        Some(Self(ms.parse().ok()?, rest.parse().ok()?))
+    }
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+/// Where the row of an entry is.
+#[derive(Debug)]
+enum Row {
+    /// In the store.
+    Unread,
+    /// It was read; empty if it is gone.
+    Read(Vec<u8>),
+    /// This process has written it.
+    Kept(Told),
+}
+
+/// A row of history that waits.
+#[derive(Debug)]
+pub(super) struct Entry {
+    number: Number,
+    /// Its job and its place.
+    name: String,
+    row: Row,
+}
+
+impl Entry {
+    /// Takes it from the number and the name that the feed has.
+    pub fn read(number: &Value, name: &Value) -> Option<Self> {
+        Some(Self {
+            number: Number::read(&text(number.clone())?)?,
+            name: text(name.clone())?,
+            row: Row::Unread,
+        })
+    }
+
+    fn job(&self) -> Option<JobId> {
+        self.name.split(' ').next()?.parse().ok()
+    }
+}
+
+/// What waits in a partition, oldest first.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub partition: u8,
+    stream: String,
+    pub entries: Vec<Entry>,
+    /// Whether there was no room for all of it.
+    pub is_cut: bool,
+    /// Jobs of rows that were read, as they are now.
+    pub jobs: BTreeMap<JobId, Value>,
+}
+
+impl Part {
+    /// Begins with what was found.
+    pub const fn new(partition: u8, stream: String, entries: Vec<Entry>) -> Self {
+        Self {
+            partition,
+            stream,
+            entries,
+            is_cut: false,
+            jobs: BTreeMap::new(),
+        }
+    }
+
+    /// Tells whether more may wait than the so many that were asked for.
+    pub fn is_more(&self, asked: usize) -> bool {
+        self.entries.len() >= asked || self.stream == BEFORE
+    }
+
+    /// Takes the rows that are kept, until they are so many bytes; one is always taken.
+    pub fn take(&mut self, kept: &mut Kept, bytes_max: usize) {
+        let mut bytes = 0;
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if bytes >= bytes_max {
+                self.is_cut = true;
+                self.entries.truncate(index);
+                return;
+            }
+            if let Some((told, length)) = kept.take(&entry.name) {
+                bytes += length;
+                entry.row = Row::Kept(told);
+            }
+        }
+    }
+
+    /// Returns the names of the rows that have to be read.
+    pub fn unread(&self) -> impl Iterator<Item = &str> {
+        let unread = |entry: &&Entry| matches!(entry.row, Row::Unread);
+        self.entries.iter().filter(unread).map(|entry| &*entry.name)
+    }
+
+    /// Takes rows that were read, the first so many of those that had to be. What lies behind the last
+    /// of them waits on.
+    pub fn found(&mut self, count: usize, mut rows: impl Iterator<Item = Vec<u8>>) {
+        let mut left = count;
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if !matches!(entry.row, Row::Unread) {
+                continue;
+            }
+            if left == 0 {
+                self.is_cut = true;
+                self.entries.truncate(index);
+                return;
+            }
+            left -= 1;
+            entry.row = Row::Read(rows.next().unwrap_or_default());
+        }
+    }
+}
+
+/// Leaves the oldest entries of all partitions, so many; tells whether there were more.
+pub(super) fn cut(parts: &mut [Part], limit: usize) -> bool {
+    let mut numbers: Vec<Number> = parts
+        .iter()
+        .flat_map(|part| part.entries.iter().map(|entry| entry.number))
+        .collect();
+    if numbers.len() <= limit {
+        return false;
+    }
+    let (_, &mut last, _) = numbers.select_nth_unstable(limit.saturating_sub(1));
+    let mut room = limit;
+    for part in parts {
+        let wanted = part.entries.partition_point(|entry| entry.number <= last);
+        part.entries.truncate(wanted.min(room));
+        room -= part.entries.len();
+    }
+    true
+}
+
+/// Up to where a partition was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PartThrough {
+    pub partition: u8,
+    pub stream: String,
+    /// The first entry that was read.
+    pub first: String,
+    pub count: usize,
+}
+
+impl PartThrough {
+    fn write_all(parts: &[Part]) -> String {
+        let parts = parts.iter().filter_map(|part| {
+            let first = part.entries.first()?.number;
+            let (stream, count) = (&part.stream, part.entries.len());
+            Some(format!("{}:{stream}:{first}:{count}", part.partition))
+        });
+        parts.collect::<Vec<_>>().join(",")
+    }
+
+    /// Reads what was written of all partitions.
+    pub fn read_all(text: &str) -> Option<Vec<Self>> {
+        let parts = text.split(',').filter(|part| !part.is_empty()).map(|part| {
+            let mut words = part.split(':');
+            let part = Self {
+                partition: words.next()?.parse().ok()?,
+                stream: words.next()?.to_owned(),
+                first: words.next()?.to_owned(),
+                count: words.next()?.parse().ok()?,
+            };
+            words.next().is_none().then_some(part)
+        });
+        parts.collect()
+    }
+}
+
+/// What the partitions have, put together.
+pub(super) struct Batch<'a> {
+    seal: &'a Seal,
+    events: Vec<Event>,
+    /// The jobs, and where each is among them.
+    jobs: Vec<Arc<Job>>,
+    places: HashMap<JobId, usize>,
+}
+
+impl<'a> Batch<'a> {
+    /// Puts it together, oldest first. What is damaged holds up nobody else's.
+    pub fn of(seal: &'a Seal, parts: Vec<Part>, is_full: bool) -> FeedBatch {
+        let through = PartThrough::write_all(&parts);
+        let (mut entries, mut jobs) = (Vec::new(), BTreeMap::new());
+        for part in parts {
+            entries.extend(part.entries);
+            jobs.extend(part.jobs);
+        }
+        entries.sort_unstable_by_key(|entry| entry.number);
+        let mut batch = Self {
+            seal,
+            events: Vec::new(),
+            jobs: Vec::new(),
+            places: HashMap::new(),
+        };
+        for entry in entries {
+            let Some(id) = entry.job() else { continue };
+            match entry.row {
+                Row::Kept(told) => {
+                    batch.events.extend(told.events().cloned());
+                    batch.add(told.job);
+                }
+                Row::Read(row) if !row.is_empty() => batch.add_read(id, &row, jobs.remove(&id)),
+                Row::Read(_) | Row::Unread => {}
+            }
+        }
+        FeedBatch {
+            events: batch.events,
+            jobs: batch.jobs,
+            through,
+            is_full,
+        }
+    }
+
+    /// Adds a job, unless a newer record of it is there.
+    fn add(&mut self, job: Arc<Job>) {
+        match self.places.entry(job.id) {
+            std::collections::hash_map::Entry::Occupied(place) => {
+                let known = &mut self.jobs[*place.get()];
+                if job.revision > known.revision {
+                    *known = job;
+                }
+            }
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(self.jobs.len());
+                self.jobs.push(job);
+            }
+        }
+    }
+
+    /// Adds a row that was read, and its job if that comes with it.
+    fn add_read(&mut self, id: JobId, body: &[u8], parts: Option<Value>) {
+        match row(self.seal, body) {
+            Ok(events) => self.events.extend(events),
+            Err(error) => {
+                tracing::error!(job.id = %id, %error, "history that cannot be read is not exported");
+                return;
+            }
+        }
+        match parts.map(|parts| self.seal.decode_job(id, parts)) {
+            Some(Ok(Some(job))) => self.add(Arc::new(job)),
+            Some(Err(error)) => {
+                tracing::error!(job.id = %id, %error, "a damaged job is exported without its record");
+            }
+            Some(Ok(None)) | None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(ms: u64, name: &str) -> Entry {
+        Entry {
+            number: Number(ms, 7),
+            name: name.to_owned(),
+            row: Row::Unread,
+        }
+    }
+
+    fn part(partition: u8, times: &[u64]) -> Part {
+        let entries = times.iter().map(|ms| entry(*ms, &format!("job {ms}")));
+        Part::new(partition, "fe".to_owned(), entries.collect())
+    }
+
+    fn counts(parts: &[Part]) -> Vec<usize> {
+        parts.iter().map(|part| part.entries.len()).collect()
+    }
+
+    #[test]
+    fn the_oldest_of_all_partitions_are_left() {
+        let make = || vec![part(0, &[1, 4, 5]), part(1, &[2, 3, 9]), part(2, &[])];
+        for (limit, expected, is_cut) in [
+            (9, vec![3, 3, 0], false),
+            (6, vec![3, 3, 0], false),
+            (5, vec![3, 2, 0], true),
+            (3, vec![1, 2, 0], true),
+            (1, vec![1, 0, 0], true),
+        ] {
+            let mut parts = make();
+            assert_eq!(cut(&mut parts, limit), is_cut, "{limit}");
+            assert_eq!(counts(&parts), expected, "{limit}");
+        }
+        let mut same = vec![part(0, &[1, 1]), part(1, &[1, 1])];
+        assert!(cut(&mut same, 3));
+        assert_eq!(counts(&same), [2, 1], "no more than wanted at one time");
+    }
+
+    #[test]
+    fn what_lies_behind_an_unread_row_waits() {
+        let mut one = part(3, &[1, 2, 3]);
+        assert_eq!(one.unread().count(), 3);
+        one.found(2, [b"a".to_vec(), b"b".to_vec()].into_iter());
+        assert_eq!((one.entries.len(), one.is_cut), (2, true));
+        assert_eq!(one.unread().count(), 0);
+        let through = PartThrough::write_all(&[one, part(4, &[])]);
+        assert_eq!(through, "3:fe:1-7:2");
+        let read = PartThrough {
+            partition: 3,
+            stream: "fe".to_owned(),
+            first: "1-7".to_owned(),
+            count: 2,
+        };
+        assert_eq!(PartThrough::read_all(&through), Some(vec![read]));
+        assert_eq!(PartThrough::read_all(""), Some(vec![]));
+        for bad in ["3", "3:fe:1-7", "x:fe:1-7:2", "3:fe:1-7:2:1"] {
+            assert_eq!(PartThrough::read_all(bad), None, "{bad}");
+        }
+    }
+}
