@@ -60,7 +60,7 @@ async fn measure(name: &str, jobs: u32, archive: Arc<dyn Archive>) {
     for first in (0..jobs).step_by(BATCH as usize) {
         let last = jobs.min(first + BATCH);
         let all: Vec<Job> = (first..last).map(|n| job(n, jobs)).collect();
-        let events = all.iter().flat_map(events).collect();
+        let events = all.iter().flat_map(events).map(Arc::new).collect();
         let batch = FeedBatch {
             events,
             jobs: all.into_iter().map(Arc::new).collect(),

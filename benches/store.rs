@@ -122,7 +122,7 @@ async fn commit(store: &dyn JobStore, job: Job, effects: Vec<Effect>, guards: Ve
 }
 
 fn record(job: &Job, index: u32) -> Effect {
-    Effect::Record(Box::new(Event {
+    Effect::Record(Arc::new(Event {
         event_id: Event::derive_id(job.id, job.revision, index),
         job_id: job.id,
         client: job.client.id.clone(),

@@ -28,6 +28,7 @@ mod webhook;
 mod worker_event;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -281,7 +282,7 @@ pub enum Effect {
     /// Tell the client.
     SendWebhook(Box<Webhook>),
     /// Write a line of history.
-    Record(Box<Event>),
+    Record(Arc<Event>),
     /// Write to a data store of the job's blueprint.
     PutData {
         /// The store.

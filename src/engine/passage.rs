@@ -3,6 +3,8 @@
 //! Every step makes one passage, every file of this floor adds to it, and [`Passage::done`] turns
 //! it into the step's fruit.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::size::{NESTING_MAX, json_bytes, nests_deeper, shortened};
@@ -155,9 +157,9 @@ impl<'w> Passage<'w> {
             duration_ms: None,
             details: Object::new(),
         };
-        self.effects.push(Effect::Record(Box::new(event)));
+        self.effects.push(Effect::Record(Arc::new(event)));
         match self.effects.last_mut() {
-            Some(Effect::Record(event)) => event,
+            Some(Effect::Record(event)) => Arc::make_mut(event),
             _ => unreachable!("the record was pushed just now"),
         }
     }
@@ -287,7 +289,7 @@ impl<'w> Passage<'w> {
         let limit = self.world.limits.event_details_bytes_max;
         for effect in &mut self.effects {
             if let Effect::Record(event) = effect {
-                bound_details(&mut event.details, limit);
+                bound_details(&mut Arc::make_mut(event).details, limit);
             }
         }
         Advance {

@@ -74,7 +74,7 @@ fn halves(batch: &FeedBatch) -> Option<[FeedBatch; 2]> {
 struct OfOneJob<'a> {
     archive: &'a dyn Archive,
     metrics: &'a Metrics,
-    events: &'a [Event],
+    events: &'a [Arc<Event>],
     /// As it is appended: whole until that is known to be refused.
     record: Option<Arc<Job>>,
 }
@@ -95,7 +95,7 @@ impl<'a> OfOneJob<'a> {
         let mut is_record_known = false;
         let mut last_refusal = refusal;
         for event in self.events {
-            let bare = withheld::event(event);
+            let bare = Arc::new(withheld::event(event));
             let mut tries = vec![(event, false)];
             if !is_record_known {
                 tries.push((event, true));
@@ -128,7 +128,7 @@ impl<'a> OfOneJob<'a> {
         Ok(())
     }
 
-    async fn one(&self, event: &Event, without_record: bool) -> Result<(), StoreError> {
+    async fn one(&self, event: &Arc<Event>, without_record: bool) -> Result<(), StoreError> {
         let record = self.record.as_ref().map(|job| {
             if without_record {
                 Arc::new(withheld::job(job))
@@ -137,7 +137,7 @@ impl<'a> OfOneJob<'a> {
             }
         });
         let batch = FeedBatch {
-            events: vec![event.clone()],
+            events: vec![Arc::clone(event)],
             jobs: record.into_iter().collect(),
             ..FeedBatch::default()
         };

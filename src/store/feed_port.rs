@@ -12,7 +12,7 @@ use crate::domain::{Event, Job};
 pub struct FeedBatch {
     /// Events. Those of one job are in the order in which they were stored; a store with one writer
     /// has all of them in that order.
-    pub events: Vec<Event>,
+    pub events: Vec<Arc<Event>>,
     /// The jobs of the events as they are now, each once: at least as new as the events. One that
     /// cannot be read is missing.
     pub jobs: Vec<Arc<Job>>,

@@ -105,7 +105,7 @@ pub fn event(job: &Job, index: u32, ms: i64) -> Event {
 /// Returns a batch.
 pub fn batch(events: Vec<Event>, jobs: Vec<Job>) -> Arc<FeedBatch> {
     Arc::new(FeedBatch {
-        events,
+        events: events.into_iter().map(Arc::new).collect(),
         jobs: jobs.into_iter().map(Arc::new).collect(),
         through: "1".to_owned(),
         is_full: false,

@@ -244,19 +244,19 @@ fn unguard(commit: &mut Commit) {
 fn first_event(commit: &mut Commit) -> Option<&mut Event> {
     let effects = Arc::make_mut(&mut commit.effects);
     effects.iter_mut().find_map(|effect| match effect {
-        Effect::Record(event) => Some(event.as_mut()),
+        Effect::Record(event) => Some(Arc::make_mut(event)),
         _ => None,
     })
 }
 
 fn record_end_again(commit: &mut Commit) {
     let end = commit.effects.iter().find_map(|effect| match effect {
-        Effect::Record(event) if event.kind.is_terminal() => Some(event.clone()),
+        Effect::Record(event) if event.kind.is_terminal() => Some(Event::clone(event)),
         _ => None,
     });
     if let Some(mut event) = end {
         event.index += 100;
         event.event_id = Event::derive_id(event.job_id, event.revision, event.index);
-        Arc::make_mut(&mut commit.effects).push(Effect::Record(event));
+        Arc::make_mut(&mut commit.effects).push(Effect::Record(Arc::new(event)));
     }
 }

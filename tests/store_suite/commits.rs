@@ -1,5 +1,7 @@
 //! What is stored together, and what keeps a commit from being stored.
 
+use std::sync::Arc;
+
 use avtomatika::base::Timestamp;
 use avtomatika::domain::EventKind;
 use avtomatika::domain::task::Answer;
@@ -26,7 +28,7 @@ pub async fn stores_a_job_with_everything_that_goes_with_it(store: Store) {
             job.clone(),
             vec![
                 put(&task),
-                Effect::Record(Box::new(line.clone())),
+                Effect::Record(Arc::new(line.clone())),
                 Effect::Signal(cancel),
                 Effect::SendWebhook(Box::new(hook.clone())),
             ],
@@ -83,7 +85,7 @@ pub async fn lets_one_of_many_rivals_win(store: Store) {
     let rivals = (0..50).map(|n| {
         let mut rival = next(&first);
         rival.state = format!("state-{n}");
-        let line = Effect::Record(Box::new(event(&rival, n, EventKind::StateStarted)));
+        let line = Effect::Record(Arc::new(event(&rival, n, EventKind::StateStarted)));
         store.commit(commit(rival, vec![line], vec![]))
     });
     let results = join_all(rivals).await;

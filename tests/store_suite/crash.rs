@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use avtomatika::domain::EventKind;
 use avtomatika::engine::{Effect, Signal};
@@ -115,7 +116,7 @@ async fn writes_until_it_is_killed() {
                 let ordinal = u32::try_from(job.revision).expect("is small");
                 let effects = vec![
                     put(&task(&job, None, ordinal)),
-                    Effect::Record(Box::new(event(&job, 0, EventKind::StateStarted))),
+                    Effect::Record(Arc::new(event(&job, 0, EventKind::StateStarted))),
                     Effect::Signal(Signal::CancelChild {
                         child: job.id,
                         reason: String::new(),

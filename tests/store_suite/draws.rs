@@ -1,5 +1,7 @@
 //! Seeded draws: what the random calls of the comparison are made of.
 
+use std::sync::Arc;
+
 use avtomatika::base::{Timestamp, crypto};
 use avtomatika::domain::task::Answer;
 use avtomatika::domain::{EventKind, Job, JobStatus, Task, TaskReport, TaskStatus};
@@ -105,7 +107,7 @@ impl World {
                 key: format!("k{}", self.below(3)),
                 value: self.below(9).into(),
             },
-            _ => Effect::Record(Box::new(event(job, index, EventKind::Log))),
+            _ => Effect::Record(Arc::new(event(job, index, EventKind::Log))),
         }
     }
 

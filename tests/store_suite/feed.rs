@@ -1,6 +1,8 @@
 //! The feed: each commit's events are handed out until they are acknowledged, none is lost and none
 //! of them hinders another.
 
+use std::sync::Arc;
+
 use avtomatika::base::JobId;
 use avtomatika::domain::{Event, EventKind, Job, JobStatus};
 use avtomatika::engine::Effect;
@@ -10,13 +12,13 @@ use crate::FeedStore;
 use crate::fixtures::*;
 
 /// Stores the job with so many events; returns them.
-async fn tell(store: &FeedStore, job: &Job, count: u32) -> Vec<Event> {
-    let events: Vec<Event> = (0..count)
-        .map(|index| event(job, index, EventKind::Log))
+async fn tell(store: &FeedStore, job: &Job, count: u32) -> Vec<Arc<Event>> {
+    let events: Vec<Arc<Event>> = (0..count)
+        .map(|index| Arc::new(event(job, index, EventKind::Log)))
         .collect();
     let effects = events
         .iter()
-        .map(|event| Effect::Record(Box::new(event.clone())))
+        .map(|event| Effect::Record(Arc::clone(event)))
         .collect();
     let stored = store.commit(commit(job.clone(), effects, vec![])).await;
     stored.expect("commits");
@@ -64,11 +66,11 @@ pub async fn hands_out_what_is_appended_once(store: FeedStore) {
     let told = tell(&store, &one, 1).await;
     let alone = event(&one, 1 << 31, EventKind::TaskIgnored);
     for _ in 0..2 {
-        let again = vec![alone.clone(), told[0].clone()];
+        let again = vec![alone.clone(), Event::clone(&told[0])];
         store.append(again).await.expect("appends");
     }
     let batch = read(&store, 9).await;
-    assert_eq!(batch.events, [told[0].clone(), alone.clone()]);
+    assert_eq!(batch.events, [told[0].clone(), Arc::new(alone.clone())]);
     acknowledge(&store, &batch).await;
     store.append(vec![alone]).await.expect("appends");
     assert!(read(&store, 9).await.is_empty(), "it was known");

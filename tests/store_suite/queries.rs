@@ -1,6 +1,7 @@
 //! Listings, counts, purging, closing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use avtomatika::base::JobId;
 use avtomatika::domain::{EventKind, Job, JobStatus};
@@ -184,7 +185,7 @@ pub async fn purges_what_is_over(store: Store) {
         let job = blue(n);
         let effects = vec![
             put(&task(&job, None, 1)),
-            Effect::Record(Box::new(event(&job, 0, EventKind::JobCreated))),
+            Effect::Record(Arc::new(event(&job, 0, EventKind::JobCreated))),
             Effect::SendWebhook(Box::new(webhook(&job, u128::from(n)))),
         ];
         let written = store
@@ -251,7 +252,7 @@ pub async fn forgets_keys_at_their_own_time(store: Store) {
 pub async fn purges_in_bounded_portions(store: Store) {
     // More rows than one of SQLite's steps deletes.
     let big = job(1);
-    let lines = (0..1300).map(|n| Effect::Record(Box::new(event(&big, n, EventKind::Log))));
+    let lines = (0..1300).map(|n| Effect::Record(Arc::new(event(&big, n, EventKind::Log))));
     let tasks = (0..700).map(|branch| put(&task(&big, Some(branch), 1)));
     let effects = lines.chain(tasks).collect();
     store

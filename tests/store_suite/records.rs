@@ -48,7 +48,7 @@ pub async fn keeps_history_once_and_in_order(store: Store) {
         event(&first, 1, EventKind::StateStarted),
         event(&second, 0, EventKind::StateFinished),
     ];
-    let record = |n: usize| Effect::Record(Box::new(lines[n].clone()));
+    let record = |n: usize| Effect::Record(Arc::new(lines[n].clone()));
     store
         .commit(commit(first.clone(), vec![record(0), record(1)], vec![]))
         .await

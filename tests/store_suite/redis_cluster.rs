@@ -226,7 +226,7 @@ async fn server_redis_cluster_may_change_under_way() {
     }
     cluster.0.add_replica(1);
     let tell = async |job: &Job| {
-        let told = Effect::Record(Box::new(event(job, 0, EventKind::Log)));
+        let told = Effect::Record(Arc::new(event(job, 0, EventKind::Log)));
         store.commit(commit(job.clone(), vec![told], vec![])).await
     };
     let first = job(1);

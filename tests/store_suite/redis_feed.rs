@@ -1,6 +1,7 @@
 //! The feed of a store in Redis: switched on and off for everybody, taken by one orchestrator at a time,
 //! and what it lets go before its time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use avtomatika::domain::{EventKind, Job, JobStatus};
@@ -20,7 +21,7 @@ async fn open(redis: &Redis) -> RedisStore {
 
 /// Stores the job with one event.
 async fn tell(store: &RedisStore, job: &Job) {
-    let told = Effect::Record(Box::new(event(job, 0, EventKind::Log)));
+    let told = Effect::Record(Arc::new(event(job, 0, EventKind::Log)));
     let stored = store.commit(commit(job.clone(), vec![told], vec![])).await;
     stored.expect("commits");
 }

@@ -1,6 +1,7 @@
 //! What only a file has: versions, damage, a second opener, other programs at work on it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use avtomatika::domain::EventKind;
@@ -42,7 +43,7 @@ async fn reopening_keeps_everything() {
     let store = open(&path);
     let effects = vec![
         put(&task),
-        Effect::Record(Box::new(line.clone())),
+        Effect::Record(Arc::new(line.clone())),
         Effect::SendWebhook(Box::new(hook.clone())),
         Effect::PutData {
             store: "s".to_owned(),
@@ -214,7 +215,7 @@ async fn damaged_records_are_reported_and_disturb_nobody_else() {
         answer: Answer::None,
         report: None,
     };
-    let line = Effect::Record(Box::new(event(&next(&broken), 0, EventKind::Log)));
+    let line = Effect::Record(Arc::new(event(&next(&broken), 0, EventKind::Log)));
     let bad = store.commit(commit(next(&broken), vec![line, end], vec![]));
     let good = (10..40).map(|n| store.commit(commit(job(n), vec![], vec![])));
     let (bad, good) = tokio::join!(bad, join_all(good));

@@ -176,7 +176,7 @@ async fn a_history_of_version_4_stays_readable() {
     let job = job(1);
     let records: Vec<Effect> = [(0, EventKind::JobCreated), (1, EventKind::StateStarted)]
         .into_iter()
-        .map(|(index, kind)| Effect::Record(Box::new(event(&job, index, kind))))
+        .map(|(index, kind)| Effect::Record(Arc::new(event(&job, index, kind))))
         .collect();
     let step = commit(job.clone(), records, vec![]);
     store.commit(step).await.expect("commits");
@@ -234,7 +234,8 @@ async fn a_feed_of_version_5_goes_on_where_it_was() {
     };
     let store = SqliteStore::open(&path, &settings).expect("opens");
     let batch = store.read_feed(9).await.expect("reads");
-    assert_eq!(batch.events, told);
+    let events: Vec<&Event> = batch.events.iter().map(|event| &**event).collect();
+    assert_eq!(events, told.iter().collect::<Vec<_>>());
     assert_eq!(store.feed_length().await.expect("counts"), 3);
     for (n, count) in [(1, 2), (2, 3)] {
         let kept = store.by_job(job_id(n), None, 9).await.expect("reads");
@@ -249,5 +250,5 @@ async fn a_feed_of_version_5_goes_on_where_it_was() {
 }
 
 fn record(job: &Job) -> Effect {
-    Effect::Record(Box::new(event(job, 0, EventKind::Log)))
+    Effect::Record(Arc::new(event(job, 0, EventKind::Log)))
 }

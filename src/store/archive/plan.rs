@@ -1,6 +1,6 @@
 //! What of a batch is new to an archive, and how its jobs stand then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use super::chain::{Day, Hasher, Head, Linked, Linker};
 use super::{JobSummary, words};
@@ -57,7 +57,7 @@ impl JobRow {
 }
 
 /// What is to be written for a batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan<'a> {
     /// New events, linked: those of one job behind each other, in their order.
     pub events: Vec<Linked<'a>>,
@@ -84,52 +84,81 @@ pub fn doubtful<'a>(batch: &'a FeedBatch, known: &BTreeMap<JobId, Known>) -> Vec
             .get(&event.job_id)
             .is_none_or(|known| (event.revision, event.index) > known.last)
     };
-    batch
-        .events
-        .iter()
-        .filter(|event| !is_behind(event))
-        .collect()
+    let events = batch.events.iter().map(|event| &**event);
+    events.filter(|event| !is_behind(event)).collect()
 }
 
-/// Plans the batch. `repeated` are those of the doubtful events that are there.
-pub fn plan<'a>(
-    batch: &'a FeedBatch,
-    hasher: Hasher,
-    (known, days): (&BTreeMap<JobId, Known>, BTreeMap<Day, Head>),
-    repeated: &BTreeSet<(JobId, u64, u32)>,
-) -> Result<Plan<'a>, StoreError> {
-    let heads = known.iter().map(|(id, known)| (*id, known.head)).collect();
-    let mut linker = Linker::new(hasher, heads, days);
-    let mut seen = BTreeSet::new();
-    let mut told: BTreeMap<JobId, Told<'_>> = BTreeMap::new();
-    for event in &batch.events {
-        let place = (event.job_id, event.revision, event.index);
-        let last = known.get(&event.job_id).map(|known| known.last);
-        let told = told.entry(event.job_id).or_insert_with(|| Told {
-            new: Vec::new(),
-            latest: event,
-            last: last.unwrap_or_default(),
-        });
-        if repeated.contains(&place) || !seen.insert(place) {
-            continue;
+/// Plans a batch, some jobs at a time: a large one takes longer than others on the thread should wait.
+pub struct Planner<'a> {
+    known: &'a BTreeMap<JobId, Known>,
+    jobs: BTreeMap<JobId, &'a Job>,
+    told: btree_map::IntoIter<JobId, Told<'a>>,
+    linker: Linker,
+    plan: Plan<'a>,
+}
+
+impl<'a> Planner<'a> {
+    /// Looks at what is new. `repeated` are those of the doubtful events that are there.
+    #[must_use]
+    pub fn new(
+        batch: &'a FeedBatch,
+        hasher: Hasher,
+        (known, days): (&'a BTreeMap<JobId, Known>, BTreeMap<Day, Head>),
+        repeated: &BTreeSet<(JobId, u64, u32)>,
+    ) -> Self {
+        let heads = known.iter().map(|(id, known)| (*id, known.head)).collect();
+        let mut seen = BTreeSet::new();
+        let mut told: BTreeMap<JobId, Told<'a>> = BTreeMap::new();
+        for event in &batch.events {
+            let place = (event.job_id, event.revision, event.index);
+            let last = known.get(&event.job_id).map(|known| known.last);
+            let told = told.entry(event.job_id).or_insert_with(|| Told {
+                new: Vec::new(),
+                latest: event,
+                last: last.unwrap_or_default(),
+            });
+            if repeated.contains(&place) || !seen.insert(place) {
+                continue;
+            }
+            told.last = told.last.max((event.revision, event.index));
+            if event.at > told.latest.at {
+                told.latest = event;
+            }
+            told.new.push(event);
         }
-        told.last = told.last.max((event.revision, event.index));
-        if event.at > told.latest.at {
-            told.latest = event;
+        let plan = Plan {
+            events: Vec::with_capacity(batch.events.len()),
+            jobs: Vec::with_capacity(told.len()),
+            days: BTreeMap::new(),
+        };
+        Self {
+            known,
+            jobs: batch.jobs.iter().map(|job| (job.id, &**job)).collect(),
+            told: told.into_iter(),
+            linker: Linker::new(hasher, heads, days),
+            plan,
         }
-        told.new.push(event);
     }
-    let jobs: BTreeMap<JobId, &Job> = batch.jobs.iter().map(|job| (job.id, &**job)).collect();
-    let mut plan = Plan::default();
-    for (id, told) in told {
-        plan.events
-            .extend(told.new.iter().map(|event| linker.link(event)));
-        let job = jobs.get(&id).copied();
-        let head = linker.jobs().get(&id).copied().unwrap_or_default();
-        plan.jobs.push(row(job, known.get(&id), &told, head)?);
+
+    /// Plans so many jobs more; tells whether any are left.
+    pub fn advance(&mut self, jobs: usize) -> Result<bool, StoreError> {
+        for (id, told) in self.told.by_ref().take(jobs) {
+            let links = told.new.iter().map(|event| self.linker.link(event));
+            self.plan.events.extend(links);
+            let job = self.jobs.get(&id).copied();
+            let head = self.linker.jobs().get(&id).copied().unwrap_or_default();
+            let row = row(job, self.known.get(&id), &told, head)?;
+            self.plan.jobs.push(row);
+        }
+        Ok(self.told.len() > 0)
     }
-    plan.days.clone_from(linker.days());
-    Ok(plan)
+
+    /// Returns the plan.
+    #[must_use]
+    pub fn done(mut self) -> Plan<'a> {
+        self.plan.days.clone_from(self.linker.days());
+        self.plan
+    }
 }
 
 /// What a batch tells of one job.

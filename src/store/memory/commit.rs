@@ -64,7 +64,7 @@ impl State {
                     self.outbox.add(job.id, item, outbox_due);
                     committed.outbox.push(id);
                 }
-                Effect::Record(event) => self.record(*event),
+                Effect::Record(event) => self.record(Arc::unwrap_or_clone(event)),
                 Effect::PutData { store, key, value } => {
                     let stores = self.data.entry(job.blueprint.clone()).or_default();
                     stores.entry(store).or_default().insert(key, value);

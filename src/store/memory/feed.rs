@@ -43,7 +43,9 @@ impl HistoryFeed for MemoryStore {
                 break;
             }
             batch.through = number.to_string();
-            batch.events.extend(state.history.get(place).cloned());
+            batch
+                .events
+                .extend(state.history.get(place).cloned().map(Arc::new));
             if ids.insert(place.0) {
                 let job = state.jobs.get(&place.0);
                 batch.jobs.extend(job.map(|job| Arc::new(job.clone())));

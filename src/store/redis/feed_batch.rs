@@ -197,7 +197,7 @@ impl PartThrough {
 /// What the partitions have, put together.
 pub(super) struct Batch<'a> {
     seal: &'a Seal,
-    events: Vec<Event>,
+    events: Vec<Arc<Event>>,
     /// The jobs, and where each is among them.
     jobs: Vec<Arc<Job>>,
     places: HashMap<JobId, usize>,
@@ -257,7 +257,7 @@ impl<'a> Batch<'a> {
     /// Adds a row that was read, and its job if that comes with it.
     fn add_read(&mut self, id: JobId, body: &[u8], parts: Option<Value>) {
         match row(self.seal, body) {
-            Ok(events) => self.events.extend(events),
+            Ok(events) => self.events.extend(events.into_iter().map(Arc::new)),
             Err(error) => {
                 tracing::error!(job.id = %id, %error, "history that cannot be read is not exported");
                 return;

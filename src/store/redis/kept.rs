@@ -28,9 +28,9 @@ impl Told {
     }
 
     /// Returns what it has told.
-    pub fn events(&self) -> impl Iterator<Item = &Event> {
+    pub fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
         self.effects.iter().filter_map(|effect| match effect {
-            Effect::Record(event) => Some(&**event),
+            Effect::Record(event) => Some(event),
             _ => None,
         })
     }

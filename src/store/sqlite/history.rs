@@ -24,7 +24,7 @@ pub(super) struct Run {
     place: u32,
     body: String,
     /// The events as they are, when there is an archive that will want them.
-    events: Option<Arc<Vec<Event>>>,
+    events: Option<Arc<Vec<Arc<Event>>>>,
 }
 
 /// The numbers of rows, which the feed goes by: rising, and none is given twice, though a row has
@@ -63,7 +63,7 @@ impl Run {
     pub fn of(effects: &[Effect], numbers: &Numbers) -> Result<Option<Self>, StoreError> {
         let events = || {
             effects.iter().filter_map(|effect| match effect {
-                Effect::Record(event) => Some(event.as_ref()),
+                Effect::Record(event) => Some(event),
                 _ => None,
             })
         };
@@ -72,7 +72,7 @@ impl Run {
         };
         let lines = events()
             .inspect(|event| assert_fits(event, first))
-            .map(Line::of)
+            .map(|event| Line::of(event))
             .collect();
         let body = RunBody {
             job_id: first.job_id,
@@ -109,7 +109,7 @@ impl Run {
 fn insert(
     db: &Transaction<'_>,
     (job, (revision, place)): (JobId, (u64, u32)),
-    (body, events): (&str, Option<&Arc<Vec<Event>>>),
+    (body, events): (&str, Option<&Arc<Vec<Arc<Event>>>>),
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
     let (seq, id) = (numbers.next(), job.0.as_bytes());
@@ -250,7 +250,7 @@ fn append(
     {
         return Ok(());
     }
-    let alone = numbers.fed.then(|| Arc::new(vec![event.clone()]));
+    let alone = numbers.fed.then(|| Arc::new(vec![Arc::new(event.clone())]));
     insert(
         db,
         (job, (revision, place)),

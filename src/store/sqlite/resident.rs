@@ -221,7 +221,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// A row of history has been written, in so many bytes: the archive will want what it tells.
-    pub fn told(&self, seq: i64, job: JobId, (events, bytes): (Arc<Vec<Event>>, usize)) {
+    pub fn told(&self, seq: i64, job: JobId, (events, bytes): (Arc<Vec<Arc<Event>>>, usize)) {
         self.staged.borrow_mut().told.push(Entry {
             seq,
             job,

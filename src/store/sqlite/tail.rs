@@ -18,7 +18,7 @@ pub(super) struct Entry {
     /// Its job.
     pub job: JobId,
     /// What it tells: the events alone, and nothing else of their commit.
-    pub events: Arc<Vec<Event>>,
+    pub events: Arc<Vec<Arc<Event>>>,
     /// How long its text is.
     pub bytes: usize,
 }
