@@ -64,8 +64,9 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     let db = Connection::open_with_flags(path, flags).map_err(|error| refine(error, path))?;
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    // 16 MiB of pages for each connection; negative is KiB.
-    db.pragma_update(None, "cache_size", -16_384)?;
+    // 4 MiB of pages for each connection; negative is KiB. The system keeps the file in memory, too, and
+    // SQLite walks over all of its own pages with most commits: 16 MiB cost 7 % of the jobs a second.
+    db.pragma_update(None, "cache_size", -4_096)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(db)
 }
