@@ -59,8 +59,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "REDIS_CONNECTIONS",
         count(1_000),
-        "4",
-        "connections to Redis, each of which carries many calls at once",
+        "2",
+        "connections to Redis, each of which carries many calls at once; a commit that waits for replicas holds up those behind it on its connection",
     ),
     key(
         "REDIS_TIMEOUT_SECONDS",
