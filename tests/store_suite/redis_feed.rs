@@ -116,6 +116,78 @@ async fn server_redis_feed_is_the_same_from_memory() {
     other.close().await;
 }
 
+/// Returns the name of something in a job's partition.
+fn key(job: &Job, name: &str) -> String {
+    format!("avtomatika:{{p{:02}}}:{name}", job.id.partition() % 16)
+}
+
+/// A server that has forgotten its last second is told other things in its place: what is acknowledged
+/// afterwards takes none of them along, and what was kept of the forgotten is not handed out for them.
+#[tokio::test]
+async fn server_redis_feed_loses_nothing_with_the_servers_last_second() {
+    let redis = Redis::start();
+    let (store, other) = (open(&redis).await, open(&redis).await);
+    store.switch_feed(true).await.expect("switches");
+    assert!(read(&store).await.is_empty(), "the lease is taken");
+    let one = job(1);
+    tell(&store, &one).await;
+    let second = next(&one);
+    tell(&store, &second).await;
+    let batch = read(&store).await;
+    assert_eq!(batch.events.len(), 2);
+    let stream = key(&one, "fe");
+    let last = redis.command(&["xrevrange", &stream, "+", "-", "count", "1"]);
+    let last = last.lines().next().expect("an entry").to_owned();
+    redis.command(&["xdel", &stream, &last]);
+    tell(&store, &next(&second)).await;
+    let done = store.acknowledge_feed(&batch.through).await;
+    done.expect("acknowledges what it can");
+    let again = bring(&store).await;
+    let revisions = again[0].events.iter().map(|event| event.revision);
+    assert_eq!(revisions.collect::<Vec<_>>(), [1, 3], "all that is there");
+
+    let forgotten = job(2);
+    tell(&store, &forgotten).await;
+    for name in [
+        "fe",
+        &format!("j:{}", forgotten.id),
+        &format!("h:{}", forgotten.id),
+    ] {
+        redis.command(&["del", &key(&forgotten, name)]);
+    }
+    let retold = Effect::Record(Arc::new(event(&forgotten, 0, EventKind::TaskIgnored)));
+    let stored = other.commit(commit(forgotten, vec![retold], vec![])).await;
+    stored.expect("commits");
+    let batch = read(&store).await;
+    let kinds: Vec<_> = batch
+        .events
+        .iter()
+        .map(|event| event.kind.clone())
+        .collect();
+    assert_eq!(kinds, [EventKind::TaskIgnored]);
+    store.close().await;
+    other.close().await;
+}
+
+/// A row that cannot be read holds up nobody, and the record of its job goes with the next.
+#[tokio::test]
+async fn server_redis_feed_brings_a_job_whose_first_row_is_damaged() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    store.switch_feed(true).await.expect("switches");
+    let one = job(1);
+    tell(&store, &one).await;
+    tell(&store, &next(&one)).await;
+    let rows = key(&one, &format!("h:{}", one.id));
+    redis.command(&["zpopmin", &rows]);
+    redis.command(&["zadd", &rows, "0", "b1a{"]);
+    let batch = read(&store).await;
+    assert_eq!(batch.events.len(), 1);
+    assert_eq!(batch.jobs.len(), 1);
+    assert_eq!(batch.jobs[0].revision, 2);
+    store.close().await;
+}
+
 /// What an older version had in its feed is brought over again, all that its partition has.
 #[tokio::test]
 async fn server_redis_feed_of_an_older_version_is_taken_over() {
@@ -127,7 +199,7 @@ async fn server_redis_feed_of_an_older_version_is_taken_over() {
         tell(&store, &told).await;
     }
     bring(&store).await;
-    let old = format!("avtomatika:{{p{:02}}}:feed", job.id.partition() % 16);
+    let old = key(&job, "feed");
     redis.command(&["zadd", &old, "7", &format!("{} b3a", job.id)]);
     store.switch_feed(true).await.expect("switches");
     let again = bring(&store).await;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use fred::types::Value;
 
-use super::kept::Told;
+use super::kept::{Told, entry};
 use super::link::{Repeat, held};
 use super::records::{self, branch_place, items, ordered, text, time};
 use super::spread::{After, after_name};
@@ -51,7 +51,7 @@ impl RedisStore {
             .filter(|one| self.is_here(one))
             .collect();
         let sent = self.written_out(commit, (&guards, after), &mut outbox)?;
-        let told = self.to_be_kept(commit, &sent);
+        let to_be_kept = self.to_be_kept(commit, &sent);
         let partition = commit.job.id.partition();
         let answer = match self.replicas {
             0 => {
@@ -73,14 +73,15 @@ impl RedisStore {
             Some("refused") => return Err(refusal(&guards, &answer.collect::<Vec<_>>())),
             _ => return Err(unreadable().into()),
         }
-        if let Some((entry, bytes)) = told {
-            held(&self.kept).add(entry, Told::new(commit), bytes);
-        }
         let ended = answer.next().map(items).unwrap_or_default();
         let released = answer.next().unwrap_or(Value::Null);
         let told = answer.next().map(items).unwrap_or_default();
         let told = told.into_iter().filter_map(text);
         self.hints.teller().tell_of_job(commit.job.id, told);
+        let number = answer.next().and_then(text).unwrap_or_default();
+        if let Some((name, bytes)) = to_be_kept.filter(|_| !number.is_empty()) {
+            held(&self.kept).add(entry(&number, &name), Told::new(commit), bytes);
+        }
         if let Some(id) = commit.settles.filter(|id| !is_beside(*id, commit.job.id)) {
             self.answered(id, commit.now).await?;
         }

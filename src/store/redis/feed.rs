@@ -174,7 +174,7 @@ impl HistoryFeed for RedisStore {
             StoreError::Corrupt(format!("`{through}` is no place in this store's feed"))
         })?;
         let runs = parts.into_iter().map(|part| {
-            let sent = arguments([&part.stream, &part.first, &part.count]);
+            let sent = arguments([&part.stream, &part.first, &part.last, &part.count]);
             self.link.run(&DONE, part.partition, sent, Repeat::Safe)
         });
         futures::future::try_join_all(runs).await.map(drop)

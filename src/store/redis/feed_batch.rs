@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fred::types::Value;
 
 use super::history::row;
-use super::kept::{Kept, Told};
+use super::kept::{self, Kept, Told};
 use super::records::text;
 use super::seal::Seal;
 use crate::base::JobId;
@@ -107,7 +107,9 @@ impl Part {
                 self.entries.truncate(index);
                 return;
             }
-            if let Some((told, length)) = kept.take(&entry.name) {
+            if let Some((told, length)) =
+                kept.take(&kept::entry(&entry.number.to_string(), &entry.name))
+            {
                 bytes += length;
                 entry.row = Row::Kept(told);
             }
@@ -163,17 +165,21 @@ pub(super) fn cut(parts: &mut [Part], limit: usize) -> bool {
 pub(super) struct PartThrough {
     pub partition: u8,
     pub stream: String,
-    /// The first entry that was read.
+    /// The first entry that was read, and the last.
     pub first: String,
+    pub last: String,
     pub count: usize,
 }
 
 impl PartThrough {
     fn write_all(parts: &[Part]) -> String {
         let parts = parts.iter().filter_map(|part| {
-            let first = part.entries.first()?.number;
+            let (first, last) = (part.entries.first()?.number, part.entries.last()?.number);
             let (stream, count) = (&part.stream, part.entries.len());
-            Some(format!("{}:{stream}:{first}:{count}", part.partition))
+            Some(format!(
+                "{}:{stream}:{first}:{last}:{count}",
+                part.partition
+            ))
         });
         parts.collect::<Vec<_>>().join(",")
     }
@@ -186,6 +192,7 @@ impl PartThrough {
                 partition: words.next()?.parse().ok()?,
                 stream: words.next()?.to_owned(),
                 first: words.next()?.to_owned(),
+                last: words.next()?.to_owned(),
                 count: words.next()?.parse().ok()?,
             };
             words.next().is_none().then_some(part)
@@ -226,7 +233,7 @@ impl<'a> Batch<'a> {
                     batch.events.extend(told.events().cloned());
                     batch.add(told.job);
                 }
-                Row::Read(row) if !row.is_empty() => batch.add_read(id, &row, jobs.remove(&id)),
+                Row::Read(row) if !row.is_empty() => batch.add_read(id, &row, &mut jobs),
                 Row::Read(_) | Row::Unread => {}
             }
         }
@@ -255,7 +262,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds a row that was read, and its job if that comes with it.
-    fn add_read(&mut self, id: JobId, body: &[u8], parts: Option<Value>) {
+    fn add_read(&mut self, id: JobId, body: &[u8], jobs: &mut BTreeMap<JobId, Value>) {
         match row(self.seal, body) {
             Ok(events) => self.events.extend(events.into_iter().map(Arc::new)),
             Err(error) => {
@@ -263,6 +270,8 @@ impl<'a> Batch<'a> {
                 return;
             }
         }
+        // It comes once for all its rows, and with the first that can be read.
+        let parts = jobs.remove(&id);
         match parts.map(|parts| self.seal.decode_job(id, parts)) {
             Some(Ok(Some(job))) => self.add(Arc::new(job)),
             Some(Err(error)) => {
@@ -321,16 +330,17 @@ mod tests {
         assert_eq!((one.entries.len(), one.is_cut), (2, true));
         assert_eq!(one.unread().count(), 0);
         let through = PartThrough::write_all(&[one, part(4, &[])]);
-        assert_eq!(through, "3:fe:1-7:2");
+        assert_eq!(through, "3:fe:1-7:2-7:2");
         let read = PartThrough {
             partition: 3,
             stream: "fe".to_owned(),
             first: "1-7".to_owned(),
+            last: "2-7".to_owned(),
             count: 2,
         };
         assert_eq!(PartThrough::read_all(&through), Some(vec![read]));
         assert_eq!(PartThrough::read_all(""), Some(vec![]));
-        for bad in ["3", "3:fe:1-7", "x:fe:1-7:2", "3:fe:1-7:2:1"] {
+        for bad in ["3", "3:fe:1-7:2", "x:fe:1-7:2-7:2", "3:fe:1-7:2-7:2:1"] {
             assert_eq!(PartThrough::read_all(bad), None, "{bad}");
         }
     }

@@ -36,7 +36,13 @@ impl Told {
     }
 }
 
-/// Commits by what the feed says of them, each with the length of its text.
+/// Returns the name under which an entry of the feed is kept. Its number is in it: a server that has
+/// forgotten its last second may be told something else of the same job at the same place.
+pub(super) fn entry(number: &str, name: &str) -> String {
+    format!("{number} {name}")
+}
+
+/// Commits by their entries in the feed, each with the length of its text.
 #[derive(Debug)]
 pub(super) struct Kept<T = Told> {
     told: HashMap<String, (T, usize)>,
@@ -57,7 +63,8 @@ impl<T> Kept<T> {
     pub fn add(&mut self, entry: String, told: T, bytes: usize) {
         if self.bytes + bytes <= BYTES_MAX {
             self.bytes += bytes;
-            self.told.insert(entry, (told, bytes));
+            let replaced = self.told.insert(entry, (told, bytes));
+            self.bytes -= replaced.map_or(0, |(_, bytes)| bytes);
         }
     }
 
@@ -88,6 +95,7 @@ mod tests {
         kept.add("c".to_owned(), 'c', 1);
         assert_eq!(kept.take("b"), None);
         assert_eq!(kept.take("a"), Some(('a', BYTES_MAX - 1)));
+        kept.add("b".to_owned(), 'b', 5);
         kept.add("b".to_owned(), 'b', 2);
         let mut other = Kept::default();
         other.add("d".to_owned(), 'd', 4);

@@ -220,4 +220,4 @@ at_time('w', 'wake', wake, old[3])
 at_time('k', 'keep', keep, old[4])
 at_time('y', 'early', early, old[5])
 
-return { 'ok', ended, released, told }
+return { 'ok', ended, released, told, fed or '' }

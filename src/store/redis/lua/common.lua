@@ -84,8 +84,9 @@ end
 
 -- Tells whether something of a job, whose last number in the feed is given, waits for the archive.
 local function is_fed(number)
-  -- What it has told while the feed was off is still to come, or it waits.
-  if call('EXISTS', P .. 'ff', P .. 'fb') > 0 then return true end
+  -- What it has told while the feed was off is still to come, or it waits; so may what an older version
+  -- beside this one has told.
+  if call('EXISTS', P .. 'ff', P .. 'fb', P .. 'feed') > 0 then return true end
   local first = number and call('XRANGE', P .. 'fe', '-', '+', 'COUNT', 1)[1]
   if not first then return false end
   local ms, us = string.match(number, '^(%d+)-(%d+)$')
