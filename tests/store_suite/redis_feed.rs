@@ -198,14 +198,23 @@ async fn server_redis_feed_of_an_older_version_is_taken_over() {
     for told in [job.clone(), next(&job), next(&next(&job))] {
         tell(&store, &told).await;
     }
+    let over = ended(&next(&next(&job)), JobStatus::Finished, at(5));
+    tell(&store, &over).await;
     bring(&store).await;
     let old = key(&job, "feed");
-    redis.command(&["zadd", &old, "7", &format!("{} b3a", job.id)]);
+    redis.command(&["zadd", &old, "7", &format!("{} b4a", job.id)]);
+    let purged = store.purge(at(9), 9).await.expect("purges");
+    assert_eq!(
+        purged,
+        [],
+        "an older one beside this one may have told of it"
+    );
     store.switch_feed(true).await.expect("switches");
     let again = bring(&store).await;
-    assert_eq!(again[0].events.len(), 3);
+    assert_eq!(again[0].events.len(), 4);
     store.switch_feed(true).await.expect("changes nothing");
     assert!(read(&store).await.is_empty(), "once");
+    assert_eq!(store.purge(at(9), 9).await.expect("purges"), [job.id]);
     store.close().await;
 }
 
