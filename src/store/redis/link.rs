@@ -69,8 +69,13 @@ impl Link {
     /// Connects, or fails within the settings' time.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, Refusal> {
         let pool = pool(settings).map_err(|error| Refusal::lasting(unavailable(&error)))?;
-        let connections = pool.connect_pool();
-        let waited = tokio::time::timeout(settings.connect_timeout, pool.wait_for_connect()).await;
+        // Waited for before they are begun, which the order of these two does: between the library's look
+        // at a connection and its subscription to the news of it, one that comes about is never heard of.
+        let (waited, connections) = futures::future::join(
+            tokio::time::timeout(settings.connect_timeout, pool.wait_for_connect()),
+            async { pool.connect_pool() },
+        )
+        .await;
         let connected = waited.unwrap_or_else(|_| {
             Err(Error::new(
                 ErrorKind::Timeout,
