@@ -15,7 +15,7 @@ use avtomatika::store::archive::chain::Hasher;
 use avtomatika::store::archive::postgres::PostgresArchive;
 use avtomatika::store::archive::uri::Protection;
 use avtomatika::store::archive::{JobSearch, words};
-use avtomatika::store::{Archive, FeedBatch, JobQuery, SqliteArchive};
+use avtomatika::store::{Archive, EventText, FeedBatch, JobQuery, SqliteArchive};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -60,7 +60,8 @@ async fn measure(name: &str, jobs: u32, archive: Arc<dyn Archive>) {
     for first in (0..jobs).step_by(BATCH as usize) {
         let last = jobs.min(first + BATCH);
         let all: Vec<Job> = (first..last).map(|n| job(n, jobs)).collect();
-        let events = all.iter().flat_map(events).map(Arc::new).collect();
+        let events = all.iter().flat_map(events);
+        let events = events.map(|event| EventText::of(&event)).collect();
         let batch = FeedBatch {
             events,
             jobs: all.into_iter().map(Arc::new).collect(),

@@ -96,6 +96,18 @@ pub fn to_wire_bytes(value: &Value) -> Vec<u8> {
     writer.out
 }
 
+/// Likewise, for an object that becomes a part of what is written already.
+pub fn write_wire(members: &crate::domain::Object, out: &mut Vec<u8>) {
+    let mut writer = Writer {
+        out: std::mem::take(out),
+        strict: false,
+    };
+    writer
+        .object(members, 1, &|_| false)
+        .expect("a writer that is not strict refuses nothing");
+    *out = writer.out;
+}
+
 /// A number as the canonical form sees it.
 enum Integral {
     Unsigned(u64),

@@ -10,7 +10,7 @@ use crate::base::JobId;
 use crate::domain::{Event, Job};
 use crate::observe::{Metrics, Withheld};
 use crate::store::archive::withheld;
-use crate::store::{Archive, FeedBatch, StoreError};
+use crate::store::{Archive, EventText, FeedBatch, StoreError};
 
 /// Appends as much of a refused batch as can be. An error is an outage: all of it may be tried again.
 pub(super) async fn append_around(
@@ -74,7 +74,7 @@ fn halves(batch: &FeedBatch) -> Option<[FeedBatch; 2]> {
 struct OfOneJob<'a> {
     archive: &'a dyn Archive,
     metrics: &'a Metrics,
-    events: &'a [Arc<Event>],
+    events: &'a [EventText],
     /// As it is appended: whole until that is known to be refused.
     record: Option<Arc<Job>>,
 }
@@ -95,7 +95,8 @@ impl<'a> OfOneJob<'a> {
         let mut is_record_known = false;
         let mut last_refusal = refusal;
         for event in self.events {
-            let bare = Arc::new(withheld::event(event));
+            let read = event.event()?;
+            let bare = EventText::of(&withheld::event(&read));
             let mut tries = vec![(event, false)];
             if !is_record_known {
                 tries.push((event, true));
@@ -110,7 +111,12 @@ impl<'a> OfOneJob<'a> {
                     Ok(()) => {
                         is_kept = true;
                         is_record_known = true;
-                        self.tell(tried, event, without_record, &last_refusal);
+                        self.tell(
+                            &read,
+                            !std::ptr::eq(tried, event),
+                            without_record,
+                            &last_refusal,
+                        );
                         break;
                     }
                     Err(StoreError::Refused(reason)) => last_refusal = reason,
@@ -121,14 +127,14 @@ impl<'a> OfOneJob<'a> {
                 return Err(StoreError::Unavailable(format!(
                     "event {} of job {} is refused even without its content, so it is not the content: \
                      {last_refusal}",
-                    event.event_id, event.job_id
+                    read.event_id, event.job_id
                 )));
             }
         }
         Ok(())
     }
 
-    async fn one(&self, event: &Arc<Event>, without_record: bool) -> Result<(), StoreError> {
+    async fn one(&self, event: &EventText, without_record: bool) -> Result<(), StoreError> {
         let record = self.record.as_ref().map(|job| {
             if without_record {
                 Arc::new(withheld::job(job))
@@ -137,7 +143,7 @@ impl<'a> OfOneJob<'a> {
             }
         });
         let batch = FeedBatch {
-            events: vec![Arc::clone(event)],
+            events: vec![event.clone()],
             jobs: record.into_iter().collect(),
             ..FeedBatch::default()
         };
@@ -145,8 +151,8 @@ impl<'a> OfOneJob<'a> {
     }
 
     /// Tells what is kept without its content, and remembers it of the record.
-    fn tell(&mut self, kept: &Event, event: &Event, without_record: bool, reason: &str) {
-        if !std::ptr::eq(kept, event) {
+    fn tell(&mut self, event: &Event, is_bare: bool, without_record: bool, reason: &str) {
+        if is_bare {
             self.metrics.withheld(Withheld::Event);
             tracing::error!(
                 job.id = %event.job_id, event.id = %event.event_id, reason,

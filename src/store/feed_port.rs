@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::StoreError;
-use crate::domain::{Event, Job};
+use super::{EventText, StoreError};
+use crate::domain::Job;
 
 /// A part of the feed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FeedBatch {
     /// Events. Those of one job are in the order in which they were stored; a store with one writer
     /// has all of them in that order.
-    pub events: Vec<Arc<Event>>,
+    pub events: Vec<EventText>,
     /// The jobs of the events as they are now, each once: at least as new as the events. One that
     /// cannot be read is missing.
     pub jobs: Vec<Arc<Job>>,

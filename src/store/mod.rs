@@ -11,6 +11,7 @@ pub mod blob_port;
 pub mod blob_s3;
 mod durability;
 mod error;
+mod event_text;
 pub mod feed_port;
 mod hint;
 mod known;
@@ -39,6 +40,7 @@ pub use blob_port::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore, PRESIGN
 pub use blob_s3::{S3Addressing, S3BlobStore, S3Settings};
 pub use durability::Durability;
 pub use error::{CommitError, StoreError};
+pub use event_text::EventText;
 pub use feed_port::{FeedBatch, HistoryFeed};
 pub use hint::{FleetNews, HINTS_MAX, Hint, Hints};
 pub use known::{BlueprintRevision, Due, KnownKey};

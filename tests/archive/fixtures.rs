@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use avtomatika::base::{JobId, Timestamp};
 use avtomatika::domain::{Event, EventKind, Job, JobError, JobStatus, Object};
-use avtomatika::store::{Archive, FeedBatch};
+use avtomatika::store::{Archive, EventText, FeedBatch};
 use serde_json::json;
 
 /// When the tests take place: 2026-11-23.
@@ -103,9 +103,12 @@ pub fn event(job: &Job, index: u32, ms: i64) -> Event {
 }
 
 /// Returns a batch.
-pub fn batch(events: Vec<Event>, jobs: Vec<Job>) -> Arc<FeedBatch> {
+pub fn batch(events: impl IntoIterator<Item = Event>, jobs: Vec<Job>) -> Arc<FeedBatch> {
     Arc::new(FeedBatch {
-        events: events.into_iter().map(Arc::new).collect(),
+        events: events
+            .into_iter()
+            .map(|event| EventText::of(&event))
+            .collect(),
         jobs: jobs.into_iter().map(Arc::new).collect(),
         through: "1".to_owned(),
         is_full: false,
@@ -116,8 +119,7 @@ pub fn batch(events: Vec<Event>, jobs: Vec<Job>) -> Arc<FeedBatch> {
 pub async fn bring(archive: &Arc<dyn Archive>, jobs: &[Job]) {
     let events = jobs
         .iter()
-        .map(|job| event(job, 0, job.updated_at.0 - NOW.0))
-        .collect();
+        .map(|job| event(job, 0, job.updated_at.0 - NOW.0));
     let appended = archive.append(batch(events, jobs.to_vec())).await;
     appended.expect("appends");
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use avtomatika::base::JobId;
 use avtomatika::domain::JobStatus;
+use avtomatika::store::EventText;
 use avtomatika::store::archive::chain::{Linked, Linker};
 
 use crate::fixtures::*;
@@ -20,7 +21,7 @@ async fn server_postgres_tells_who_has_changed_a_part_of_a_row() {
     let jobs: Vec<_> = (1..=3).map(|n| job(n, 0)).collect();
     let fill = async || {
         let events = (0..9_u32).map(|n| event(&jobs[n as usize % 3], n / 3, i64::from(n)));
-        let appended = archive.append(batch(events.collect(), jobs.clone()));
+        let appended = archive.append(batch(events, jobs.clone()));
         appended.await.expect("appends");
         assert_eq!(verify_days(&archive).await, Ok(9));
     };
@@ -69,7 +70,7 @@ async fn server_postgres_reads_rows_of_the_version_before() {
     let events = [event(&one, 0, 0), event(&one, 1, 5)];
     let mut linker = Linker::new(hasher(), BTreeMap::new(), BTreeMap::new());
     for event in &events {
-        insert_as_before(&server, one.id, &linker.link(event));
+        insert_as_before(&server, one.id, &linker.link(&EventText::of(event)));
     }
     let (day, head) = linker.days().iter().next().expect("one day");
     let hash = head.hash.to_string();
@@ -103,6 +104,6 @@ fn insert_as_before(server: &Postgres, job: JobId, linked: &Linked<'_>) {
         in_job = linked.previous_in_job,
         in_day = linked.previous_in_day,
         hash = linked.job.hash,
-        body = linked.body,
+        body = linked.event.as_str(),
     ));
 }

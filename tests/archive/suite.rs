@@ -52,7 +52,7 @@ pub async fn reads_late_events_in_their_places(archive: Tested) {
     };
     let line = |revision: u64| event(&at_revision(revision), 0, 0);
     for revisions in [vec![1, 5, 9], vec![3, 7], vec![2, 4], vec![8], vec![6]] {
-        let events = revisions.into_iter().map(line).collect();
+        let events = revisions.into_iter().map(line);
         let appended = archive.append(batch(events, vec![at_revision(9)])).await;
         appended.expect("appends");
     }

@@ -162,7 +162,7 @@ async fn server_redis_feed_loses_nothing_with_the_servers_last_second() {
     let kinds: Vec<_> = batch
         .events
         .iter()
-        .map(|event| event.kind.clone())
+        .map(|event| event.event().expect("reads").kind)
         .collect();
     assert_eq!(kinds, [EventKind::TaskIgnored]);
     store.close().await;

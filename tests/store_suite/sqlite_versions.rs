@@ -6,8 +6,8 @@ use avtomatika::base::JobId;
 use avtomatika::domain::{Event, EventKind, Job, JobStatus};
 use avtomatika::engine::Effect;
 use avtomatika::store::{
-    HistoryFeed, HistoryStore, JobQuery, JobStore, SqliteSettings, SqliteStore, StoreError,
-    WorkerStore,
+    EventText, HistoryFeed, HistoryStore, JobQuery, JobStore, SqliteSettings, SqliteStore,
+    StoreError, WorkerStore,
 };
 use rusqlite::Connection;
 use serde_json::json;
@@ -234,8 +234,8 @@ async fn a_feed_of_version_5_goes_on_where_it_was() {
     };
     let store = SqliteStore::open(&path, &settings).expect("opens");
     let batch = store.read_feed(9).await.expect("reads");
-    let events: Vec<&Event> = batch.events.iter().map(|event| &**event).collect();
-    assert_eq!(events, told.iter().collect::<Vec<_>>());
+    let texts: Vec<EventText> = told.iter().map(EventText::of).collect();
+    assert_eq!(batch.events, texts);
     assert_eq!(store.feed_length().await.expect("counts"), 3);
     for (n, count) in [(1, 2), (2, 3)] {
         let kept = store.by_job(job_id(n), None, 9).await.expect("reads");

@@ -11,12 +11,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::base::crypto::{self, HmacKey};
-use crate::base::{ClientId, JobId, Secret, TaskId, Timestamp, WorkerId};
-use crate::domain::{Event, EventKind};
+use crate::base::{JobId, Secret, Timestamp};
 use crate::protocol::canonical::to_wire_bytes;
+use crate::store::EventText;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -159,10 +158,8 @@ pub struct Record {
 /// An event that has got its links.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linked<'a> {
-    /// The event.
-    pub event: &'a Event,
-    /// The same as canonical JSON, which is what is stored and hashed.
-    pub body: String,
+    /// The event, whose text is what is stored and hashed.
+    pub event: &'a EventText,
     /// Its day.
     pub day: Day,
     /// The chain of its job, this event being the last link.
@@ -232,14 +229,13 @@ impl Linker {
     }
 
     /// Links the event to both of its chains.
-    pub fn link<'a>(&mut self, event: &'a Event) -> Linked<'a> {
-        let body = canonical(event);
+    pub fn link<'a>(&mut self, event: &'a EventText) -> Linked<'a> {
         let day = Day::of(event.at);
         let in_job = self.jobs.entry(event.job_id).or_default();
         let on_day = self.days.entry(day).or_default();
         let before = (*in_job, *on_day);
         let numbers = (in_job.number + 1, on_day.number + 1);
-        let hash = self.hasher.hash(before, numbers, body.as_bytes());
+        let hash = self.hasher.hash(before, numbers, event.as_bytes());
         *in_job = Head {
             number: numbers.0,
             hash,
@@ -250,7 +246,6 @@ impl Linker {
         };
         Linked {
             event,
-            body,
             day,
             job: *in_job,
             on_day: *on_day,
@@ -271,71 +266,3 @@ impl Linker {
         &self.days
     }
 }
-
-/// The members of an event before its details, by their names' order.
-#[derive(Serialize)]
-struct Front<'a> {
-    at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempt: Option<u32>,
-    client: &'a ClientId,
-}
-
-/// The members behind its details.
-#[derive(Serialize)]
-struct Back<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duration_ms: Option<u64>,
-    event_id: Uuid,
-    event_type: &'a EventKind,
-    index: u32,
-    job_id: JobId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_state: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    previous_state: Option<&'a str>,
-    revision: u64,
-    state: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    task_id: Option<&'a TaskId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    worker_id: Option<&'a WorkerId>,
-}
-
-/// Returns the event as canonical JSON. Each event of each job is written so, hence without the tree
-/// of values that sorting any members would take; only details have those.
-fn canonical(event: &Event) -> String {
-    const TEXTS: &str = "an event's keys are texts";
-    let front = Front {
-        at: event.at,
-        attempt: event.attempt,
-        client: &event.client,
-    };
-    let back = Back {
-        duration_ms: event.duration_ms,
-        event_id: event.event_id,
-        event_type: &event.kind,
-        index: event.index,
-        job_id: event.job_id,
-        next_state: event.next_state.as_deref(),
-        previous_state: event.previous_state.as_deref(),
-        revision: event.revision,
-        state: &event.state,
-        task_id: event.task_id.as_ref(),
-        worker_id: event.worker_id.as_ref(),
-    };
-    let mut out = Vec::with_capacity(512);
-    serde_json::to_writer(&mut out, &front).expect(TEXTS);
-    out.pop();
-    if !event.details.is_empty() {
-        out.extend_from_slice(b",\"details\":");
-        out.extend(to_wire_bytes(&Value::Object(event.details.clone())));
-    }
-    let joint = out.len();
-    serde_json::to_writer(&mut out, &back).expect(TEXTS);
-    out[joint] = b',';
-    String::from_utf8(out).expect("JSON is written as UTF-8")
-}
-
-#[cfg(test)]
-mod tests;

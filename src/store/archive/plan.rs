@@ -1,12 +1,12 @@
 //! What of a batch is new to an archive, and how its jobs stand then.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{Day, Hasher, Head, Linked, Linker};
 use super::{JobSummary, words};
 use crate::base::{JobId, Timestamp};
-use crate::domain::{Event, Job};
-use crate::store::{FeedBatch, StoreError};
+use crate::domain::Job;
+use crate::store::{EventText, FeedBatch, StoreError};
 
 /// How far an archive knows a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,95 +78,76 @@ pub fn touched(batch: &FeedBatch) -> (BTreeSet<JobId>, BTreeSet<Day>) {
 /// Returns the events that the archive may know already: all others lie behind what it has of their
 /// jobs.
 #[must_use]
-pub fn doubtful<'a>(batch: &'a FeedBatch, known: &BTreeMap<JobId, Known>) -> Vec<&'a Event> {
-    let is_behind = |event: &&Event| {
+pub fn doubtful<'a>(batch: &'a FeedBatch, known: &BTreeMap<JobId, Known>) -> Vec<&'a EventText> {
+    let is_behind = |event: &&EventText| {
         known
             .get(&event.job_id)
             .is_none_or(|known| (event.revision, event.index) > known.last)
     };
-    let events = batch.events.iter().map(|event| &**event);
+    let events = batch.events.iter();
     events.filter(|event| !is_behind(event)).collect()
 }
 
-/// Plans a batch, some jobs at a time: a large one takes longer than others on the thread should wait.
-pub struct Planner<'a> {
-    known: &'a BTreeMap<JobId, Known>,
-    jobs: BTreeMap<JobId, &'a Job>,
-    told: btree_map::IntoIter<JobId, Told<'a>>,
-    linker: Linker,
-    plan: Plan<'a>,
+/// Plans a batch. `repeated` are those of the doubtful events that are there.
+pub fn plan<'a>(
+    batch: &'a FeedBatch,
+    hasher: Hasher,
+    (known, days): (&BTreeMap<JobId, Known>, BTreeMap<Day, Head>),
+    repeated: &BTreeSet<(JobId, u64, u32)>,
+) -> Result<Plan<'a>, StoreError> {
+    let heads = known.iter().map(|(id, known)| (*id, known.head)).collect();
+    let mut linker = Linker::new(hasher, heads, days);
+    let told = new_by_job(batch, known, repeated);
+    let records: BTreeMap<JobId, &Job> = batch.jobs.iter().map(|job| (job.id, &**job)).collect();
+    let mut events = Vec::with_capacity(batch.events.len());
+    let mut jobs = Vec::with_capacity(told.len());
+    for (id, told) in told {
+        events.extend(told.new.iter().map(|event| linker.link(event)));
+        let head = linker.jobs().get(&id).copied().unwrap_or_default();
+        let record = records.get(&id).copied();
+        jobs.push(row(record, known.get(&id), &told, head)?);
+    }
+    Ok(Plan {
+        events,
+        jobs,
+        days: linker.days().clone(),
+    })
 }
 
-impl<'a> Planner<'a> {
-    /// Looks at what is new. `repeated` are those of the doubtful events that are there.
-    #[must_use]
-    pub fn new(
-        batch: &'a FeedBatch,
-        hasher: Hasher,
-        (known, days): (&'a BTreeMap<JobId, Known>, BTreeMap<Day, Head>),
-        repeated: &BTreeSet<(JobId, u64, u32)>,
-    ) -> Self {
-        let heads = known.iter().map(|(id, known)| (*id, known.head)).collect();
-        let mut seen = BTreeSet::new();
-        let mut told: BTreeMap<JobId, Told<'a>> = BTreeMap::new();
-        for event in &batch.events {
-            let place = (event.job_id, event.revision, event.index);
-            let last = known.get(&event.job_id).map(|known| known.last);
-            let told = told.entry(event.job_id).or_insert_with(|| Told {
-                new: Vec::new(),
-                latest: event,
-                last: last.unwrap_or_default(),
-            });
-            if repeated.contains(&place) || !seen.insert(place) {
-                continue;
-            }
-            told.last = told.last.max((event.revision, event.index));
-            if event.at > told.latest.at {
-                told.latest = event;
-            }
-            told.new.push(event);
+/// Returns what is new, by job.
+fn new_by_job<'a>(
+    batch: &'a FeedBatch,
+    known: &BTreeMap<JobId, Known>,
+    repeated: &BTreeSet<(JobId, u64, u32)>,
+) -> BTreeMap<JobId, Told<'a>> {
+    let mut seen = BTreeSet::new();
+    let mut all: BTreeMap<JobId, Told<'a>> = BTreeMap::new();
+    for event in &batch.events {
+        let place = (event.job_id, event.revision, event.index);
+        let last = known.get(&event.job_id).map(|known| known.last);
+        let told = all.entry(event.job_id).or_insert_with(|| Told {
+            new: Vec::new(),
+            latest: event,
+            last: last.unwrap_or_default(),
+        });
+        if repeated.contains(&place) || !seen.insert(place) {
+            continue;
         }
-        let plan = Plan {
-            events: Vec::with_capacity(batch.events.len()),
-            jobs: Vec::with_capacity(told.len()),
-            days: BTreeMap::new(),
-        };
-        Self {
-            known,
-            jobs: batch.jobs.iter().map(|job| (job.id, &**job)).collect(),
-            told: told.into_iter(),
-            linker: Linker::new(hasher, heads, days),
-            plan,
+        told.last = told.last.max((event.revision, event.index));
+        if event.at > told.latest.at {
+            told.latest = event;
         }
+        told.new.push(event);
     }
-
-    /// Plans so many jobs more; tells whether any are left.
-    pub fn advance(&mut self, jobs: usize) -> Result<bool, StoreError> {
-        for (id, told) in self.told.by_ref().take(jobs) {
-            let links = told.new.iter().map(|event| self.linker.link(event));
-            self.plan.events.extend(links);
-            let job = self.jobs.get(&id).copied();
-            let head = self.linker.jobs().get(&id).copied().unwrap_or_default();
-            let row = row(job, self.known.get(&id), &told, head)?;
-            self.plan.jobs.push(row);
-        }
-        Ok(self.told.len() > 0)
-    }
-
-    /// Returns the plan.
-    #[must_use]
-    pub fn done(mut self) -> Plan<'a> {
-        self.plan.days.clone_from(self.linker.days());
-        self.plan
-    }
+    all
 }
 
 /// What a batch tells of one job.
 struct Told<'a> {
     /// Events that are new.
-    new: Vec<&'a Event>,
+    new: Vec<&'a EventText>,
     /// The latest of them, or one that is known.
-    latest: &'a Event,
+    latest: &'a EventText,
     /// The furthest place among its events.
     last: (u64, u32),
 }
@@ -180,7 +161,10 @@ fn row(
     let before = known.map_or(0, |known| known.revision);
     let revision = job.map_or(0, |job| job.revision).max(before);
     let ended = job.filter(|job| job.status.is_terminal());
-    let summary = job.map_or_else(|| JobSummary::from_event(told.latest), JobSummary::of);
+    let summary = match job {
+        Some(job) => JobSummary::of(job),
+        None => JobSummary::from_event(&told.latest.event()?),
+    };
     let present = words::terms(&summary);
     let is_newer = known.is_none() || revision > before;
     let ended_before = known.and_then(|known| known.ended.as_ref());

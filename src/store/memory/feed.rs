@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::base::JobId;
-use crate::store::{FeedBatch, HistoryFeed, StoreError};
+use crate::store::{EventText, FeedBatch, HistoryFeed, StoreError};
 
 /// What waits for an archive.
 #[derive(Debug, Default)]
@@ -43,9 +43,8 @@ impl HistoryFeed for MemoryStore {
                 break;
             }
             batch.through = number.to_string();
-            batch
-                .events
-                .extend(state.history.get(place).cloned().map(Arc::new));
+            let event = state.history.get(place);
+            batch.events.extend(event.map(EventText::of));
             if ids.insert(place.0) {
                 let job = state.jobs.get(&place.0);
                 batch.jobs.extend(job.map(|job| Arc::new(job.clone())));

@@ -1,18 +1,21 @@
 //! The commit: a step's fruit written out as the arguments of one script, and its answer read.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fred::types::Value;
 
-use super::kept::{Told, entry};
+use super::feed_batch::Number;
+use super::kept::Told;
 use super::link::{Repeat, held};
 use super::records::{self, branch_place, items, ordered, text, time};
 use super::spread::{After, after_name};
 use super::{PARTITIONS, RedisStore, arguments, code};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
-use crate::domain::{Event, Job};
+use crate::domain::Job;
 use crate::engine::{Effect, Guard};
-use crate::store::{Commit, CommitError, Committed, Message, StoreError, rules};
+use crate::store::event_text::write_out;
+use crate::store::{Commit, CommitError, Committed, EventText, Message, StoreError, rules};
 
 code!(COMMIT, "commit");
 
@@ -50,8 +53,9 @@ impl RedisStore {
             .iter()
             .filter(|one| self.is_here(one))
             .collect();
-        let sent = self.written_out(commit, (&guards, after), &mut outbox)?;
-        let to_be_kept = self.to_be_kept(commit, &sent);
+        let (history, events) = self.history_of(&commit.effects);
+        let sent = self.written_out(commit, (history, &guards, after), &mut outbox)?;
+        let to_be_kept = self.to_be_kept(events, &sent);
         let partition = commit.job.id.partition();
         let answer = match self.replicas {
             0 => {
@@ -78,9 +82,11 @@ impl RedisStore {
         let told = answer.next().map(items).unwrap_or_default();
         let told = told.into_iter().filter_map(text);
         self.hints.teller().tell_of_job(commit.job.id, told);
-        let number = answer.next().and_then(text).unwrap_or_default();
-        if let Some((name, bytes)) = to_be_kept.filter(|_| !number.is_empty()) {
-            held(&self.kept).add(entry(&number, &name), Told::new(commit), bytes);
+        let number = answer.next().and_then(text);
+        let number = number.and_then(|number| Number::read(&number));
+        if let (Some(told), Some(number)) = (to_be_kept, number) {
+            let place = (partition % PARTITIONS, number);
+            held(&self.kept).add(place, told, Arc::clone(&commit.job));
         }
         if let Some(id) = commit.settles.filter(|id| !is_beside(*id, commit.job.id)) {
             self.answered(id, commit.now).await?;
@@ -92,19 +98,19 @@ impl RedisStore {
         }))
     }
 
-    /// Returns what the feed says of a commit that is to be kept once it is stored, and how long its
-    /// text is: nothing unless this process brings it over.
-    fn to_be_kept(&self, commit: &Commit, sent: &[Value]) -> Option<(String, usize)> {
-        if !self.brings.load(Ordering::Acquire) {
+    /// Returns what is to be kept of a commit once it is stored: nothing unless it tells something and
+    /// this process brings it over.
+    fn to_be_kept(&self, events: Vec<EventText>, sent: &[Value]) -> Option<Told> {
+        if events.is_empty() || !self.brings.load(Ordering::Acquire) {
             return None;
         }
-        let place = row_place(first_event(&commit.effects)?);
         let bytes = sent.iter().map(|value| match value {
             Value::String(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
             _ => 0,
         });
-        Some((format!("{} {place}", commit.job.id), bytes.sum()))
+        let bytes = bytes.sum();
+        Some(Told { events, bytes })
     }
 
     /// Tells whether a guard is looked after by the commit's script.
@@ -116,7 +122,7 @@ impl RedisStore {
     fn written_out(
         &self,
         commit: &Commit,
-        (guards, after): (&[&Guard], &[After]),
+        (history, guards, after): ([Value; 2], &[&Guard], &[After]),
         outbox: &mut Vec<uuid::Uuid>,
     ) -> Result<Vec<Value>, StoreError> {
         let job = &commit.job;
@@ -138,7 +144,7 @@ impl RedisStore {
         sent.push(time(self.early(job)));
         sent.push(job.client.id.as_str().into());
         sent.push(pin(&job.blueprint, &job.blueprint_revision).into());
-        self.write_history(&commit.effects, &mut sent)?;
+        sent.extend(history);
         let settles = commit.settles.filter(|id| is_beside(*id, job.id));
         sent.push(settles.map_or_else(String::new, |id| id.to_string()).into());
         sent.push(guards.len().to_string().into());
@@ -172,22 +178,18 @@ impl RedisStore {
             .then_some(early)
     }
 
-    /// Writes the events of a commit as one row.
-    fn write_history(&self, effects: &[Effect], sent: &mut Vec<Value>) -> Result<(), StoreError> {
-        let events: Vec<&Event> = effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Record(event) => Some(event.as_ref()),
-                _ => None,
-            })
-            .collect();
-        let (body, place) = match events.first() {
-            Some(first) => (self.seal.encode(&events)?, row_place(first)),
-            None => ("".into(), String::new()),
+    /// Writes the events of a commit as one row, its body and its place; returns each of them, too.
+    fn history_of(&self, effects: &[Effect]) -> ([Value; 2], Vec<EventText>) {
+        let events = effects.iter().filter_map(|effect| match effect {
+            Effect::Record(event) => Some(event.as_ref()),
+            _ => None,
+        });
+        let Some(first) = events.clone().next() else {
+            return (["".into(), "".into()], Vec::new());
         };
-        sent.push(body);
-        sent.push(place.into());
-        Ok(())
+        let (text, events) = write_out(events);
+        let place = row_place(first.revision, first.index);
+        ([self.seal.close_text(text), place.into()], events)
     }
 
     fn guard(&self, guard: &Guard) -> Vec<Value> {
@@ -276,16 +278,9 @@ impl RedisStore {
     }
 }
 
-fn first_event(effects: &[Effect]) -> Option<&Event> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Record(event) => Some(event.as_ref()),
-        _ => None,
-    })
-}
-
-/// Returns where an event's row lies among those of its job.
-pub(super) fn row_place(event: &Event) -> String {
-    format!("{}{}", ordered(event.revision), ordered(event.index.into()))
+/// Returns where the row that begins with an event lies among those of its job.
+pub(super) fn row_place(revision: u64, index: u32) -> String {
+    format!("{}{}", ordered(revision), ordered(index.into()))
 }
 
 /// Returns a revision of a blueprint as one text.

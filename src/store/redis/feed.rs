@@ -164,7 +164,10 @@ impl HistoryFeed for RedisStore {
         let parts = futures::future::try_join_all(reads).await?;
         is_more |= parts.iter().any(|part| part.is_cut);
         if is_more {
-            held(&self.kept).add_all(kept);
+            // What has been told meanwhile is little: no commit waits while it is added.
+            let mut now = held(&self.kept);
+            let later = std::mem::replace(&mut *now, kept);
+            now.add_all(later);
         }
         Ok(Batch::of(&self.seal, parts, is_more))
     }

@@ -6,23 +6,25 @@ use std::sync::Arc;
 
 use fred::types::Value;
 
+use super::commit::row_place;
 use super::history::row;
-use super::kept::{self, Kept, Told};
+use super::kept::Kept;
 use super::records::text;
 use super::seal::Seal;
 use crate::base::JobId;
-use crate::domain::{Event, Job};
-use crate::store::FeedBatch;
+use crate::domain::Job;
+use crate::store::{EventText, FeedBatch};
 
 /// The stream of what was told before the feed was on; the other one is shown when it is through.
 const BEFORE: &str = "fb";
 
 /// A number in the feed; they rise with the time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Number(u64, u64);
 
 impl Number {
-    fn read(text: &str) -> Option<Self> {
+    /// Reads it as the server writes it.
+    pub fn read(text: &str) -> Option<Self> {
         let (ms, rest) = text.split_once('-')?;
         Some(Self(ms.parse().ok()?, rest.parse().ok()?))
     }
@@ -41,8 +43,8 @@ enum Row {
     Unread,
     /// It was read; empty if it is gone.
     Read(Vec<u8>),
-    /// This process has written it.
-    Kept(Told),
+    /// This process has written it, and has its job.
+    Kept(Vec<EventText>, Arc<Job>),
 }
 
 /// A row of history that waits.
@@ -66,6 +68,16 @@ impl Entry {
 
     fn job(&self) -> Option<JobId> {
         self.name.split(' ').next()?.parse().ok()
+    }
+
+    /// Tells whether it is these that it stands for. Its number alone does not: a server that has
+    /// forgotten its last second may give it again.
+    fn is_of(&self, events: &[EventText]) -> bool {
+        let name = |first: &EventText| {
+            let place = row_place(first.revision, first.index);
+            format!("{} {place}", first.job_id)
+        };
+        events.first().is_some_and(|first| self.name == name(first))
     }
 }
 
@@ -107,11 +119,10 @@ impl Part {
                 self.entries.truncate(index);
                 return;
             }
-            if let Some((told, length)) =
-                kept.take(&kept::entry(&entry.number.to_string(), &entry.name))
-            {
-                bytes += length;
-                entry.row = Row::Kept(told);
+            let place = (self.partition, entry.number);
+            if let Some((told, job)) = kept.take(place, |events| entry.is_of(events)) {
+                bytes += told.bytes;
+                entry.row = Row::Kept(told.events, job);
             }
         }
     }
@@ -204,7 +215,7 @@ impl PartThrough {
 /// What the partitions have, put together.
 pub(super) struct Batch<'a> {
     seal: &'a Seal,
-    events: Vec<Arc<Event>>,
+    events: Vec<EventText>,
     /// The jobs, and where each is among them.
     jobs: Vec<Arc<Job>>,
     places: HashMap<JobId, usize>,
@@ -229,9 +240,9 @@ impl<'a> Batch<'a> {
         for entry in entries {
             let Some(id) = entry.job() else { continue };
             match entry.row {
-                Row::Kept(told) => {
-                    batch.events.extend(told.events().cloned());
-                    batch.add(told.job);
+                Row::Kept(events, job) => {
+                    batch.events.extend(events);
+                    batch.add(job);
                 }
                 Row::Read(row) if !row.is_empty() => batch.add_read(id, &row, &mut jobs),
                 Row::Read(_) | Row::Unread => {}
@@ -264,7 +275,7 @@ impl<'a> Batch<'a> {
     /// Adds a row that was read, and its job if that comes with it.
     fn add_read(&mut self, id: JobId, body: &[u8], jobs: &mut BTreeMap<JobId, Value>) {
         match row(self.seal, body) {
-            Ok(events) => self.events.extend(events.into_iter().map(Arc::new)),
+            Ok(events) => self.events.extend(events.iter().map(EventText::of)),
             Err(error) => {
                 tracing::error!(job.id = %id, %error, "history that cannot be read is not exported");
                 return;

@@ -12,6 +12,7 @@ use super::seal::Seal;
 use super::{RedisStore, code};
 use crate::base::JobId;
 use crate::domain::Event;
+use crate::store::event_text::write_out;
 use crate::store::{HistoryStore, StoreError};
 
 code!(APPEND, "append");
@@ -28,8 +29,9 @@ impl HistoryStore for RedisStore {
             let sent = by_job
                 .entry(event.job_id)
                 .or_insert_with(|| vec![event.job_id.to_string().into()]);
-            sent.push(row_place(event).into());
-            sent.push(self.seal.encode(std::slice::from_ref(event))?);
+            sent.push(row_place(event.revision, event.index).into());
+            let (text, _) = write_out(std::iter::once(event));
+            sent.push(self.seal.close_text(text));
         }
         let runs = by_job
             .into_iter()

@@ -12,8 +12,8 @@ use super::rows::{self, first};
 use super::tail::Tail;
 use super::{SqliteStore, history, queries};
 use crate::base::JobId;
-use crate::domain::{Event, Job};
-use crate::store::{FeedBatch, HistoryFeed, StoreError};
+use crate::domain::Job;
+use crate::store::{EventText, FeedBatch, HistoryFeed, StoreError};
 
 /// Text at which a batch ends, in bytes; one entry is always in it.
 const BATCH_BYTES: usize = 8 << 20;
@@ -55,7 +55,7 @@ impl Batch {
         &mut self,
         (db, resident): (&Connection, &Resident),
         (seq, id, bytes): (i64, JobId, usize),
-        events: impl FnOnce(&mut Vec<Arc<Event>>) -> Result<(), StoreError>,
+        events: impl FnOnce(&mut Vec<EventText>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.gathered.through = seq.to_string();
         self.entries += 1;
@@ -100,7 +100,7 @@ fn read(db: &Connection, resident: &Resident, limit: usize) -> Result<FeedBatch,
             let bytes = row.get_ref(0)?.as_str().map_or(0, str::len);
             let place = (row.get(1)?, rows::job_id(row, 2)?, bytes);
             batch.add((db, resident), place, |events| {
-                events.extend(history::events(row)?.into_iter().map(Arc::new));
+                events.extend(history::events(row)?.iter().map(EventText::of));
                 Ok(())
             })?;
         }

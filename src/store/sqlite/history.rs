@@ -15,7 +15,8 @@ use super::rows::{self, int};
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, EventKind, Object};
 use crate::engine::Effect;
-use crate::store::{HistoryStore, StoreError};
+use crate::store::event_text::write_out;
+use crate::store::{EventText, HistoryStore, StoreError};
 
 /// The events of one commit, written out.
 pub(super) struct Run {
@@ -23,8 +24,8 @@ pub(super) struct Run {
     /// The first event's; the others follow.
     place: u32,
     body: String,
-    /// The events as they are, when there is an archive that will want them.
-    events: Option<Arc<Vec<Arc<Event>>>>,
+    /// The events, when there is an archive that will want them.
+    events: Option<Arc<[EventText]>>,
 }
 
 /// The numbers of rows, which the feed goes by: rising, and none is given twice, though a row has
@@ -63,7 +64,7 @@ impl Run {
     pub fn of(effects: &[Effect], numbers: &Numbers) -> Result<Option<Self>, StoreError> {
         let events = || {
             effects.iter().filter_map(|effect| match effect {
-                Effect::Record(event) => Some(event),
+                Effect::Record(event) => Some(event.as_ref()),
                 _ => None,
             })
         };
@@ -72,7 +73,7 @@ impl Run {
         };
         let lines = events()
             .inspect(|event| assert_fits(event, first))
-            .map(|event| Line::of(event))
+            .map(Line::of)
             .collect();
         let body = RunBody {
             job_id: first.job_id,
@@ -85,7 +86,7 @@ impl Run {
             revision: first.revision,
             place: first.index,
             body: rows::encode(&body)?,
-            events: numbers.fed.then(|| Arc::new(events().cloned().collect())),
+            events: numbers.fed.then(|| write_out(events()).1.into()),
         }))
     }
 
@@ -109,7 +110,7 @@ impl Run {
 fn insert(
     db: &Transaction<'_>,
     (job, (revision, place)): (JobId, (u64, u32)),
-    (body, events): (&str, Option<&Arc<Vec<Arc<Event>>>>),
+    (body, events): (&str, Option<&Arc<[EventText]>>),
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
     let (seq, id) = (numbers.next(), job.0.as_bytes());
@@ -120,7 +121,8 @@ fn insert(
         )?
         .execute(params![seq, id, int(revision), place, body])?;
     if let Some(events) = events.filter(|_| written > 0) {
-        db.told(seq, job, (Arc::clone(events), body.len()));
+        let bytes = events.iter().map(|event| event.as_bytes().len()).sum();
+        db.told(seq, job, (Arc::clone(events), bytes));
     }
     Ok(())
 }
@@ -250,7 +252,7 @@ fn append(
     {
         return Ok(());
     }
-    let alone = numbers.fed.then(|| Arc::new(vec![Arc::new(event.clone())]));
+    let alone = numbers.fed.then(|| [EventText::of(event)].into());
     insert(
         db,
         (job, (revision, place)),

@@ -15,7 +15,8 @@ use rusqlite::Connection;
 
 use super::tail::{Entry, Tail};
 use crate::base::{JobId, TaskId};
-use crate::domain::{Event, Job, Task};
+use crate::domain::{Job, Task};
+use crate::store::EventText;
 
 /// Jobs that are kept. One takes about 3 KiB, and more when its data is large.
 const JOBS_MAX: usize = 4_096;
@@ -221,7 +222,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// A row of history has been written, in so many bytes: the archive will want what it tells.
-    pub fn told(&self, seq: i64, job: JobId, (events, bytes): (Arc<Vec<Arc<Event>>>, usize)) {
+    pub fn told(&self, seq: i64, job: JobId, (events, bytes): (Arc<[EventText]>, usize)) {
         self.staged.borrow_mut().told.push(Entry {
             seq,
             job,

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::JobId;
-use crate::domain::Event;
+use crate::store::EventText;
 
-/// Text of all entries, in bytes; as events they take about three times as much.
+/// Text of all entries, in bytes.
 const BYTES_MAX: usize = 12 << 20;
 
 /// A row of history that waits.
@@ -18,7 +18,7 @@ pub(super) struct Entry {
     /// Its job.
     pub job: JobId,
     /// What it tells: the events alone, and nothing else of their commit.
-    pub events: Arc<Vec<Arc<Event>>>,
+    pub events: Arc<[EventText]>,
     /// How long its text is.
     pub bytes: usize,
 }
@@ -82,7 +82,7 @@ mod tests {
         Entry {
             seq,
             job: JobId(uuid::Uuid::from_u128(1)),
-            events: Arc::default(),
+            events: Arc::new([]),
             bytes,
         }
     }

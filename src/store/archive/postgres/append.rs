@@ -10,14 +10,12 @@ use uuid::Uuid;
 use super::{put, runs};
 use crate::base::JobId;
 use crate::store::archive::chain::Hasher;
-use crate::store::archive::plan::{self, Known, Planner};
+use crate::store::archive::plan::{self, Known};
 use crate::store::archive::{Day, Hash, Head};
 use crate::store::{FeedBatch, StoreError};
 
 /// Held while links are made: all orchestrators that feed one archive append one after the other.
 const CHAIN_LOCK: i64 = 0x6176_746f_6869_7302;
-/// Jobs that are planned before others on the thread have their turn: less than a millisecond.
-const PLANNED_AT_ONCE: usize = 32;
 
 /// Stores all of the batch that is new.
 pub(super) async fn append(
@@ -33,16 +31,10 @@ pub(super) async fn append(
     let (ids, days) = plan::touched(batch);
     let (known, heads) = futures::try_join!(known(&transaction, &ids), heads(&transaction, &days))?;
     let repeated = repeated(&transaction, batch, &known).await?;
-    let mut planner = Planner::new(batch, hasher, (&known, heads), &repeated);
-    loop {
-        match planner.advance(PLANNED_AT_ONCE) {
-            // Others on this thread have their turn.
-            Ok(true) => tokio::task::yield_now().await,
-            Ok(false) => break,
-            Err(error) => return Ok(Err(error)),
-        }
-    }
-    let plan = planner.done();
+    let plan = match plan::plan(batch, hasher, (&known, heads), &repeated) {
+        Ok(plan) => plan,
+        Err(error) => return Ok(Err(error)),
+    };
     put::events(&transaction, &plan.events).await?;
     put::days(&transaction, &plan).await?;
     put::jobs(&transaction, &plan.jobs).await?;

@@ -39,11 +39,14 @@ pub(super) fn of<'a, 'e>(events: &'a [Linked<'e>]) -> impl Iterator<Item = &'a [
 
 /// Returns the run's events as a JSON array.
 pub(super) fn body(run: &[Linked<'_>]) -> String {
-    let length = run.iter().map(|one| one.body.len() + 1).sum::<usize>();
+    let length = run
+        .iter()
+        .map(|one| one.event.as_bytes().len() + 1)
+        .sum::<usize>();
     let mut body = String::with_capacity(length + 1);
     for (index, one) in run.iter().enumerate() {
         body.push(if index == 0 { '[' } else { ',' });
-        body.push_str(&one.body);
+        body.push_str(one.event.as_str());
     }
     body.push(']');
     body

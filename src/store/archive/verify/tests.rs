@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::base::{Secret, Timestamp};
 use crate::domain::{EventKind, Object};
+use crate::store::EventText;
 use crate::store::archive::chain::{Linked, Linker};
 
 const NOW: Timestamp = Timestamp(1_795_422_000_000);
@@ -43,7 +44,7 @@ fn event(job: JobId, revision: u64, day: u64) -> Event {
 
 fn record(linked: &Linked<'_>) -> Record {
     Record {
-        event: serde_json::from_str(&linked.body).expect("JSON"),
+        event: serde_json::from_str(linked.event.as_str()).expect("JSON"),
         job_number: linked.job.number,
         day: linked.day,
         day_number: linked.on_day.number,
@@ -69,7 +70,7 @@ fn history() -> Vec<Record> {
         (1, 4, 1),
     ]
     .into_iter()
-    .map(|(n, revision, day)| record(&linker.link(&event(job(n), revision, day))))
+    .map(|(n, revision, day)| record(&linker.link(&EventText::of(&event(job(n), revision, day)))))
     .collect()
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use crate::base::JobId;
 use crate::store::archive::chain::{Hasher, Linked};
-use crate::store::archive::plan::{self, JobRow, Known, Plan, Planner};
+use crate::store::archive::plan::{self, JobRow, Known, Plan};
 use crate::store::archive::{Day, Hash, Head};
 use crate::store::sqlite::rows::{self, first, int};
 use crate::store::{FeedBatch, StoreError};
@@ -17,9 +17,7 @@ pub(super) fn append(db: &Connection, hasher: Hasher, batch: &FeedBatch) -> Resu
     let (ids, days) = plan::touched(batch);
     let known = known(db, &ids)?;
     let repeated = repeated(db, batch, &known)?;
-    let mut planner = Planner::new(batch, hasher, (&known, heads(db, &days)?), &repeated);
-    planner.advance(usize::MAX)?;
-    let plan = planner.done();
+    let plan = plan::plan(batch, hasher, (&known, heads(db, &days)?), &repeated)?;
     write(db, &plan)?;
     transaction.commit()?;
     Ok(())
@@ -119,7 +117,7 @@ fn put_event(db: &Connection, linked: &Linked<'_>) -> Result<(), StoreError> {
         linked.previous_in_job.0,
         linked.previous_in_day.0,
         linked.job.hash.0,
-        linked.body,
+        linked.event.as_str(),
     ])?;
     Ok(())
 }
