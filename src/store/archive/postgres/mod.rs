@@ -29,8 +29,8 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::store::{FeedBatch, StoreError};
 
-/// Connections at once: one appends, the others answer.
-const CONNECTIONS: usize = 6;
+/// Connections that answer. What is written has one of its own.
+const READING: usize = 5;
 /// The longest that an answer takes.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that an append or a change of tables takes.
@@ -48,7 +48,9 @@ struct Partitions {
 /// An archive on a server.
 #[derive(Debug)]
 pub struct PostgresArchive {
-    connections: Connections,
+    /// One, driven by the thread that writes: the export's.
+    writing: Connections,
+    reading: Connections,
     hasher: Hasher,
     migrated: OnceCell<()>,
     partitions: Mutex<Partitions>,
@@ -60,7 +62,8 @@ impl PostgresArchive {
     /// Errors: `Corrupt` when the address, or a file that it names, cannot be read.
     pub fn new(uri: &str, protection: &Protection, hasher: Hasher) -> Result<Self, StoreError> {
         Ok(Self {
-            connections: Connections::new(uri, protection, CONNECTIONS)?,
+            writing: Connections::new(uri, protection, 1)?,
+            reading: Connections::new(uri, protection, READING)?,
             hasher,
             migrated: OnceCell::new(),
             partitions: Mutex::default(),
@@ -80,7 +83,7 @@ impl PostgresArchive {
     async fn migrate(&self) -> Result<(), StoreError> {
         let migrated = self.migrated.get_or_try_init(|| async {
             let newer = self
-                .connections
+                .writing
                 .call(WRITE_TIMEOUT, |client| Box::pin(schema::migrate(client)))
                 .await?;
             match newer {
@@ -98,7 +101,7 @@ impl PostgresArchive {
         work: impl for<'a> FnOnce(&'a mut deadpool_postgres::Client) -> Work<'a, T>,
     ) -> Result<T, StoreError> {
         self.migrate().await?;
-        self.connections.call(READ_TIMEOUT, work).await
+        self.reading.call(READ_TIMEOUT, work).await
     }
 
     async fn rows(
@@ -136,7 +139,7 @@ impl PostgresArchive {
             return Ok(());
         }
         self.migrate().await?;
-        self.connections
+        self.writing
             .call(WRITE_TIMEOUT, |client| {
                 Box::pin(
                     async move { schema::make_partitions(client, &new_events, &new_jobs).await },
@@ -160,7 +163,7 @@ impl PostgresArchive {
         let jobs = batch.events.iter().map(|event| Month::of_job(event.job_id));
         self.make_room(events.collect(), jobs.collect()).await?;
         let hasher = self.hasher.clone();
-        self.connections
+        self.writing
             .write(WRITE_TIMEOUT, |client| {
                 Box::pin(async move { append::append(client, hasher, &batch).await })
             })
@@ -308,7 +311,7 @@ impl Archive for PostgresArchive {
         // Whole months: what is told of a month is told of all of it.
         let before = Month::of(Timestamp(now.0.saturating_sub(ms))).begin();
         let dropped = self
-            .connections
+            .writing
             .call(WRITE_TIMEOUT, |client| {
                 Box::pin(async move {
                     schema::note_kept_from(client, Day::of(before)).await?;
@@ -328,6 +331,7 @@ impl Archive for PostgresArchive {
     }
 
     async fn close(&self) {
-        self.connections.close();
+        self.writing.close();
+        self.reading.close();
     }
 }
