@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::{Inner, RuntimeError, refused};
@@ -36,6 +37,44 @@ pub struct Export {
     pub feed: Arc<dyn HistoryFeed>,
     /// How long history is kept there; none is for ever.
     pub retention: Option<Duration>,
+    /// Where it is brought over, as an [`ExportThread`] has it; none is among the requests.
+    pub runs_on: Option<Handle>,
+}
+
+/// A thread for the export: a batch takes milliseconds, for which requests should not wait while another
+/// core is idle. Dropping it ends the export.
+#[derive(Debug)]
+pub struct ExportThread(Option<tokio::runtime::Runtime>);
+
+impl ExportThread {
+    /// Starts it.
+    pub fn start() -> std::io::Result<Self> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("history")
+            .enable_all()
+            .build()
+            .map(|runtime| Self(Some(runtime)))
+    }
+
+    /// Returns what [`Export::runs_on`] is to be.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        let runtime = self.0.as_ref();
+        runtime
+            .expect("it is there until it is dropped")
+            .handle()
+            .clone()
+    }
+}
+
+impl Drop for ExportThread {
+    fn drop(&mut self) {
+        // Waiting for its end is not for whoever drops it, which may be a task.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// How the export stands.

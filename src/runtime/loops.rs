@@ -1,17 +1,19 @@
 //! The loops: what time brings (deadlines, wake-ups, lost leases, delayed tasks), what workers
 //! earn, and what has to be swept. Each sleeps until the next moment that it knows of.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::{Inner, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::domain::Task;
 use crate::engine::Input;
-use crate::store::{BlobError, Due, StoreError};
+use crate::store::{BlobError, Due, Hints, StoreError};
 use tracing::Instrument as _;
 
 /// Due jobs and tasks that one look brings.
@@ -82,19 +84,64 @@ impl Schedule {
     }
 }
 
-/// How many loops run.
-pub(super) const COUNT: usize = 7;
+/// How many loops were started, and how many still run.
+#[derive(Debug, Default)]
+pub(super) struct Loops {
+    started: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+impl Loops {
+    /// Returns how many run, and how many should.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let started = self.started.load(Ordering::Acquire);
+        let ended = self.ended.load(Ordering::Acquire);
+        (started.saturating_sub(ended), started)
+    }
+}
+
+/// Counts a loop as ended when it goes, by a panic too.
+struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.loops.ended.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Starts a loop, on another runtime if so.
+fn run<F>(inner: &Arc<Inner>, on: Option<&Handle>, work: impl FnOnce(Arc<Inner>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    inner.loops.started.fetch_add(1, Ordering::AcqRel);
+    let (work, running) = (work(Arc::clone(inner)), Running(Arc::clone(inner)));
+    let work = async move {
+        let _running = running;
+        work.await;
+    };
+    match on {
+        Some(handle) => inner.tasks.spawn_on(work, handle),
+        None => inner.tasks.spawn(work),
+    };
+}
 
 /// Starts every loop; they end when the shell stops.
-pub(super) fn start(inner: &Arc<Inner>) {
-    inner.tasks.spawn(Arc::clone(inner).run_timers());
-    inner.tasks.spawn(Arc::clone(inner).run_outbox());
-    inner.tasks.spawn(Arc::clone(inner).run_claims());
-    inner.tasks.spawn(Arc::clone(inner).run_reputation());
-    inner.tasks.spawn(Arc::clone(inner).run_sweep());
-    inner.tasks.spawn(Arc::clone(inner).run_expiry());
-    inner.tasks.spawn(Arc::clone(inner).run_refill());
-    inner.tasks.spawn(Arc::clone(inner).run_export());
+pub(super) fn start(inner: &Arc<Inner>, hints: Hints) {
+    run(inner, None, Inner::run_timers);
+    run(inner, None, Inner::run_outbox);
+    run(inner, None, Inner::run_claims);
+    run(inner, None, Inner::run_reputation);
+    run(inner, None, Inner::run_sweep);
+    run(inner, None, Inner::run_expiry);
+    run(inner, None, Inner::run_refill);
+    let export = inner.ports.export.as_ref();
+    let on = export.and_then(|export| export.runs_on.clone());
+    run(inner, on.as_ref(), Inner::run_export);
+    if let Some(hints) = hints {
+        run(inner, None, |inner| inner.run_hints(hints));
+        run(inner, None, Inner::run_fleet);
+    }
 }
 
 impl Inner {

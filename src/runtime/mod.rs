@@ -49,7 +49,7 @@ use crate::observe::{Metrics, Traces};
 use crate::store::{BlobStore, Durability, HistoryStore, JobStore, WorkerStore};
 
 pub use error::RuntimeError;
-pub use export::Export;
+pub use export::{Export, ExportThread};
 pub use handout::Handout;
 pub use registry::{Beat, BeatAnswer, Notice};
 pub use tokens::{TokenCheck, TokenPair};
@@ -268,6 +268,7 @@ pub(crate) struct Inner {
     absence: absence::Absence,
     watchers: watch::Watchers,
     schedule: loops::Schedule,
+    loops: loops::Loops,
     outbox: outbox::Outbox,
     scraped: measure::Scraped,
     /// What the blob store said last, and until when that is good.
@@ -293,6 +294,7 @@ impl Runtime {
             absence: absence::Absence::default(),
             watchers: watch::Watchers::default(),
             schedule: loops::Schedule::default(),
+            loops: loops::Loops::default(),
             outbox: outbox::Outbox::new(settings.outbox_concurrency),
             scraped: measure::Scraped::default(),
             files_checked: Mutex::default(),
@@ -308,11 +310,7 @@ impl Runtime {
         inner.load_workers().await?;
         inner.renew_leases().await?;
         inner.refill_queue().await?;
-        loops::start(&inner);
-        if let Some(hints) = hints {
-            inner.tasks.spawn(Arc::clone(&inner).run_hints(hints));
-            inner.tasks.spawn(Arc::clone(&inner).run_fleet());
-        }
+        loops::start(&inner, hints);
         Ok(Self { inner })
     }
 

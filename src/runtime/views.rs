@@ -115,11 +115,11 @@ impl Runtime {
         let accepting = if stopping { "shutting down" } else { "ok" };
         checks.insert("accepting", accepting.to_owned());
         // The loops end only with the shell; one that died by a panic is missing here.
-        let loops = self.inner.tasks.len();
-        let alive = if loops >= super::loops::COUNT || stopping {
+        let (running, started) = self.inner.loops.count();
+        let alive = if running == started || stopping {
             "ok".to_owned()
         } else {
-            format!("only {loops} of {} loops run", super::loops::COUNT)
+            format!("only {running} of {started} loops run")
         };
         checks.insert("loops", alive);
         checks.insert(FILES, self.files_check().await);

@@ -97,6 +97,7 @@ impl World {
                 archive: Arc::clone(&archive),
                 feed: store.clone(),
                 retention: None,
+                runs_on: None,
             }),
             blobs: Arc::new(blobs.expect("a folder")),
             clock: Arc::new(SystemClock),

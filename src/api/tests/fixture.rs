@@ -92,6 +92,7 @@ impl Api {
                 archive,
                 feed: Arc::clone(&store) as _,
                 retention: None,
+                runs_on: None,
             }),
             history: Arc::clone(&history) as _,
             blobs: Arc::new(Blobs::default()),

@@ -195,7 +195,8 @@ impl Orchestrator {
     }
 }
 
-/// Measures once a second how late a timer comes: what is late is everything that this process does.
+/// Measures once a second how late a timer comes: what is late is everything that is done for
+/// requests.
 async fn watch_lag(metrics: Metrics, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(1);
     loop {

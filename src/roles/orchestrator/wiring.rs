@@ -16,7 +16,7 @@ use crate::observe::{
     Metrics, StoreWatch, Traces, WatchedBlobs, WatchedHistory, WatchedJobs, WatchedWorkers,
 };
 use crate::runtime::{
-    self, Export, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender,
+    self, Export, ExportThread, Ports, SendFailure, WebhookRequest, WebhookSecrets, WebhookSender,
 };
 use crate::store::archive::chain::Hasher;
 use crate::store::archive::postgres::PostgresArchive;
@@ -35,7 +35,7 @@ const REDIS_PATIENCE: Duration = Duration::from_secs(30);
 /// What everything that happens is told to.
 pub(super) type Telling = (Metrics, Traces);
 
-/// Keeps the store open.
+/// Keeps the store open, and the export's thread.
 pub(super) type StoreHandle = Arc<dyn std::any::Any + Send + Sync>;
 
 /// Opens the store, embedded or shared, and everything else that the shell uses.
@@ -66,7 +66,7 @@ async fn ports<S: JobStore + WorkerStore + HistoryStore>(
     settings: &Settings,
     (secrets, telling): (Arc<dyn WebhookSecrets>, Telling),
     store: Arc<S>,
-    export: Option<Export>,
+    (export, thread): (Option<Export>, Option<ExportThread>),
 ) -> anyhow::Result<(Ports, StoreHandle)> {
     let allowed = settings.webhooks.allowed_nets.iter().copied();
     let webhooks = GuardedClient::new(allowed, WEBHOOK_TIMEOUT)?;
@@ -88,7 +88,7 @@ async fn ports<S: JobStore + WorkerStore + HistoryStore>(
         metrics,
         traces,
     };
-    Ok((ports, store))
+    Ok((ports, Arc::new((store, thread))))
 }
 
 /// Opens the store of job files. An S3 server that does not answer yet is waited for while the
@@ -146,17 +146,24 @@ fn sqlite_settings(settings: &Settings) -> SqliteSettings {
 }
 
 /// Opens the archive and connects the store to it, when there is to be one.
-fn export(settings: &Settings, feed: Arc<dyn HistoryFeed>) -> anyhow::Result<Option<Export>> {
+fn export(
+    settings: &Settings,
+    feed: Arc<dyn HistoryFeed>,
+) -> anyhow::Result<(Option<Export>, Option<ExportThread>)> {
     let history = &settings.history;
     let Some(target) = &history.target else {
-        return Ok(None);
+        return Ok((None, None));
     };
-    let archive = open_archive(target, &history.salt, Access::Write);
-    Ok(Some(Export {
-        archive: archive.context("cannot open the history of HISTORY_DATABASE_URI")?,
+    let archive = open_archive(target, &history.salt, Access::Write)
+        .context("cannot open the history of HISTORY_DATABASE_URI")?;
+    let thread = ExportThread::start().context("cannot start the history's thread")?;
+    let export = Export {
+        archive,
         feed,
         retention: Some(history.retention),
-    }))
+        runs_on: Some(thread.handle()),
+    };
+    Ok((Some(export), Some(thread)))
 }
 
 /// Whether an archive is also written.
