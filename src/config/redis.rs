@@ -46,16 +46,20 @@ pub(super) fn redis(
         (false, true) => store.to_owned(),
         (true, false) => url_of(values, host),
     };
+    let replicas = u32::try_from(values.integer("REDIS_WAIT_REPLICAS")).unwrap_or(u32::MAX);
     let settings = RedisSettings {
         tls: TlsFiles {
             ca: values.path("REDIS_CA_FILE"),
             identity: None,
         },
         prefix: values.text("REDIS_PREFIX").trim().to_owned(),
-        connections: usize::try_from(values.integer("REDIS_CONNECTIONS")).unwrap_or(1),
+        connections: match usize::try_from(values.integer("REDIS_CONNECTIONS")) {
+            Ok(count) if count > 0 => count,
+            _ => RedisSettings::usual_connections(replicas),
+        },
         connect_timeout: Duration::from_secs(values.integer("REDIS_TIMEOUT_SECONDS")),
         command_timeout: Duration::from_secs(values.integer("REDIS_TIMEOUT_SECONDS")),
-        replicas: u32::try_from(values.integer("REDIS_WAIT_REPLICAS")).unwrap_or(u32::MAX),
+        replicas,
         allow_eviction: !production,
         retention: Some(values.duration("REDIS_JOB_RETENTION")),
         encryption_keys: keys(values.text("REDIS_ENCRYPTION_KEY")),

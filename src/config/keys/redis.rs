@@ -1,6 +1,6 @@
 //! Settings of the store in Redis, which any number of orchestrators share.
 
-use super::{DAY, Key, count, key, seconds};
+use super::{DAY, Key, key, seconds};
 use crate::config::value::Kind;
 
 /// In the order of `config/avtomatika.toml`.
@@ -58,9 +58,9 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "REDIS_CONNECTIONS",
-        count(1_000),
-        "2",
-        "connections to Redis, each of which carries many calls at once; a commit that waits for replicas holds up those behind it on its connection",
+        Kind::Integer { min: 0, max: 1_000 },
+        "0",
+        "connections to Redis, each of which carries many calls at once; 0 is one, or eight with REDIS_WAIT_REPLICAS, as a commit that waits for replicas holds up those behind it on its connection",
     ),
     key(
         "REDIS_TIMEOUT_SECONDS",
