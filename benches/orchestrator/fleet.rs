@@ -9,11 +9,9 @@ use crate::parts::{number, rate};
 use crate::server::Server;
 use crate::tell::{figure, head, line, row, times};
 
-/// Times that two are measured in turn, so that a noisy moment does not hit one of them alone.
-const ROUNDS: u32 = 2;
-
-/// As many times where a few percent are looked for: a machine may be slower for half a minute.
-const COST_ROUNDS: u32 = 6;
+/// Times that two are measured in turn: a few percent are looked for, and a machine may be slower for
+/// half a minute.
+const ROUNDS: u32 = 6;
 
 /// What one job costs on Redis: scripts, and times that the server has to read.
 pub fn round_trips(settings: &Settings) -> Result<(), String> {
@@ -56,22 +54,22 @@ fn each(count: u64, jobs: f64) -> String {
 
 /// Whether two orchestrators on one Redis do less than one.
 pub fn orchestrators(settings: &Settings) -> Result<(), String> {
-    let seconds = format!("{}s", settings.seconds);
-    let (mut one, mut two) = (0.0, 0.0);
-    for _ in 0..ROUNDS {
-        let backing = || Rc::new(Backing::start(Store::Redis, settings.has_history));
-        let arguments = ["one_task", "--duration", &seconds];
-        one += rate(&Server::ours_on(&backing())?.bench(&arguments)?);
-        let shared = backing();
-        let (first, second) = (Server::ours_on(&shared)?, Server::ours_on(&shared)?);
+    let seconds = seconds_of_a_turn(settings);
+    let arguments = ["one_task", "--duration", &seconds];
+    let [one, two] = in_turn(|is_two| {
+        let shared = Rc::new(Backing::start(Store::Redis, settings.has_history));
+        let first = Server::ours_on(&shared)?;
+        if !is_two {
+            return Ok(rate(&first.bench(&arguments)?));
+        }
+        let second = Server::ours_on(&shared)?;
         let url = second.url();
         let arguments = [&arguments[..], &["--also", &url]].concat();
-        two += rate(&first.bench(&arguments)?);
-    }
+        Ok(rate(&first.bench(&arguments)?))
+    })?;
     head(&["Orchestrators on one Redis", "jobs/s", "ratio"]);
-    let rounds = f64::from(ROUNDS);
-    row(&["one".to_owned(), figure(one / rounds), times(1.0, 1.0)]);
-    row(&["two".to_owned(), figure(two / rounds), times(two, one)]);
+    row(&["one".to_owned(), figure(one), times(1.0, 1.0)]);
+    row(&["two".to_owned(), figure(two), times(two, one)]);
     Ok(())
 }
 
@@ -110,22 +108,11 @@ fn cost(
     workload: &str,
     start: impl Fn(bool) -> Result<Server, String>,
 ) -> Result<(), String> {
-    // Together as long as two rounds of the usual length.
-    let seconds = format!("{}s", (2 * settings.seconds).div_ceil(COST_ROUNDS.into()));
-    let mut sums = [0.0, 0.0];
-    for round in 0..COST_ROUNDS {
-        let turn = if round % 2 == 0 {
-            [false, true]
-        } else {
-            [true, false]
-        };
-        for has_it in turn {
-            let server = start(has_it)?;
-            let report = server.bench(&[workload, "--duration", &seconds])?;
-            sums[usize::from(has_it)] += rate(&report) / f64::from(COST_ROUNDS);
-        }
-    }
-    let [without, with] = sums;
+    let seconds = seconds_of_a_turn(settings);
+    let [without, with] = in_turn(|has_it| {
+        let report = start(has_it)?.bench(&[workload, "--duration", &seconds])?;
+        Ok(rate(&report))
+    })?;
     row(&[
         workload.to_owned(),
         figure(without),
@@ -133,4 +120,20 @@ fn cost(
         format!("{:.1} %", (1.0 - with / without) * 100.0),
     ]);
     Ok(())
+}
+
+/// Returns how long one turn is: all of them together are as long as two of the usual length.
+fn seconds_of_a_turn(settings: &Settings) -> String {
+    format!("{}s", (2 * settings.seconds).div_ceil(ROUNDS.into()))
+}
+
+/// Measures two things in turn; returns the mean of each.
+fn in_turn(measure: impl Fn(bool) -> Result<f64, String>) -> Result<[f64; 2], String> {
+    let mut means = [0.0, 0.0];
+    for round in 0..ROUNDS {
+        for which in [round % 2 == 1, round % 2 == 0] {
+            means[usize::from(which)] += measure(which)? / f64::from(ROUNDS);
+        }
+    }
+    Ok(means)
 }
