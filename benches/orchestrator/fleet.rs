@@ -57,7 +57,7 @@ pub fn orchestrators(settings: &Settings) -> Result<(), String> {
     let seconds = seconds_of_a_turn(settings);
     let arguments = ["one_task", "--duration", &seconds];
     let [one, two] = in_turn(|is_two| {
-        let shared = Rc::new(Backing::start(Store::Redis, settings.has_history));
+        let shared = Rc::new(Backing::start_steady(Store::Redis, settings.has_history));
         let first = Server::ours_on(&shared)?;
         if !is_two {
             return Ok(rate(&first.bench(&arguments)?));
@@ -78,7 +78,7 @@ pub fn history(settings: &Settings) -> Result<(), String> {
     head(&["Workload", "jobs/s without history", "with", "cost"]);
     for workload in ["one_task", "chain5"] {
         cost(settings, workload, |has_history| {
-            let backing = Backing::start(settings.store, has_history);
+            let backing = Backing::start_steady(settings.store, has_history);
             Server::ours_on(&Rc::new(backing))
         })?;
     }
@@ -90,7 +90,7 @@ pub fn traces(settings: &Settings) -> Result<(), String> {
     head(&["Workload", "jobs/s without traces", "with", "cost"]);
     let collector = Collector::start().map_err(|error| error.to_string())?;
     cost(settings, "one_task", |has_traces| {
-        let backing = Backing::start(settings.store, settings.has_history);
+        let backing = Backing::start_steady(settings.store, settings.has_history);
         let settings = if has_traces {
             collector.settings("0.1")
         } else {
