@@ -237,11 +237,15 @@ fn the_example_file_shows_every_setting() {
         .expect("config/avtomatika.toml is there");
     for key in keys::KEYS {
         let name = format!("{} = ", key.file_name());
-        assert!(
-            text.lines()
-                .any(|line| line.trim_start_matches("# ").starts_with(&name)),
-            "{} is missing in {DEFAULT_FILE}",
-            key.file_name()
-        );
+        let shown = text
+            .lines()
+            .find_map(|line| line.trim_start_matches("# ").strip_prefix(&name));
+        let shown = shown.unwrap_or_else(|| panic!("{name}is missing in {DEFAULT_FILE}"));
+        if matches!(
+            key.kind,
+            value::Kind::Integer { .. } | value::Kind::Duration { .. }
+        ) {
+            assert_eq!(shown.trim_matches('"'), key.default, "{name}");
+        }
     }
 }

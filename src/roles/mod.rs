@@ -58,8 +58,9 @@ pub fn run(cli: Cli) -> Exit {
 }
 
 /// Returns how many threads handle requests: one less than there are cores, because the store's
-/// writer has a thread of its own, as has the export. One more would wake up with every request that comes alone, only
-/// to find the first one at it: with thousands of idle workers that doubles the processor's time.
+/// writer has a thread of its own, as has the export. One more would wake up with every request that
+/// comes alone, only to find the first one at it: with thousands of idle workers that doubles the
+/// processor's time.
 fn runtime_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     cores.saturating_sub(1).max(1)
