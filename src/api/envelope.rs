@@ -33,7 +33,7 @@ pub const PARENT: HeaderName = HeaderName::from_static(TRACEPARENT);
 pub struct RequestId(pub Arc<str>);
 
 /// The place of a request's span, among its extensions: what the request starts is below it, or does
-/// not belong to what is recorded either.
+/// not belong to what is recorded either. A request of no trace that is not recorded has none.
 #[derive(Debug, Clone, Copy)]
 pub struct Below(pub TraceContext);
 
@@ -189,6 +189,9 @@ fn begin_span(state: &ApiState, request: &mut Request) -> Option<Answering> {
         return None;
     }
     let place = traces.begin(traceparent)?;
+    if traceparent.is_none() && !place.context.is_sampled() {
+        return None;
+    }
     let span = place.context.is_sampled().then(|| {
         let lap = Lap::begin(state.runtime.clock().as_ref());
         let state = request.headers().get(TRACESTATE);

@@ -7,7 +7,7 @@ use super::job::{StepTrace, Stored, below, job_place, state_place, text};
 use super::span::whole;
 use super::{Kind, Place, Span, Traces, carried, recorded};
 use crate::base::trace::{BAGGAGE, TRACEPARENT, TRACESTATE};
-use crate::base::{TaskId, Timestamp, TraceContext};
+use crate::base::{JobId, TaskId, Timestamp, TraceContext};
 use crate::domain::task::status;
 use crate::domain::{EventKind, Task, Webhook};
 use crate::engine::{Effect, Input};
@@ -114,34 +114,52 @@ impl Traces {
     }
 
     /// Returns the context that a worker gets with its task: the task's own span, so that the
-    /// worker's hangs below it. Without a trace of ours, and in one that is not recorded, what came goes
-    /// on as it is.
+    /// worker's hangs below it. What is not recorded goes on as it came, and where nothing came the worker
+    /// is told so ([`unrecorded`]). While traces are off what came goes on.
     #[must_use]
     pub fn of_task<'a>(&self, task: &'a Task) -> Cow<'a, BTreeMap<String, String>> {
         let known = &task.spec.tracing_context;
-        match recorded(known).filter(|_| self.is_on()) {
-            Some(context) => Cow::Owned(carried(known, task_place(context, &task.id))),
-            None => Cow::Borrowed(known),
+        if !self.is_on() {
+            return Cow::Borrowed(known);
+        }
+        match known.get(TRACEPARENT) {
+            None => Cow::Owned(carried(known, unrecorded(task.job_id))),
+            Some(text) => match TraceContext::parse_sampled(text) {
+                Some(context) => Cow::Owned(carried(known, task_place(context, &task.id))),
+                None => Cow::Borrowed(known),
+            },
         }
     }
 
-    /// Begins a try at a webhook: returns its place, and the headers that carry it. Without a trace of
-    /// ours, and in one that is not recorded, what came goes on as it is.
+    /// Begins a try at a webhook: returns its place, if it is recorded, and the headers that carry it or
+    /// say that it is not, as [`of_task`](Self::of_task) does.
     #[must_use]
     pub fn webhook(&self, webhook: &Webhook) -> (Option<Place>, Vec<(&'static str, String)>) {
         let known = &webhook.tracing_context;
         let place =
             recorded(known).and_then(|context| self.within(job_place(context, webhook.job_id)));
-        let names = [TRACEPARENT, TRACESTATE, BAGGAGE];
-        let mut headers: Vec<_> = names
-            .into_iter()
-            .filter_map(|name| Some((name, known.get(name)?.clone())))
-            .collect();
-        if let (Some(place), Some((_, parent))) = (place, headers.first_mut()) {
-            *parent = place.context.to_string();
-        }
-        (place, headers)
+        let parent = match place {
+            Some(place) => Some(place.context.to_string()),
+            None => known
+                .get(TRACEPARENT)
+                .cloned()
+                .or_else(|| self.is_on().then(|| unrecorded(webhook.job_id).to_string())),
+        };
+        let others = [TRACESTATE, BAGGAGE].map(|name| (name, known.get(name).cloned()));
+        let headers = [(TRACEPARENT, parent)].into_iter().chain(others);
+        let headers = headers.filter_map(|(name, value)| Some((name, value?)));
+        (place, headers.collect())
     }
+}
+
+/// Returns the place of a job that is in no trace, because the one that began with it is not recorded:
+/// its record has nothing of it. Whoever takes up something of the job is told, and records nothing
+/// either. Nobody ever sees the ids.
+fn unrecorded(job: JobId) -> TraceContext {
+    let trace_id = job.0.into_bytes();
+    let mut span_id = [0; 8];
+    span_id.copy_from_slice(&trace_id[8..]);
+    TraceContext::root(trace_id, span_id, false)
 }
 
 /// Returns the attempt that an input is about.

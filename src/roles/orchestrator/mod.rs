@@ -238,7 +238,8 @@ async fn fire(
     new.security = schedule.security.clone().map(Into::into);
     new.metadata = Some(metadata);
     new.idempotency = Some((schedule.slot_key(slot), schedule.name.clone()));
-    let place = runtime.traces().begin(None);
+    let begun = runtime.traces().begin(None);
+    let place = begun.filter(|place| place.context.is_sampled());
     let lap = Lap::begin(runtime.clock().as_ref());
     if let Some(place) = place {
         new.tracing_context = trace::carried(&new.tracing_context, place.context);
