@@ -75,13 +75,19 @@ pub fn init(settings: &LogSettings, no_color: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// What holds unless the level names the target itself. The clients of Redis and PostgreSQL warn once for
+/// every connection that ends, and of tables that are there already: an outage is told by who meets it, in
+/// one line.
+const QUIETED: &str = "fred=error,deadpool=error,tokio_postgres=warn";
+
 /// Reads a level. Python's names are taken too, because the original's files have them.
 fn filter(text: &str) -> Result<EnvFilter, String> {
     let directives = match text.trim().to_ascii_uppercase().as_str() {
         "" => "info",
         "WARNING" => "warn",
         "CRITICAL" | "FATAL" => "error",
-        "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" | "OFF" => text.trim(),
+        "OFF" => return Ok(EnvFilter::new("off")),
+        "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" => text.trim(),
         _ if text.contains(['=', ',']) => text.trim(),
         _ => {
             return Err(format!(
@@ -89,7 +95,7 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
             ));
         }
     };
-    EnvFilter::try_new(directives)
+    EnvFilter::try_new(format!("{QUIETED},{directives}"))
         .map_err(|error| format!("`{text}` is not a list of log directives: {error}"))
 }
 
