@@ -148,12 +148,10 @@ async fn server_redis_feed_loses_nothing_with_the_servers_last_second() {
 
     let forgotten = job(2);
     tell(&store, &forgotten).await;
-    for name in [
-        "fe",
-        &format!("j:{}", forgotten.id),
-        &format!("h:{}", forgotten.id),
-    ] {
-        redis.command(&["del", &key(&forgotten, name)]);
+    redis.command(&["xtrim", &key(&forgotten, "fe"), "maxlen", "0"]);
+    for name in ["j", "h"] {
+        let name = format!("{name}:{}", forgotten.id);
+        redis.command(&["del", &key(&forgotten, &name)]);
     }
     let retold = Effect::Record(Arc::new(event(&forgotten, 0, EventKind::TaskIgnored)));
     let stored = other.commit(commit(forgotten, vec![retold], vec![])).await;
@@ -167,6 +165,25 @@ async fn server_redis_feed_loses_nothing_with_the_servers_last_second() {
     assert_eq!(kinds, [EventKind::TaskIgnored]);
     store.close().await;
     other.close().await;
+}
+
+/// Where a feed's stream is gone, all that was told is handed out again, what was told without it as well.
+#[tokio::test]
+async fn server_redis_feed_that_is_lost_is_filled_again() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    store.switch_feed(true).await.expect("switches");
+    let one = job(1);
+    tell(&store, &one).await;
+    assert_eq!(bring(&store).await[0].events.len(), 1);
+    redis.command(&["del", &key(&one, "fe")]);
+    tell(&store, &next(&one)).await;
+    assert_eq!(bring(&store).await[0].events.len(), 2);
+    tell(&store, &next(&next(&one))).await;
+    let last = bring(&store).await;
+    let revisions = last[0].events.iter().map(|event| event.revision);
+    assert_eq!(revisions.collect::<Vec<_>>(), [3]);
+    store.close().await;
 }
 
 /// A row that cannot be read holds up nobody, and the record of its job goes with the next.

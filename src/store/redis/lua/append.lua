@@ -7,11 +7,9 @@ for index = 2, #ARGV, 2 do
   local known = call('ZRANGEBYLEX', key, '[' .. place, '(' .. place .. '\255', 'LIMIT', 0, 1)
   if #known == 0 then
     call('ZADD', key, 0, place .. ARGV[index + 1])
-    if call('EXISTS', P .. 'fo') == 1 then
-      local fed = feed(ARGV[1], place, call('TIME'))
-      local job = P .. 'j:' .. ARGV[1]
-      if call('EXISTS', job) == 1 then call('HSET', job, 'e', fed) end
-    end
+    local fed = feed(ARGV[1], place, call('TIME'))
+    local job = P .. 'j:' .. ARGV[1]
+    if fed and call('EXISTS', job) == 1 then call('HSET', job, 'e', fed) end
   end
 end
 return 0

@@ -184,7 +184,7 @@ for _ = 1, tonumber(take()) do perform[take()]() end
 local fed
 if history then
   call('ZADD', P .. 'h:' .. id, 0, place .. history)
-  fed = call('EXISTS', P .. 'fo') == 1 and feed(id, place, clock)
+  fed = feed(id, place, clock)
 end
 if fed then
   call('HSET', job, 'v', revision, 'd', doc, 's', status, 'e', fed)

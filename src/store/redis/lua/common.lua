@@ -19,7 +19,8 @@
 --   k:CLIENT:KEY   hash: j job, f request, u until, s settled        keys  these by time
 --   q:CLIENT:MONTH   count, and with :open those in doubt by time
 --   d:BLUEPRINT  hash of data stores, dl: of the numbers of their writers, dn: the last of these
---   fe           stream of the rows of history that the archive does not have, each `JOB PLACE`
+--   fe           stream of the rows of history that the archive does not have, each `JOB PLACE`; there,
+--                if only empty, while the feed is on
 --   fb           likewise those from before the feed was on, which go first
 --   fo           there if the feed is on                 ff  up to which job `fb` is being filled
 -- And for all partitions, below `NAME:{g}:`: bp sources by blueprint and revision, bpn when an
@@ -71,15 +72,35 @@ local function place_of(row)
   return string.sub(row, 1, first + second)
 end
 
--- Puts a row of history into the feed; returns its number there. Numbers are the server's time in
--- milliseconds and the microseconds beyond, so that what several partitions have can be brought in order.
+-- Adds a row to the feed if that is on; returns its number there, or an error as a table. From version 6.2
+-- on one call does it; what can be told here is version 7.
+local function add(number, row)
+  if redis.REDIS_VERSION_NUM then return redis.pcall('XADD', P .. 'fe', 'NOMKSTREAM', number, 'r', row) end
+  if call('EXISTS', P .. 'fo') == 0 then return false end
+  return redis.pcall('XADD', P .. 'fe', number, 'r', row)
+end
+
+-- Puts a row of history into the feed if that is on; returns its number there. Numbers are the server's
+-- time in milliseconds and the microseconds beyond, so that what several partitions have can be brought in
+-- order.
 local function feed(id, place, clock)
   local us = tonumber(clock[2])
   local number = string.format('%s%03d-%d', clock[1], math.floor(us / 1000), us % 1000)
-  local added = redis.pcall('XADD', P .. 'fe', number, 'r', id .. ' ' .. place)
+  local row = id .. ' ' .. place
+  local added = add(number, row)
   -- Where the clock was set back the server finds a number behind the last.
-  if type(added) == 'table' then added = call('XADD', P .. 'fe', '*', 'r', id .. ' ' .. place) end
+  if type(added) == 'table' then added = add('*', row) end
+  if type(added) == 'table' then error(added.err) end
   return added
+end
+
+-- Makes the stream of a feed that is on, where it is not there: an older version made it with its first
+-- entry, and one that is lost has to be found again in all that was told.
+local function keep_feed()
+  if call('EXISTS', P .. 'fe') == 1 then return end
+  call('XADD', P .. 'fe', '*', 'r', '')
+  call('XTRIM', P .. 'fe', 'MAXLEN', 0)
+  call('SET', P .. 'ff', '')
 end
 
 -- Tells whether something of a job, whose last number in the feed is given, waits for the archive.
@@ -87,6 +108,8 @@ local function is_fed(number)
   -- What it has told while the feed was off is still to come, or it waits; so may what an older version
   -- beside this one has told.
   if call('EXISTS', P .. 'ff', P .. 'fb', P .. 'feed') > 0 then return true end
+  -- It is lost, and filled again with the next look.
+  if call('EXISTS', P .. 'fe') == 0 then return true end
   local first = number and call('XRANGE', P .. 'fe', '-', '+', 'COUNT', 1)[1]
   if not first then return false end
   local ms, us = string.match(number, '^(%d+)-(%d+)$')

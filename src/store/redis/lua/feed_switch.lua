@@ -5,6 +5,7 @@ if call('EXISTS', P .. 'feed') == 1 then call('DEL', P .. 'fo') end
 call('UNLINK', P .. 'feed', P .. 'fw', P .. 'fs', P .. 'fi')
 if ARGV[1] == '1' then
   if call('SETNX', P .. 'fo', 1) == 1 then call('SET', P .. 'ff', '') end
+  keep_feed()
   return call('EXISTS', P .. 'ff')
 end
 call('UNLINK', P .. 'fe', P .. 'fb', P .. 'fo', P .. 'ff')
