@@ -15,7 +15,7 @@ use avtomatika::store::archive::chain::Hasher;
 use avtomatika::store::archive::postgres::PostgresArchive;
 use avtomatika::store::archive::uri::Protection;
 use avtomatika::store::archive::{JobSearch, words};
-use avtomatika::store::{Archive, EventText, FeedBatch, JobQuery, SqliteArchive};
+use avtomatika::store::{Archive, EventText, FeedBatch, JobQuery, JobText, SqliteArchive};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -64,7 +64,7 @@ async fn measure(name: &str, jobs: u32, archive: Arc<dyn Archive>) {
         let events = events.map(|event| EventText::of(&event)).collect();
         let batch = FeedBatch {
             events,
-            jobs: all.into_iter().map(Arc::new).collect(),
+            jobs: all.iter().map(|job| Arc::new(JobText::of(job))).collect(),
             through: "1".to_owned(),
             is_full: true,
         };

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::JobId;
-use crate::domain::{Event, Job};
+use crate::domain::Event;
 use crate::observe::{Metrics, Withheld};
 use crate::store::archive::withheld;
-use crate::store::{Archive, EventText, FeedBatch, StoreError};
+use crate::store::{Archive, EventText, FeedBatch, JobText, StoreError};
 
 /// Appends as much of a refused batch as can be. An error is an outage: all of it may be tried again.
 pub(super) async fn append_around(
@@ -76,7 +76,7 @@ struct OfOneJob<'a> {
     metrics: &'a Metrics,
     events: &'a [EventText],
     /// As it is appended: whole until that is known to be refused.
-    record: Option<Arc<Job>>,
+    record: Option<Arc<JobText>>,
 }
 
 impl<'a> OfOneJob<'a> {

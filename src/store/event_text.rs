@@ -9,6 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::text::Text;
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, EventKind};
 use crate::protocol::canonical::write_wire;
@@ -25,20 +26,20 @@ pub struct EventText {
     /// When it happened.
     pub at: Timestamp,
     /// A part of the text of its commit, which all of them share.
-    text: Bytes,
+    text: Text,
 }
 
 impl EventText {
     /// Writes an event out.
     #[must_use]
     pub fn of(event: &Event) -> Self {
-        let mut out = Vec::with_capacity(LENGTH_USUAL);
-        canonical(event, &mut out);
-        out.shrink_to_fit();
-        Self::new(event, out.into())
+        Self::new(
+            event,
+            Text::write(LENGTH_USUAL, |out| canonical(event, out)),
+        )
     }
 
-    fn new(event: &Event, text: Bytes) -> Self {
+    fn new(event: &Event, text: Text) -> Self {
         Self {
             job_id: event.job_id,
             revision: event.revision,
@@ -51,20 +52,20 @@ impl EventText {
     /// Returns its text, which is what is hashed.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.text
+        self.text.as_bytes()
     }
 
     /// Returns the canonical JSON: keys sorted, no member that is null, no spaces.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text).expect("JSON is written as UTF-8")
+        self.text.as_str()
     }
 
     /// Reads the event back.
     ///
     /// Errors: `Corrupt` when it cannot be, which is a fault of what has written it.
     pub fn event(&self) -> Result<Event, StoreError> {
-        serde_json::from_slice(&self.text).map_err(|error| {
+        serde_json::from_slice(self.text.as_bytes()).map_err(|error| {
             let (job, revision, index) = (self.job_id, self.revision, self.index);
             StoreError::Corrupt(format!("event {revision}.{index} of job {job}: {error}"))
         })
@@ -84,25 +85,24 @@ const LENGTH_USUAL: usize = 512;
 pub(super) fn write_out<'a>(
     events: impl Iterator<Item = &'a Event> + Clone,
 ) -> (Bytes, Vec<EventText>) {
-    let mut out = Vec::with_capacity(LENGTH_USUAL * events.clone().count());
     let mut ends = Vec::with_capacity(8);
-    for event in events.clone() {
-        out.push(if out.is_empty() { b'[' } else { b',' });
-        canonical(event, &mut out);
-        ends.push(out.len());
-    }
-    out.push(b']');
-    // What is kept of it is counted by its length.
-    out.shrink_to_fit();
-    let whole = Bytes::from(out);
+    let length = LENGTH_USUAL * events.clone().count();
+    let whole = Text::write(length, |out| {
+        for event in events.clone() {
+            out.push(if out.is_empty() { b'[' } else { b',' });
+            canonical(event, out);
+            ends.push(out.len());
+        }
+        out.push(b']');
+    });
     let mut begin = 1;
     let texts = events.zip(ends).map(|(event, end)| {
-        let text = whole.slice(begin..end);
+        let text = whole.part(begin..end);
         begin = end + 1;
         EventText::new(event, text)
     });
     let texts = texts.collect();
-    (whole, texts)
+    (whole.into_bytes(), texts)
 }
 
 /// The members of an event before its details, by their names' order.

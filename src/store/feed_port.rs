@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{EventText, StoreError};
-use crate::domain::Job;
+use super::{EventText, JobText, StoreError};
 
 /// A part of the feed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,7 +14,7 @@ pub struct FeedBatch {
     pub events: Vec<EventText>,
     /// The jobs of the events as they are now, each once: at least as new as the events. One that
     /// cannot be read is missing.
-    pub jobs: Vec<Arc<Job>>,
+    pub jobs: Vec<Arc<JobText>>,
     /// What [`HistoryFeed::acknowledge_feed`] is given; says nothing to anybody else. Empty when nothing
     /// waits, and only then.
     pub through: String,

@@ -14,12 +14,14 @@ mod error;
 mod event_text;
 pub mod feed_port;
 mod hint;
+mod job_text;
 mod known;
 pub mod memory;
 pub mod offload;
 pub mod redis;
 pub mod rules;
 pub mod sqlite;
+mod text;
 pub mod worker_port;
 
 use std::collections::BTreeMap;
@@ -43,11 +45,13 @@ pub use error::{CommitError, StoreError};
 pub use event_text::EventText;
 pub use feed_port::{FeedBatch, HistoryFeed};
 pub use hint::{FleetNews, HINTS_MAX, Hint, Hints};
+pub use job_text::JobText;
 pub use known::{BlueprintRevision, Due, KnownKey};
 pub use memory::MemoryStore;
 pub use offload::Offloading;
 pub use redis::{RedisSettings, RedisStore};
 pub use sqlite::{SqliteArchive, SqliteSettings, SqliteStore, Synchronous};
+pub use text::Text;
 pub use worker_port::{RefreshOutcome, TokenKind, TokenRecord, WorkerStore};
 
 /// One step's fruit, to be stored all together or not at all.

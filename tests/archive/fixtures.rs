@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use avtomatika::base::{JobId, Timestamp};
 use avtomatika::domain::{Event, EventKind, Job, JobError, JobStatus, Object};
-use avtomatika::store::{Archive, EventText, FeedBatch};
+use avtomatika::store::{Archive, EventText, FeedBatch, JobText};
 use serde_json::json;
 
 /// When the tests take place: 2026-11-23.
@@ -103,13 +103,19 @@ pub fn event(job: &Job, index: u32, ms: i64) -> Event {
 }
 
 /// Returns a batch.
-pub fn batch(events: impl IntoIterator<Item = Event>, jobs: Vec<Job>) -> Arc<FeedBatch> {
+pub fn batch(
+    events: impl IntoIterator<Item = Event>,
+    jobs: impl IntoIterator<Item = Job>,
+) -> Arc<FeedBatch> {
     Arc::new(FeedBatch {
         events: events
             .into_iter()
             .map(|event| EventText::of(&event))
             .collect(),
-        jobs: jobs.into_iter().map(Arc::new).collect(),
+        jobs: jobs
+            .into_iter()
+            .map(|job| Arc::new(JobText::of(&job)))
+            .collect(),
         through: "1".to_owned(),
         is_full: false,
     })

@@ -58,7 +58,7 @@ pub async fn links_every_event(archive: Tested) {
         (vec![event(&two, 1 << 31, DAY + 5)], vec![&two]),
     ];
     for (events, jobs) in batches {
-        let jobs = jobs.into_iter().cloned().collect();
+        let jobs = jobs.into_iter().cloned();
         archive.append(batch(events, jobs)).await.expect("appends");
     }
     assert_eq!(verify_days(&archive).await, Ok(5));

@@ -1,12 +1,12 @@
 //! What of a batch is new to an archive, and how its jobs stand then.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{Day, Hasher, Head, Linked, Linker};
 use super::{JobSummary, words};
 use crate::base::{JobId, Timestamp};
-use crate::domain::Job;
-use crate::store::{EventText, FeedBatch, StoreError};
+use crate::store::{EventText, FeedBatch, JobText, StoreError, Text};
 
 /// How far an archive knows a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,9 +23,9 @@ pub struct Known {
 
 /// A job as it is to be stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct JobRow {
+pub struct JobRow<'a> {
     /// What is searched and shown.
-    pub summary: JobSummary,
+    pub summary: Cow<'a, JobSummary>,
     /// The revision of its record.
     pub revision: u64,
     /// Whether the archive has a row of it.
@@ -39,7 +39,7 @@ pub struct JobRow {
     /// The time of the latest of the new events.
     pub last_at: Timestamp,
     /// The record itself as JSON, once the job has ended.
-    pub body: Option<String>,
+    pub body: Option<&'a Text>,
     /// Whether it had ended when it was last stored.
     pub had_ended: bool,
     /// What it is found by beside its columns, as far as that is not stored yet.
@@ -48,7 +48,7 @@ pub struct JobRow {
     pub stale_terms: Vec<String>,
 }
 
-impl JobRow {
+impl JobRow<'_> {
     /// Returns the summary as JSON.
     #[must_use]
     pub fn summary_body(&self) -> String {
@@ -62,7 +62,7 @@ pub struct Plan<'a> {
     /// New events, linked: those of one job behind each other, in their order.
     pub events: Vec<Linked<'a>>,
     /// Their jobs, and those of known events whose record has become newer.
-    pub jobs: Vec<JobRow>,
+    pub jobs: Vec<JobRow<'a>>,
     /// Where the chains of their days stand.
     pub days: BTreeMap<Day, Head>,
 }
@@ -98,7 +98,8 @@ pub fn plan<'a>(
     let heads = known.iter().map(|(id, known)| (*id, known.head)).collect();
     let mut linker = Linker::new(hasher, heads, days);
     let told = new_by_job(batch, known, repeated);
-    let records: BTreeMap<JobId, &Job> = batch.jobs.iter().map(|job| (job.id, &**job)).collect();
+    let records: BTreeMap<JobId, &JobText> =
+        batch.jobs.iter().map(|job| (job.id, &**job)).collect();
     let mut events = Vec::with_capacity(batch.events.len());
     let mut jobs = Vec::with_capacity(told.len());
     for (id, told) in told {
@@ -120,20 +121,22 @@ fn new_by_job<'a>(
     known: &BTreeMap<JobId, Known>,
     repeated: &BTreeSet<(JobId, u64, u32)>,
 ) -> BTreeMap<JobId, Told<'a>> {
-    let mut seen = BTreeSet::new();
     let mut all: BTreeMap<JobId, Told<'a>> = BTreeMap::new();
     for event in &batch.events {
-        let place = (event.job_id, event.revision, event.index);
+        let place = (event.revision, event.index);
         let last = known.get(&event.job_id).map(|known| known.last);
         let told = all.entry(event.job_id).or_insert_with(|| Told {
             new: Vec::new(),
             latest: event,
             last: last.unwrap_or_default(),
         });
-        if repeated.contains(&place) || !seen.insert(place) {
+        // They come in order: only one that is not behind all others may be there already.
+        if place <= told.last
+            && (repeated.contains(&(event.job_id, place.0, place.1)) || told.has(place))
+        {
             continue;
         }
-        told.last = told.last.max((event.revision, event.index));
+        told.last = told.last.max(place);
         if event.at > told.latest.at {
             told.latest = event;
         }
@@ -152,18 +155,25 @@ struct Told<'a> {
     last: (u64, u32),
 }
 
-fn row(
-    job: Option<&Job>,
+impl Told<'_> {
+    /// Tells whether the event of a place is among the new ones.
+    fn has(&self, place: (u64, u32)) -> bool {
+        let mut places = self.new.iter().map(|event| (event.revision, event.index));
+        places.any(|known| known == place)
+    }
+}
+
+fn row<'a>(
+    job: Option<&'a JobText>,
     known: Option<&Known>,
     told: &Told<'_>,
     head: Head,
-) -> Result<JobRow, StoreError> {
+) -> Result<JobRow<'a>, StoreError> {
     let before = known.map_or(0, |known| known.revision);
     let revision = job.map_or(0, |job| job.revision).max(before);
-    let ended = job.filter(|job| job.status.is_terminal());
     let summary = match job {
-        Some(job) => JobSummary::of(job),
-        None => JobSummary::from_event(&told.latest.event()?),
+        Some(job) => Cow::Borrowed(&job.summary),
+        None => Cow::Owned(JobSummary::from_event(&told.latest.event()?)),
     };
     let present = words::terms(&summary);
     let is_newer = known.is_none() || revision > before;
@@ -189,22 +199,9 @@ fn row(
         head,
         last: told.last,
         last_at: told.latest.at,
-        body: ended.map(body).transpose()?,
+        body: job.and_then(|job| job.body.as_ref()),
         had_ended: ended_before.is_some(),
         new_terms,
         stale_terms,
     })
-}
-
-/// Writes out an ended job, without what only its tasks needed to know.
-fn body(job: &Job) -> Result<String, StoreError> {
-    let written = if job.security.is_none() {
-        serde_json::to_string(job)
-    } else {
-        serde_json::to_string(&Job {
-            security: None,
-            ..job.clone()
-        })
-    };
-    written.map_err(|error| StoreError::Corrupt(format!("a job cannot be written: {error}")))
 }

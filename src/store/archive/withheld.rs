@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::JobSummary;
 use crate::domain::{ClientRef, Event, Job, JobError, Object};
+use crate::store::JobText;
 
 /// Stands where the content stood.
 pub const MARK: &str = "withheld";
@@ -31,7 +33,38 @@ pub fn event(event: &Event) -> Event {
 /// Returns a job without what was given to it, what it has gathered and what it was labelled with. How
 /// and when it ended stays.
 #[must_use]
-pub fn job(job: &Job) -> Job {
+pub fn job(job: &JobText) -> JobText {
+    // What was written as a job is read as one.
+    let record = job
+        .body
+        .as_ref()
+        .map(|body| serde_json::from_slice::<Job>(body.as_bytes()));
+    if let Some(Ok(record)) = record {
+        return JobText::of(&bare(&record));
+    }
+    let summary = &job.summary;
+    JobText {
+        summary: JobSummary {
+            client: ascii(summary.client.as_str()).into(),
+            state: ascii(&summary.state),
+            labels: std::collections::BTreeMap::new(),
+            error: summary.error.as_ref().map(without_words),
+            ..summary.clone()
+        },
+        body: None,
+        ..job.clone()
+    }
+}
+
+fn without_words(error: &JobError) -> JobError {
+    JobError {
+        code: ascii(&error.code),
+        message: REASON.to_owned(),
+        state: error.state.as_deref().map(ascii),
+    }
+}
+
+fn bare(job: &Job) -> Job {
     let mark: Value = json!({MARK: REASON});
     Job {
         client: ClientRef {
@@ -45,11 +78,7 @@ pub fn job(job: &Job) -> Job {
         state_history: Object::new(),
         aggregation_results: None,
         result: job.result.as_ref().map(|_| mark),
-        error: job.error.as_ref().map(|error| JobError {
-            code: ascii(&error.code),
-            message: REASON.to_owned(),
-            state: error.state.as_deref().map(ascii),
-        }),
+        error: job.error.as_ref().map(without_words),
         progress_message: None,
         webhook_url: None,
         policy: None,

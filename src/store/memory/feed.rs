@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::base::JobId;
-use crate::store::{EventText, FeedBatch, HistoryFeed, StoreError};
+use crate::store::{EventText, FeedBatch, HistoryFeed, JobText, StoreError};
 
 /// What waits for an archive.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl HistoryFeed for MemoryStore {
             batch.events.extend(event.map(EventText::of));
             if ids.insert(place.0) {
                 let job = state.jobs.get(&place.0);
-                batch.jobs.extend(job.map(|job| Arc::new(job.clone())));
+                batch.jobs.extend(job.map(|job| Arc::new(JobText::of(job))));
             }
         }
         Ok(batch)

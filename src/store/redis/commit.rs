@@ -1,12 +1,11 @@
 //! The commit: a step's fruit written out as the arguments of one script, and its answer read.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fred::types::Value;
 
 use super::feed_batch::Number;
-use super::kept::Told;
+use super::kept::{Record, Told};
 use super::link::{Repeat, held};
 use super::records::{self, branch_place, items, ordered, text, time};
 use super::spread::{After, after_name};
@@ -86,7 +85,8 @@ impl RedisStore {
         let number = number.and_then(|number| Number::read(&number));
         if let (Some(told), Some(number)) = (to_be_kept, number) {
             let place = (partition % PARTITIONS, number);
-            held(&self.kept).add(place, told, Arc::clone(&commit.job));
+            let record = Record::of(&commit.job);
+            held(&self.kept).add(place, told, record);
         }
         if let Some(id) = commit.settles.filter(|id| !is_beside(*id, commit.job.id)) {
             self.answered(id, commit.now).await?;

@@ -8,11 +8,10 @@ use fred::types::Value;
 
 use super::commit::row_place;
 use super::history::row;
-use super::kept::Kept;
+use super::kept::{Kept, Record};
 use super::records::text;
 use super::seal::Seal;
 use crate::base::JobId;
-use crate::domain::Job;
 use crate::store::{EventText, FeedBatch};
 
 /// The stream of what was told before the feed was on; the other one is shown when it is through.
@@ -44,7 +43,7 @@ enum Row {
     /// It was read; empty if it is gone.
     Read(Vec<u8>),
     /// This process has written it, and has its job.
-    Kept(Vec<EventText>, Arc<Job>),
+    Kept(Vec<EventText>, Record),
 }
 
 /// A row of history that waits.
@@ -53,31 +52,32 @@ pub(super) struct Entry {
     number: Number,
     /// Its job and its place.
     name: String,
+    /// The job again; none of a name that cannot be read.
+    job: Option<JobId>,
     row: Row,
 }
 
 impl Entry {
     /// Takes it from the number and the name that the feed has.
     pub fn read(number: &Value, name: &Value) -> Option<Self> {
+        let name = text(name.clone())?;
         Some(Self {
             number: Number::read(&text(number.clone())?)?,
-            name: text(name.clone())?,
+            job: name.split(' ').next()?.parse().ok(),
+            name,
             row: Row::Unread,
         })
-    }
-
-    fn job(&self) -> Option<JobId> {
-        self.name.split(' ').next()?.parse().ok()
     }
 
     /// Tells whether it is these that it stands for. Its number alone does not: a server that has
     /// forgotten its last second may give it again.
     fn is_of(&self, events: &[EventText]) -> bool {
-        let name = |first: &EventText| {
-            let place = row_place(first.revision, first.index);
-            format!("{} {place}", first.job_id)
+        let is_it = |first: &EventText| {
+            let place = self.name.split_once(' ').map(|(_, place)| place);
+            self.job == Some(first.job_id)
+                && place == Some(&*row_place(first.revision, first.index))
         };
-        events.first().is_some_and(|first| self.name == name(first))
+        events.first().is_some_and(is_it)
     }
 }
 
@@ -217,7 +217,7 @@ pub(super) struct Batch<'a> {
     seal: &'a Seal,
     events: Vec<EventText>,
     /// The jobs, and where each is among them.
-    jobs: Vec<Arc<Job>>,
+    jobs: Vec<Record>,
     places: HashMap<JobId, usize>,
 }
 
@@ -238,7 +238,7 @@ impl<'a> Batch<'a> {
             places: HashMap::new(),
         };
         for entry in entries {
-            let Some(id) = entry.job() else { continue };
+            let Some(id) = entry.job else { continue };
             match entry.row {
                 Row::Kept(events, job) => {
                     batch.events.extend(events);
@@ -250,18 +250,18 @@ impl<'a> Batch<'a> {
         }
         FeedBatch {
             events: batch.events,
-            jobs: batch.jobs,
+            jobs: batch.jobs.into_iter().map(Record::into_text).collect(),
             through,
             is_full,
         }
     }
 
     /// Adds a job, unless a newer record of it is there.
-    fn add(&mut self, job: Arc<Job>) {
-        match self.places.entry(job.id) {
+    fn add(&mut self, job: Record) {
+        match self.places.entry(job.id()) {
             std::collections::hash_map::Entry::Occupied(place) => {
                 let known = &mut self.jobs[*place.get()];
-                if job.revision > known.revision {
+                if job.revision() > known.revision() {
                     *known = job;
                 }
             }
@@ -284,7 +284,7 @@ impl<'a> Batch<'a> {
         // It comes once for all its rows, and with the first that can be read.
         let parts = jobs.remove(&id);
         match parts.map(|parts| self.seal.decode_job(id, parts)) {
-            Some(Ok(Some(job))) => self.add(Arc::new(job)),
+            Some(Ok(Some(job))) => self.add(Record::Open(Arc::new(job))),
             Some(Err(error)) => {
                 tracing::error!(job.id = %id, %error, "a damaged job is exported without its record");
             }
@@ -301,6 +301,7 @@ mod tests {
         Entry {
             number: Number(ms, 7),
             name: name.to_owned(),
+            job: None,
             row: Row::Unread,
         }
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::feed_batch::Number;
 use crate::base::JobId;
 use crate::domain::Job;
-use crate::store::EventText;
+use crate::store::{EventText, JobText};
 
-/// Text of all that is kept, in bytes; jobs are kept as values, which take about three times as much.
+/// Text of all that is kept, in bytes; jobs that have not ended are kept as values, which take about three
+/// times as much.
 const BYTES_MAX: usize = 12 << 20;
 
 /// Where an entry of the feed is: its partition, and its number there.
@@ -24,10 +25,54 @@ pub(super) struct Told {
     pub bytes: usize,
 }
 
+/// A job as a row has stored it.
+#[derive(Debug, Clone)]
+pub(super) enum Record {
+    /// It goes on, and its next row brings another one.
+    Open(Arc<Job>),
+    /// It has ended: this is what the archive gets.
+    Ended(Arc<JobText>),
+}
+
+impl Record {
+    /// Takes what is to be kept of a job.
+    pub fn of(job: &Arc<Job>) -> Self {
+        if job.status.is_terminal() {
+            Self::Ended(Arc::new(JobText::of(job)))
+        } else {
+            Self::Open(Arc::clone(job))
+        }
+    }
+
+    /// Returns the job's id.
+    pub fn id(&self) -> JobId {
+        match self {
+            Self::Open(job) => job.id,
+            Self::Ended(job) => job.id,
+        }
+    }
+
+    /// Returns the job's revision.
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Open(job) => job.revision,
+            Self::Ended(job) => job.revision,
+        }
+    }
+
+    /// Returns what the archive gets.
+    pub fn into_text(self) -> Arc<JobText> {
+        match self {
+            Self::Open(job) => Arc::new(JobText::of(&job)),
+            Self::Ended(job) => job,
+        }
+    }
+}
+
 /// A job as the latest of its rows has stored it.
 #[derive(Debug, Clone)]
 struct Latest {
-    job: Arc<Job>,
+    job: Record,
     /// That row. It is not the revision that says which is the latest: a server that has forgotten its
     /// last second gives revisions again, and what it has forgotten never was.
     number: Number,
@@ -44,7 +89,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Keeps a row, and its job as it has stored it, if there is room.
-    pub fn add(&mut self, place: Place, told: Told, job: Arc<Job>) {
+    pub fn add(&mut self, place: Place, told: Told, job: Record) {
         let number = place.1;
         self.put(place, told, Latest { job, number });
     }
@@ -56,7 +101,7 @@ impl Kept {
         }
         self.bytes += told.bytes;
         self.rows.insert(place, told);
-        match self.jobs.entry(latest.job.id) {
+        match self.jobs.entry(latest.job.id()) {
             Entry::Occupied(mut known) => {
                 let (known, rows) = known.get_mut();
                 *rows += 1;
@@ -75,7 +120,7 @@ impl Kept {
         &mut self,
         place: Place,
         is_it: impl FnOnce(&[EventText]) -> bool,
-    ) -> Option<(Told, Arc<Job>)> {
+    ) -> Option<(Told, Record)> {
         let Entry::Occupied(row) = self.rows.entry(place) else {
             return None;
         };
@@ -90,7 +135,7 @@ impl Kept {
         };
         let (latest, rows) = known.get_mut();
         *rows -= 1;
-        let job = Arc::clone(&latest.job);
+        let job = latest.job.clone();
         if *rows == 0 {
             known.remove();
         }
@@ -154,13 +199,13 @@ mod tests {
     }
 
     fn add(kept: &mut Kept, n: u8, job: &Arc<Job>, bytes: usize) {
-        kept.add(place(n), told(job, bytes), Arc::clone(job));
+        kept.add(place(n), told(job, bytes), Record::of(job));
     }
 
     /// Takes a row out: the revision of its job, and how long its text is.
     fn take(kept: &mut Kept, n: u8) -> Option<(u64, usize)> {
         let (told, job) = kept.take(place(n), |_| true)?;
-        Some((job.revision, told.bytes))
+        Some((job.revision(), told.bytes))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::tail::Tail;
 use super::{SqliteStore, history, queries};
 use crate::base::JobId;
 use crate::domain::Job;
-use crate::store::{EventText, FeedBatch, HistoryFeed, StoreError};
+use crate::store::{EventText, FeedBatch, HistoryFeed, JobText, StoreError};
 
 /// Text at which a batch ends, in bytes; one entry is always in it.
 const BATCH_BYTES: usize = 8 << 20;
@@ -69,7 +69,7 @@ impl Batch {
             && let Some((job, length)) = job(db, resident, id)?
         {
             self.bytes += length;
-            self.gathered.jobs.push(job);
+            self.gathered.jobs.push(Arc::new(JobText::of(&job)));
         }
         Ok(())
     }

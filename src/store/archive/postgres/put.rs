@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::append::int;
-use super::runs;
+use super::runs::{self, Written};
 use super::schema::time;
 use crate::store::archive::chain::Linked;
 use crate::store::archive::plan::{JobRow, Plan};
@@ -59,7 +59,7 @@ pub(super) async fn events(
                 &&first.previous_in_job.0[..],
                 &&first.previous_in_day.0[..],
                 &runs::hashes(run),
-                &runs::body(run),
+                &runs::Body(run),
             ])
             .await?;
     }
@@ -84,8 +84,9 @@ pub(super) async fn days(transaction: &Transaction<'_>, plan: &Plan<'_>) -> Resu
 }
 
 /// Copies jobs that the archive does not know, and brings those that it knows up to date.
-pub(super) async fn jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> Result<(), Error> {
-    let (known, new): (Vec<&JobRow>, Vec<&JobRow>) = jobs.iter().partition(|row| row.is_known);
+pub(super) async fn jobs(transaction: &Transaction<'_>, jobs: &[JobRow<'_>]) -> Result<(), Error> {
+    let (known, new): (Vec<&JobRow<'_>>, Vec<&JobRow<'_>>) =
+        jobs.iter().partition(|row| row.is_known);
     if !new.is_empty() {
         copy_jobs(transaction, &new).await?;
     }
@@ -95,7 +96,7 @@ pub(super) async fn jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> Resu
     Ok(())
 }
 
-async fn copy_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow]) -> Result<(), Error> {
+async fn copy_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow<'_>]) -> Result<(), Error> {
     const SQL: &str = "COPY history_jobs (id, client, blueprint, status, created_at, ended_at,
              last_at, revision, number, hash, last_revision, last_place, summary)
          FROM STDIN (FORMAT binary)";
@@ -140,7 +141,7 @@ async fn copy_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow]) -> Result<()
 }
 
 /// A row whose record is not newer keeps what is searched, and its chain goes on.
-async fn update_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow]) -> Result<(), Error> {
+async fn update_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow<'_>]) -> Result<(), Error> {
     let statement = transaction
         .prepare_cached(
             "UPDATE history_jobs AS j SET
@@ -203,20 +204,25 @@ async fn update_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow]) -> Result<
 }
 
 /// Stores the records of jobs that have ended, and lets go of those of jobs that were set going again.
-pub(super) async fn bodies(transaction: &Transaction<'_>, jobs: &[JobRow]) -> Result<(), Error> {
+pub(super) async fn bodies(
+    transaction: &Transaction<'_>,
+    jobs: &[JobRow<'_>],
+) -> Result<(), Error> {
     const COPY: &str = "COPY history_bodies (job, body) FROM STDIN (FORMAT binary)";
     let newer = || jobs.iter().filter(|row| row.is_newer);
-    let ended = || newer().filter_map(|row| Some((row, row.body.as_deref()?)));
+    let ended = || newer().filter_map(|row| Some((row, row.body?)));
     if ended().any(|(row, _)| !row.is_known) {
         let mut copy = pin!(copy(transaction, COPY, &[Type::UUID, Type::TEXT]).await?);
         for (row, body) in ended().filter(|(row, _)| !row.is_known) {
-            copy.as_mut().write(&[&row.summary.id.0, &body]).await?;
+            copy.as_mut()
+                .write(&[&row.summary.id.0, &Written(body)])
+                .await?;
         }
         copy.finish().await?;
     }
-    let (id, body): (Vec<Uuid>, Vec<&str>) = ended()
+    let (id, body): (Vec<Uuid>, Vec<Written<'_>>) = ended()
         .filter(|(row, _)| row.is_known)
-        .map(|(row, body)| (row.summary.id.0, body))
+        .map(|(row, body)| (row.summary.id.0, Written(body)))
         .unzip();
     if !id.is_empty() {
         let statement = transaction
@@ -238,7 +244,7 @@ pub(super) async fn bodies(transaction: &Transaction<'_>, jobs: &[JobRow]) -> Re
     Ok(())
 }
 
-pub(super) async fn terms(transaction: &Transaction<'_>, jobs: &[JobRow]) -> Result<(), Error> {
+pub(super) async fn terms(transaction: &Transaction<'_>, jobs: &[JobRow<'_>]) -> Result<(), Error> {
     for row in jobs.iter().filter(|row| !row.stale_terms.is_empty()) {
         let sql = "DELETE FROM history_terms WHERE client = $1 AND job = $2 AND term = ANY($3)";
         let (client, id) = (row.summary.client.as_str(), row.summary.id.0);

@@ -3,17 +3,20 @@
 //! both chains.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 
+use bytes::{BufMut as _, BytesMut};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_postgres::Row;
+use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use super::append::{count, hash};
 use super::corrupt;
 use crate::domain::Event;
-use crate::store::StoreError;
 use crate::store::archive::chain::Linked;
 use crate::store::archive::{Day, Hash, Record};
+use crate::store::{StoreError, Text};
 
 /// A job's rows from the one on that holds the link after a number; each holds one at least.
 pub(super) const LINKS_OF_JOB: &str = "SELECT body, job_number, day, day_number, previous_in_job,
@@ -37,19 +40,36 @@ pub(super) fn of<'a, 'e>(events: &'a [Linked<'e>]) -> impl Iterator<Item = &'a [
     })
 }
 
-/// Returns the run's events as a JSON array.
-pub(super) fn body(run: &[Linked<'_>]) -> String {
-    let length = run
-        .iter()
-        .map(|one| one.event.as_bytes().len() + 1)
-        .sum::<usize>();
-    let mut body = String::with_capacity(length + 1);
-    for (index, one) in run.iter().enumerate() {
-        body.push(if index == 0 { '[' } else { ',' });
-        body.push_str(one.event.as_str());
+/// A run's events as a JSON array, written right into what is sent.
+#[derive(Debug)]
+pub(super) struct Body<'a, 'e>(pub &'a [Linked<'e>]);
+
+impl ToSql for Body<'_, '_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        for (index, one) in self.0.iter().enumerate() {
+            out.put_u8(if index == 0 { b'[' } else { b',' });
+            out.put_slice(one.event.as_bytes());
+        }
+        out.put_u8(b']');
+        Ok(IsNull::No)
     }
-    body.push(']');
-    body
+
+    accepts!(TEXT);
+    to_sql_checked!();
+}
+
+/// A text, whose UTF-8 is not looked at again.
+#[derive(Debug)]
+pub(super) struct Written<'a>(pub &'a Text);
+
+impl ToSql for Written<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    accepts!(TEXT);
+    to_sql_checked!();
 }
 
 /// Returns the run's hashes, one after the other.

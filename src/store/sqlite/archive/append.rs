@@ -122,7 +122,7 @@ fn put_event(db: &Connection, linked: &Linked<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn put_job(db: &Connection, row: &JobRow) -> Result<(), StoreError> {
+fn put_job(db: &Connection, row: &JobRow<'_>) -> Result<(), StoreError> {
     let id = row.summary.id.0.as_bytes();
     if !row.is_newer {
         db.prepare_cached(
@@ -170,7 +170,7 @@ fn put_job(db: &Connection, row: &JobRow) -> Result<(), StoreError> {
     match &row.body {
         Some(body) => {
             db.prepare_cached("INSERT OR REPLACE INTO bodies (job, body) VALUES (?1, ?2)")?
-                .execute(params![id, body])?;
+                .execute(params![id, body.as_str()])?;
         }
         None => {
             db.prepare_cached("DELETE FROM bodies WHERE job = ?1")?

@@ -1,0 +1,53 @@
+//! Jobs on their way into an archive, as what is stored there. Whoever has the record at hand makes it, so
+//! that no record has to be kept until a batch is brought over, nor copied or freed by another thread.
+
+use crate::base::JobId;
+use crate::domain::Job;
+
+use super::archive::JobSummary;
+use super::text::Text;
+
+/// How long an ended job is, mostly.
+const LENGTH_USUAL: usize = 2048;
+
+/// A job as an archive keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobText {
+    /// The job.
+    pub id: JobId,
+    /// The revision of its record.
+    pub revision: u64,
+    /// What is searched and shown.
+    pub summary: JobSummary,
+    /// The record itself as JSON, once the job has ended, without what only its tasks needed to know.
+    pub body: Option<Text>,
+}
+
+impl JobText {
+    /// Writes a job out.
+    #[must_use]
+    pub fn of(job: &Job) -> Self {
+        Self {
+            id: job.id,
+            revision: job.revision,
+            summary: JobSummary::of(job),
+            body: job.status.is_terminal().then(|| body(job)),
+        }
+    }
+}
+
+fn body(job: &Job) -> Text {
+    const TEXTS: &str = "a job's keys are texts";
+    if job.security.is_none() {
+        return Text::write(LENGTH_USUAL, |out| {
+            serde_json::to_writer(out, job).expect(TEXTS);
+        });
+    }
+    let bare = Job {
+        security: None,
+        ..job.clone()
+    };
+    Text::write(LENGTH_USUAL, |out| {
+        serde_json::to_writer(out, &bare).expect(TEXTS);
+    })
+}
