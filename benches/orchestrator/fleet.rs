@@ -2,16 +2,19 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use crate::Settings;
 use crate::backing::{Backing, Store};
 use crate::collector::Collector;
 use crate::parts::{number, rate};
 use crate::server::Server;
+use crate::share::Share;
 use crate::tell::{figure, head, line, row, times};
 
-/// Times that two are measured in turn: a few percent are looked for, and a machine may be slower for
-/// half a minute.
-const ROUNDS: u32 = 6;
+/// How long a turn is measured: a few percent are looked for, and a machine that is shared may be a third
+/// slower from one second to the next. What is behind, as history is, has caught up in the warm-up.
+const TURN: [&str; 4] = ["--warm-up", "1s", "--duration", "1s"];
 
 /// What one job costs on Redis: scripts, and times that the server has to read.
 pub fn round_trips(settings: &Settings) -> Result<(), String> {
@@ -52,24 +55,53 @@ fn each(count: u64, jobs: f64) -> String {
     figure(count as f64 / jobs.max(1.0))
 }
 
-/// Whether two orchestrators on one Redis do less than one.
+/// What one of the orchestrators may use in the second of two comparisons, in hundredths of a core: together
+/// with two of them, clients and Redis leave something of two cores idle.
+const SHARE: u32 = 30;
+
+/// Whether two orchestrators on one Redis do less than one: where everything shares the machine, which one
+/// of them fills, and where each has a share of a core, as on machines of their own.
 pub fn orchestrators(settings: &Settings) -> Result<(), String> {
-    let seconds = seconds_of_a_turn(settings);
-    let arguments = ["one_task", "--duration", &seconds];
-    let [one, two] = in_turn(|is_two| {
-        let shared = Rc::new(Backing::start_steady(Store::Redis, settings.has_history));
-        let first = Server::ours_on(&shared)?;
-        if !is_two {
-            return Ok(rate(&first.bench(&arguments)?));
-        }
-        let second = Server::ours_on(&shared)?;
-        let url = second.url();
-        let arguments = [&arguments[..], &["--also", &url]].concat();
-        Ok(rate(&first.bench(&arguments)?))
-    })?;
     head(&["Orchestrators on one Redis", "jobs/s", "ratio"]);
-    row(&["one".to_owned(), figure(one), times(1.0, 1.0)]);
-    row(&["two".to_owned(), figure(two), times(two, one)]);
+    one_and_two(settings, None)?;
+    let share = |name| Share::make(name, SHARE);
+    if let [Ok(alone), Ok(first), Ok(second)] = ["alone", "first", "second"].map(share) {
+        one_and_two(settings, Some(&[alone, first, second]))
+    } else {
+        line("not measured with a share of a core each: no control group can be made");
+        Ok(())
+    }
+}
+
+fn one_and_two(settings: &Settings, limits: Option<&[Share; 3]>) -> Result<(), String> {
+    let start = || {
+        let shared = Rc::new(Backing::start_steady(Store::Redis, settings.has_history));
+        Ok::<_, String>((Server::ours_on(&shared)?, shared))
+    };
+    let ((alone, _), (first, shared)) = (start()?, start()?);
+    let second = Server::ours_on(&shared)?;
+    for (share, server) in limits.into_iter().flatten().zip([&alone, &first, &second]) {
+        share
+            .take(server.process())
+            .map_err(|error| error.to_string())?;
+    }
+    let also = second.url();
+    let turns = in_turn(settings, |is_two| {
+        let workload = ["one_task"].into_iter().chain(TURN).collect::<Vec<_>>();
+        if is_two {
+            first.bench(&[&workload[..], &["--also", &also]].concat())
+        } else {
+            alone.bench(&workload)
+        }
+    })?;
+    let each = if limits.is_some() {
+        format!(", {SHARE} % of a core each")
+    } else {
+        String::new()
+    };
+    row(&[format!("one{each}"), figure(turns.first), times(1.0, 1.0)]);
+    let ratio = format!("{:.2} ± {:.2}", turns.ratio, turns.error);
+    row(&[format!("two{each}"), figure(turns.second), ratio]);
     Ok(())
 }
 
@@ -108,32 +140,59 @@ fn cost(
     workload: &str,
     start: impl Fn(bool) -> Result<Server, String>,
 ) -> Result<(), String> {
-    let seconds = seconds_of_a_turn(settings);
-    let [without, with] = in_turn(|has_it| {
-        let report = start(has_it)?.bench(&[workload, "--duration", &seconds])?;
-        Ok(rate(&report))
+    let servers = [start(false)?, start(true)?];
+    let arguments = [workload].into_iter().chain(TURN).collect::<Vec<_>>();
+    let turns = in_turn(settings, |has_it| {
+        servers[usize::from(has_it)].bench(&arguments)
     })?;
+    let (cost, error) = ((1.0 - turns.ratio) * 100.0, turns.error * 100.0);
     row(&[
         workload.to_owned(),
-        figure(without),
-        figure(with),
-        format!("{:.1} %", (1.0 - with / without) * 100.0),
+        figure(turns.first),
+        figure(turns.second),
+        format!("{cost:.1} ± {error:.1} %"),
     ]);
     Ok(())
 }
 
-/// Returns how long one turn is: all of them together are as long as two of the usual length.
-fn seconds_of_a_turn(settings: &Settings) -> String {
-    format!("{}s", (2 * settings.seconds).div_ceil(ROUNDS.into()))
+/// What two did that were measured in turn.
+struct Turns {
+    /// Jobs a second of the first, in the mean.
+    first: f64,
+    /// Likewise of the second.
+    second: f64,
+    /// The second by the first: the geometric mean over the rounds.
+    ratio: f64,
+    /// Its standard error.
+    error: f64,
 }
 
-/// Measures two things in turn; returns the mean of each.
-fn in_turn(measure: impl Fn(bool) -> Result<f64, String>) -> Result<[f64; 2], String> {
-    let mut means = [0.0, 0.0];
-    for round in 0..ROUNDS {
+/// Measures two in turn, which both run all the time: two turns of each for every second of the usual
+/// length.
+fn in_turn(
+    settings: &Settings,
+    bench: impl Fn(bool) -> Result<Value, String>,
+) -> Result<Turns, String> {
+    let rounds = u32::try_from(2 * settings.seconds).map_err(|_| "too long")?;
+    let count = f64::from(rounds);
+    let (mut means, mut logarithms) = ([0.0, 0.0], Vec::new());
+    for round in 0..rounds {
+        let mut rates = [0.0, 0.0];
         for which in [round % 2 == 1, round % 2 == 0] {
-            means[usize::from(which)] += measure(which)? / f64::from(ROUNDS);
+            let rate = rate(&bench(which)?);
+            rates[usize::from(which)] = rate;
+            means[usize::from(which)] += rate / count;
         }
+        logarithms.push((rates[1] / rates[0]).ln());
     }
-    Ok(means)
+    let mean = logarithms.iter().sum::<f64>() / count;
+    let squares = logarithms.iter().map(|one| (one - mean).powi(2));
+    let deviation = (squares.sum::<f64>() / (count - 1.0)).sqrt();
+    let ratio = mean.exp();
+    Ok(Turns {
+        first: means[0],
+        second: means[1],
+        ratio,
+        error: ratio * deviation / count.sqrt(),
+    })
 }

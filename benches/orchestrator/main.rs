@@ -20,6 +20,7 @@ mod server;
 #[expect(dead_code, reason = "shared with tests of real servers")]
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
+mod share;
 mod tell;
 
 use std::process::ExitCode;

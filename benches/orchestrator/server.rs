@@ -83,6 +83,11 @@ impl Server {
         })
     }
 
+    /// Returns its process's id.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns its port.
     pub const fn port(&self) -> u16 {
         self.port
