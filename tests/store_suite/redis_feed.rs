@@ -186,6 +186,24 @@ async fn server_redis_feed_that_is_lost_is_filled_again() {
     store.close().await;
 }
 
+/// A job that the archive may not have stays while its feed is lost.
+#[tokio::test]
+async fn server_redis_feed_that_is_lost_keeps_its_jobs() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    store.switch_feed(true).await.expect("switches");
+    let one = job(1);
+    tell(&store, &one).await;
+    tell(&store, &ended(&one, JobStatus::Finished, at(5))).await;
+    bring(&store).await;
+    redis.command(&["del", &key(&one, "fe")]);
+    let purge = || store.purge(at(1_000), 9);
+    assert_eq!(purge().await.expect("purges"), []);
+    bring(&store).await;
+    assert_eq!(purge().await.expect("purges"), [one.id]);
+    store.close().await;
+}
+
 /// A row that cannot be read holds up nobody, and the record of its job goes with the next.
 #[tokio::test]
 async fn server_redis_feed_brings_a_job_whose_first_row_is_damaged() {

@@ -284,7 +284,7 @@ impl<'a> Batch<'a> {
         // It comes once for all its rows, and with the first that can be read.
         let parts = jobs.remove(&id);
         match parts.map(|parts| self.seal.decode_job(id, parts)) {
-            Some(Ok(Some(job))) => self.add(Record::Open(Arc::new(job))),
+            Some(Ok(Some(job))) => self.add(Record::of(&Arc::new(job))),
             Some(Err(error)) => {
                 tracing::error!(job.id = %id, %error, "a damaged job is exported without its record");
             }

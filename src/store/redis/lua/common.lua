@@ -72,11 +72,20 @@ local function place_of(row)
   return string.sub(row, 1, first + second)
 end
 
--- Adds a row to the feed if that is on; returns its number there, or an error as a table. From version 6.2
--- on one call does it; what can be told here is version 7.
+-- Makes the stream of a feed that is on, where it is not there: an older version made it with its first
+-- entry, and one that is lost has to be found again in all that was told.
+local function keep_feed()
+  if call('EXISTS', P .. 'fe') == 1 then return end
+  call('XADD', P .. 'fe', '*', 'r', '')
+  call('XTRIM', P .. 'fe', 'MAXLEN', 0)
+  call('SET', P .. 'ff', '')
+end
+
+-- Adds a row to the stream of the feed if it is there; returns its number, or an error as a table. From
+-- version 6.2 on one call does it; what can be told here is version 7.
 local function add(number, row)
   if redis.REDIS_VERSION_NUM then return redis.pcall('XADD', P .. 'fe', 'NOMKSTREAM', number, 'r', row) end
-  if call('EXISTS', P .. 'fo') == 0 then return false end
+  if call('EXISTS', P .. 'fe') == 0 then return false end
   return redis.pcall('XADD', P .. 'fe', number, 'r', row)
 end
 
@@ -88,19 +97,14 @@ local function feed(id, place, clock)
   local number = string.format('%s%03d-%d', clock[1], math.floor(us / 1000), us % 1000)
   local row = id .. ' ' .. place
   local added = add(number, row)
+  if not added and call('EXISTS', P .. 'fo') == 1 then
+    keep_feed()
+    added = add(number, row)
+  end
   -- Where the clock was set back the server finds a number behind the last.
   if type(added) == 'table' then added = add('*', row) end
   if type(added) == 'table' then error(added.err) end
   return added
-end
-
--- Makes the stream of a feed that is on, where it is not there: an older version made it with its first
--- entry, and one that is lost has to be found again in all that was told.
-local function keep_feed()
-  if call('EXISTS', P .. 'fe') == 1 then return end
-  call('XADD', P .. 'fe', '*', 'r', '')
-  call('XTRIM', P .. 'fe', 'MAXLEN', 0)
-  call('SET', P .. 'ff', '')
 end
 
 -- Tells whether something of a job, whose last number in the feed is given, waits for the archive.
