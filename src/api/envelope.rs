@@ -172,7 +172,7 @@ fn framed(error: &ApiError, id: &str) -> Response {
 /// Begins a request's span: when its caller is in a trace, and when a client changes something, which
 /// begins one. What only looks or asks for work would begin a trace every few seconds. What everybody
 /// may ask for has none: strangers shall not fill the collector. Nothing for one that is not recorded:
-/// the decision is handed on, and that is all there is to it.
+/// the decision of whoever has made it is handed on, and that is all there is to it.
 fn begin_span(state: &ApiState, request: &mut Request) -> Option<Answering> {
     let traces = state.runtime.traces();
     if !traces.is_on() {

@@ -75,7 +75,7 @@ pub fn init(settings: &LogSettings, no_color: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// What holds unless the level names the target itself. The clients of Redis and PostgreSQL warn once for
+/// What holds beside a level for all, unless the target is named too. The clients of Redis and PostgreSQL warn once for
 /// every connection that ends, and of tables that are there already: an outage is told by who meets it, in
 /// one line.
 const QUIETED: &str = "fred=error,deadpool=error,tokio_postgres=warn";
@@ -86,8 +86,7 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
         "" => "info",
         "WARNING" => "warn",
         "CRITICAL" | "FATAL" => "error",
-        "OFF" => return Ok(EnvFilter::new("off")),
-        "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" => text.trim(),
+        "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" | "OFF" => text.trim(),
         _ if text.contains(['=', ',']) => text.trim(),
         _ => {
             return Err(format!(
@@ -95,7 +94,17 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
             ));
         }
     };
-    EnvFilter::try_new(format!("{QUIETED},{directives}"))
+    let tells_warnings = |one: &str| {
+        let level = one.trim().to_ascii_uppercase();
+        matches!(level.as_str(), "TRACE" | "DEBUG" | "INFO" | "WARN")
+    };
+    let quieted = if directives.split(',').any(tells_warnings) {
+        format!("{QUIETED},{directives}")
+    } else {
+        // Nothing of theirs would be told but errors; then it is not to be more.
+        directives.to_owned()
+    };
+    EnvFilter::try_new(quieted)
         .map_err(|error| format!("`{text}` is not a list of log directives: {error}"))
 }
 
@@ -131,6 +140,24 @@ mod tests {
         ] {
             assert_eq!(check_level(good), Ok(()), "{good}");
         }
+        for (text, quieted) in [
+            ("", true),
+            ("DEBUG", true),
+            ("info,avtomatika::runtime=debug", true),
+            ("avtomatika=debug, Warn", true),
+            ("OFF", false),
+            ("ERROR", false),
+            ("avtomatika=debug", false),
+            ("off,avtomatika=info", false),
+        ] {
+            let filter = filter(text).expect("is one").to_string();
+            assert_eq!(filter.contains("fred=error"), quieted, "{text}: {filter}");
+        }
+        let own = filter("info,fred=debug").expect("is one").to_string();
+        assert!(
+            own.contains("fred=debug") && !own.contains("fred=error"),
+            "{own}"
+        );
         assert_eq!(
             check_level("loud"),
             Err("`loud` is none of DEBUG, INFO, WARNING, ERROR, OFF".to_owned())

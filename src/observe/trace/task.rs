@@ -152,11 +152,13 @@ impl Traces {
     }
 }
 
-/// Returns the place of a job that is in no trace, because the one that began with it is not recorded:
-/// its record has nothing of it. Whoever takes up something of the job is told, and records nothing
-/// either. Nobody ever sees the ids.
+/// Returns the place of a job that is in no trace: mostly because the one that began with it is not
+/// recorded, of which its record has nothing. Whoever takes up something of the job is told, and records
+/// nothing either, whether it follows the flag or decides by the id: no share but nearly all takes one of
+/// the highest.
 fn unrecorded(job: JobId) -> TraceContext {
-    let trace_id = job.0.into_bytes();
+    let mut trace_id = job.0.into_bytes();
+    trace_id[8..10].fill(0xff);
     let mut span_id = [0; 8];
     span_id.copy_from_slice(&trace_id[8..]);
     TraceContext::root(trace_id, span_id, false)
@@ -175,4 +177,23 @@ pub(super) fn attempt_of(input: &Input) -> Option<Attempt> {
         visit: task.visit,
         available_at: task.available_at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::trace::Sampler;
+
+    #[test]
+    fn what_is_not_recorded_is_so_by_its_flag_and_by_its_id() {
+        let place = unrecorded(JobId::from_parts(Timestamp(1_795_422_000_000), [7; 10]));
+        let read = |name, share| Sampler::read(Some(name), Some(share)).expect("is one");
+        for (sampler, parent) in [
+            (read("parentbased_always_on", "1"), Some(&place)),
+            (read("traceidratio", "0.99"), Some(&place)),
+            (read("traceidratio", "0.99"), None),
+        ] {
+            assert!(!sampler.takes(place.trace_id, parent), "{sampler:?}");
+        }
+    }
 }

@@ -25,6 +25,18 @@ fn blueprint(name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).expect("a blueprint of the demonstration")
 }
 
+/// Returns a site with what the largest demonstration needs.
+fn demonstration() -> Site {
+    let (full, metadata) = (
+        blueprint("full_showcase.yaml"),
+        blueprint("metadata_enrichment.yaml"),
+    );
+    Site::new(&[
+        ("full_showcase.yaml", &full),
+        ("metadata_enrichment.yaml", &metadata),
+    ])
+}
+
 /// Tells a process where the collector is.
 fn traced(command: &mut tokio::process::Command, collector: &Collector, spoken: Spoken) {
     let (protocol, compression) = match spoken {
@@ -69,14 +81,7 @@ async fn others(
 /// Runs one job of the demonstration with everything in it and returns the spans of its trace.
 async fn showcase(spoken: Spoken) -> Vec<Seen> {
     let collector = Collector::start(spoken).await;
-    let (full, metadata) = (
-        blueprint("full_showcase.yaml"),
-        blueprint("metadata_enrichment.yaml"),
-    );
-    let site = Site::new(&[
-        ("full_showcase.yaml", &full),
-        ("metadata_enrichment.yaml", &metadata),
-    ]);
+    let site = demonstration();
     let mut orchestrator = site.orchestrator(0);
     traced(&mut orchestrator, &collector, spoken);
     let server = Server::start(orchestrator).await;
@@ -218,16 +223,11 @@ async fn only_the_traces_of_those_who_are_let_in_and_want_it_are_recorded() {
 #[tokio::test]
 async fn nobody_records_a_part_of_a_trace_that_begins_here_and_is_not_recorded() {
     let collector = Collector::start(Spoken::Http).await;
-    let (full, metadata) = (
-        blueprint("full_showcase.yaml"),
-        blueprint("metadata_enrichment.yaml"),
-    );
-    let site = Site::new(&[
-        ("full_showcase.yaml", &full),
-        ("metadata_enrichment.yaml", &metadata),
-    ]);
+    let site = demonstration();
     let mut orchestrator = site.orchestrator(0);
-    orchestrator.env("OTEL_TRACES_SAMPLER", "parentbased_always_off");
+    orchestrator
+        .env("DETAILED_API_RESPONSES", "true")
+        .env("OTEL_TRACES_SAMPLER", "parentbased_always_off");
     traced(&mut orchestrator, &collector, Spoken::Http);
     let server = Server::start(orchestrator).await;
     let (worker, sink, url) = others(&site, &server, &collector, Spoken::Http).await;
@@ -243,6 +243,10 @@ async fn nobody_records_a_part_of_a_trace_that_begins_here_and_is_not_recorded()
     ];
     let ended = site.ask(&server, &asked).await.with(0).json();
     assert_eq!(ended["status"], "finished", "{ended}");
+    let job = ended["job_id"].as_str().expect("an id");
+    let show = ["jobs", "show", job, "-o", "json"];
+    let shown = site.ask(&server, &show).await.with(0).json();
+    assert!(!shown.to_string().contains("traceparent"), "{shown}");
     sink.prints("job_finished").await;
     for process in [worker, server.process, sink] {
         process.stop().await.with(0);
