@@ -173,7 +173,10 @@ fn in_turn(
     settings: &Settings,
     bench: impl Fn(bool) -> Result<Value, String>,
 ) -> Result<Turns, String> {
-    let rounds = u32::try_from(2 * settings.seconds).map_err(|_| "too long")?;
+    // An error needs two at least.
+    let rounds = u32::try_from(2 * settings.seconds)
+        .map_err(|_| "too long")?
+        .max(2);
     let count = f64::from(rounds);
     let (mut means, mut logarithms) = ([0.0, 0.0], Vec::new());
     for round in 0..rounds {
