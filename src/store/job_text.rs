@@ -1,5 +1,6 @@
-//! Jobs on their way into an archive, as what is stored there. Whoever has the record at hand makes it, so
-//! that no record has to be kept until a batch is brought over, nor copied or freed by another thread.
+//! Jobs on their way into an archive, as what is stored there. Whoever has the record of an ended job at
+//! hand makes it, so that the record need not be kept until a batch is brought over, nor be freed by
+//! another thread.
 
 use crate::base::JobId;
 use crate::domain::Job;
