@@ -178,6 +178,8 @@ async fn server_redis_feed_that_is_lost_is_filled_again() {
     assert_eq!(bring(&store).await[0].events.len(), 1);
     redis.command(&["del", &key(&one, "fe")]);
     tell(&store, &next(&one)).await;
+    let length = redis.command(&["xlen", &key(&one, "fe")]);
+    assert_eq!(length.trim(), "1", "the commit itself has made it again");
     assert_eq!(bring(&store).await[0].events.len(), 2);
     tell(&store, &next(&next(&one))).await;
     let last = bring(&store).await;
