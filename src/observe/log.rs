@@ -75,9 +75,9 @@ pub fn init(settings: &LogSettings, no_color: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// What holds beside a level for all, unless the target is named too. The clients of Redis and PostgreSQL warn once for
-/// every connection that ends, and of tables that are there already: an outage is told by who meets it, in
-/// one line.
+/// What holds beside a level for all, unless the target is named too. The clients of Redis and PostgreSQL
+/// warn once for every connection that ends, and tell of tables that are there already: an outage is told
+/// by who meets it, in one line.
 const QUIETED: &str = "fred=error,deadpool=error,tokio_postgres=warn";
 
 /// Reads a level. Python's names are taken too, because the original's files have them.
