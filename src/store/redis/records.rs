@@ -8,7 +8,6 @@ use fred::types::Value;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 
 use super::RedisStore;
 use super::seal::Seal;
@@ -16,34 +15,21 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::task::Answer;
 use crate::domain::{Job, Lease, Object, Task, TaskStatus};
 use crate::store::StoreError;
-
-/// The part of a job that never changes and may be large: written once.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Given {
-    initial_data: Arc<Json>,
-    policy: Option<Object>,
-    labels: BTreeMap<String, String>,
-    tracing_context: BTreeMap<String, String>,
-}
-
-impl Given {
-    fn give_to(self, job: &mut Job) {
-        job.initial_data = self.initial_data;
-        job.policy = self.policy;
-        job.labels = self.labels;
-        job.tracing_context = self.tracing_context;
-    }
-}
+use crate::store::given::{Given, given, rest};
+use crate::store::partial::Part;
 
 /// What an ended task loses: its parameters and what travels with them.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Parameters {
     params: Object,
     params_metadata: Option<Object>,
     security: Option<Json>,
     metadata: Option<Object>,
+}
+
+fn is_parameter(name: &str) -> bool {
+    matches!(name, "params" | "params_metadata" | "security" | "metadata")
 }
 
 /// Returns a task's place among those of its job: in order of visit, branch (none first), attempt.
@@ -183,19 +169,12 @@ impl Seal {
 
     /// Writes a job without what it was given.
     pub fn encode_job(&self, job: &Job) -> Result<Value, StoreError> {
-        let mut rest = job.clone();
-        Given::default().give_to(&mut rest);
-        self.encode(&rest)
+        self.encode(&rest(job))
     }
 
     /// Writes what a job was given.
     pub fn encode_given(&self, job: &Job) -> Result<Value, StoreError> {
-        self.encode(&Given {
-            initial_data: Arc::clone(&job.initial_data),
-            policy: job.policy.clone(),
-            labels: job.labels.clone(),
-            tracing_context: job.tracing_context.clone(),
-        })
+        self.encode(&given(job))
     }
 
     /// Reads a job from its two parts; nothing when there is no such job.
@@ -220,15 +199,7 @@ impl Seal {
             fields.push(value);
         };
         let spec = &task.spec;
-        add(
-            "g",
-            self.encode(&Parameters {
-                params: spec.params.clone(),
-                params_metadata: spec.params_metadata.clone(),
-                security: spec.security.clone(),
-                metadata: spec.metadata.clone(),
-            })?,
-        );
+        add("g", self.encode(&Part(spec.as_ref(), is_parameter))?);
         add("b", self.encode(&without_parameters(task))?);
         add("s", status_text(task.status).into());
         add("qa", time(Some(task.queued_at)));

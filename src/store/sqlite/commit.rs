@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::given::{self, Given};
+use super::given;
 use super::history::{Numbers, Run};
 use super::resident::Transaction;
 use super::rows::{self, first, int};
@@ -13,6 +13,7 @@ use super::{outbox, queries, tasks};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Task, Webhook};
 use crate::engine::{Effect, Guard, Signal};
+use crate::store::given::{given, rest};
 use crate::store::{Commit, CommitError, Committed, StoreError, rules};
 
 /// A commit with its bodies already written out, which is the caller's time and not the writer's.
@@ -32,9 +33,9 @@ impl Prepared {
     pub fn new(commit: Commit, numbers: &Numbers) -> Result<Self, StoreError> {
         rules::assert_well_formed(&commit);
         let given_body = (commit.expected_revision == 0)
-            .then(|| rows::encode(&Given::of(&commit.job)))
+            .then(|| rows::encode(&given(&commit.job)))
             .transpose()?;
-        let job_body = rows::encode(&given::without(&commit.job))?;
+        let job_body = rows::encode(&rest(&commit.job))?;
         let history = Run::of(&commit.effects, numbers)?;
         let bodies = commit.effects.iter().map(body).collect::<Result<_, _>>()?;
         Ok(Self {

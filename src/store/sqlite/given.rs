@@ -1,54 +1,13 @@
 //! What a job was given and keeps for life: a row of its own, written once. So a commit writes the
 //! same however much that is; a load reads it only when the job is no longer in memory.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use rusqlite::{Connection, params};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::rows;
 use crate::base::JobId;
-use crate::domain::{Job, Object};
+use crate::domain::Job;
 use crate::store::StoreError;
-
-/// The part of a job that never changes and may be large.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Given {
-    initial_data: Arc<Value>,
-    policy: Option<Object>,
-    /// Also rows of their own, to be searched by.
-    labels: BTreeMap<String, String>,
-    tracing_context: BTreeMap<String, String>,
-}
-
-impl Given {
-    /// Returns what the job was given.
-    pub fn of(job: &Job) -> Self {
-        Self {
-            initial_data: Arc::clone(&job.initial_data),
-            policy: job.policy.clone(),
-            labels: job.labels.clone(),
-            tracing_context: job.tracing_context.clone(),
-        }
-    }
-
-    fn give_to(self, job: &mut Job) {
-        job.initial_data = self.initial_data;
-        job.policy = self.policy;
-        job.labels = self.labels;
-        job.tracing_context = self.tracing_context;
-    }
-}
-
-/// Returns the rest of the job, which is what a step writes.
-pub(super) fn without(job: &Job) -> Job {
-    let mut rest = job.clone();
-    Given::default().give_to(&mut rest);
-    rest
-}
+use crate::store::given::Given;
 
 /// Stores what a new job was given.
 pub(super) fn insert(db: &Connection, job: JobId, body: &str) -> Result<(), StoreError> {
