@@ -44,6 +44,12 @@ impl JobStore for WatchedJobs {
             .await
     }
 
+    async fn load_tasks(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError> {
+        self.watch
+            .timed(Operation::Load, self.jobs.load_tasks(ids))
+            .await
+    }
+
     async fn load_with_task(
         &self,
         id: JobId,

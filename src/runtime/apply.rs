@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::intake::Occasion;
+use super::queue::Origin;
 use super::{Applied, Inner, Reported, Runtime, RuntimeError};
 use serde_json::json;
 use uuid::Uuid;
@@ -262,7 +263,7 @@ impl Inner {
         for effect in effects {
             match effect {
                 Effect::PutTask(task) if task.status == TaskStatus::Queued => {
-                    self.offer(task.as_ref().clone());
+                    self.offer(task.as_ref().clone(), Origin::Here);
                 }
                 Effect::EndTask { id, answer, .. } => {
                     let holder = self.matchmaker.remove(id);
@@ -276,7 +277,7 @@ impl Inner {
             }
         }
         for task in committed.released {
-            self.offer(task);
+            self.offer(task, Origin::Here);
         }
         for (worker, task) in committed.ended_leases {
             self.matchmaker.remove(&task);
@@ -328,7 +329,7 @@ impl Inner {
     }
 
     /// Makes a queued task known: to the timers, and to the matchmaker or the workers that wait.
-    pub(super) fn offer(self: &Arc<Self>, task: Task) {
+    pub(super) fn offer(self: &Arc<Self>, task: Task, origin: Origin) {
         if let Some(at) = task.due_at() {
             self.schedule.wake_at(at);
         }
@@ -336,7 +337,7 @@ impl Inner {
         if task.available_at > now {
             self.schedule.wake_at(task.available_at);
         }
-        self.match_task(task, now);
+        self.match_task(task, origin, now);
     }
 
     /// Begins to measure a span.

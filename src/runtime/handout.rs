@@ -5,6 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Inner;
+use super::queue::Origin;
 use crate::domain::Task;
 
 /// A task on its way to a poll. Goes back to the queue when the poll is gone before it is taken.
@@ -22,7 +23,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
-            self.inner.offer(task);
+            self.inner.offer(task, Origin::Here);
         }
     }
 }
@@ -67,7 +68,7 @@ impl Drop for Handout {
         let tasks = inner.tasks.clone();
         tasks.spawn(async move {
             match inner.ports.jobs.release_task(&id, lease).await {
-                Ok(Some(task)) => inner.offer(task),
+                Ok(Some(task)) => inner.offer(task, Origin::Here),
                 Ok(None) => {}
                 // The lease ends by itself.
                 Err(error) => warn_of!(error, task.id = %id, "a lease was not given back"),

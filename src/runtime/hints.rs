@@ -1,19 +1,70 @@
 //! What other orchestrators on the same store do: their queued tasks find polls that are open here,
 //! those who watch a job here are told, and so are workers whose sockets are here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::{
+    self,
+    error::{RecvError, TryRecvError},
+};
 
+use super::queue::Origin;
 use super::registry::Known;
 use super::{Inner, Notice, RuntimeError};
-use crate::base::{Timestamp, WorkerId};
+use crate::base::{TaskId, Timestamp, WorkerId};
 use crate::domain::TaskStatus;
 use crate::domain::worker::WorkerStatus;
 use crate::store::{Hint, StoreError};
 
+/// Hints that are taken together.
+const HINTS_AT_ONCE: usize = 256;
+
+/// What is done about hints that were taken together.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// These tasks are queued.
+    Offer(Vec<TaskId>),
+    /// This one is followed.
+    Take(Hint),
+}
+
+/// Orders what is to be done about hints. Tasks that are queued and gone again are left out, the others
+/// wait for each other, but not beyond what may speak of them.
+fn steps(hints: Vec<Hint>) -> Vec<Step> {
+    let mut gone: HashMap<TaskId, usize> = HashMap::new();
+    for (index, hint) in hints.iter().enumerate() {
+        if let Hint::Ended(id) | Hint::Leased(id) | Hint::Stop { task_id: id, .. } = hint {
+            gone.insert(id.clone(), index);
+        }
+    }
+    let (mut steps, mut queued) = (Vec::with_capacity(hints.len()), Vec::new());
+    for (index, hint) in hints.into_iter().enumerate() {
+        match hint {
+            Hint::Queued(id) => {
+                if gone.get(&id).is_none_or(|gone| *gone < index) {
+                    queued.push(id);
+                }
+                continue;
+            }
+            // An offer is of a task that is known, and whoever looks at everything finds them all.
+            Hint::Fleet(_) if !queued.is_empty() => {
+                steps.push(Step::Offer(std::mem::take(&mut queued)));
+            }
+            Hint::Missed => queued.clear(),
+            _ => {}
+        }
+        steps.push(Step::Take(hint));
+    }
+    if !queued.is_empty() {
+        steps.push(Step::Offer(queued));
+    }
+    steps
+}
+
 impl Inner {
-    /// Takes hints until the process ends.
+    /// Takes hints until the process ends: all that are there at once, so that one look at the store
+    /// brings all the tasks that they tell of.
     pub(super) async fn run_hints(self: Arc<Self>, mut hints: broadcast::Receiver<Hint>) {
         loop {
             let hint = tokio::select! {
@@ -25,10 +76,39 @@ impl Inner {
                     Err(RecvError::Closed) => return,
                 },
             };
-            if let Err(error) = self.take_hint(hint).await {
+            let mut taken = vec![hint];
+            while taken.len() < HINTS_AT_ONCE {
+                match hints.try_recv() {
+                    Ok(hint) => taken.push(hint),
+                    Err(TryRecvError::Lagged(_)) => taken.push(Hint::Missed),
+                    // The next look tells.
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            self.take_hints(taken).await;
+        }
+    }
+
+    async fn take_hints(self: &Arc<Self>, hints: Vec<Hint>) {
+        for step in steps(hints) {
+            let taken = match step {
+                Step::Offer(ids) => self.offer_of_others(&ids).await,
+                Step::Take(hint) => self.take_hint(hint).await,
+            };
+            if let Err(error) = taken {
                 tracing::debug!(%error, "a hint was not followed: the next look finds it");
             }
         }
+    }
+
+    /// Offers tasks that other orchestrators have queued, as far as they are still to be had.
+    async fn offer_of_others(self: &Arc<Self>, ids: &[TaskId]) -> Result<(), RuntimeError> {
+        for task in self.ports.jobs.load_tasks(ids).await? {
+            if task.status == TaskStatus::Queued {
+                self.offer(task, Origin::Elsewhere);
+            }
+        }
+        Ok(())
     }
 
     async fn take_hint(self: &Arc<Self>, hint: Hint) -> Result<(), RuntimeError> {
@@ -37,12 +117,7 @@ impl Inner {
                 self.watchers.look_again(job);
                 self.exporting.look();
             }
-            Hint::Queued(id) => {
-                let task = self.ports.jobs.load_task(&id).await?;
-                if let Some(task) = task.filter(|task| task.status == TaskStatus::Queued) {
-                    self.offer(task);
-                }
-            }
+            Hint::Queued(id) => self.offer_of_others(&[id]).await?,
             Hint::Ended(id) => drop(self.matchmaker.remove(&id)),
             Hint::Stop {
                 worker,
@@ -53,7 +128,10 @@ impl Inner {
                 let notice = Notice::CancelTask { task_id, job_id };
                 self.registry.notify(&worker, notice);
             }
-            Hint::Leased(id) => self.matchmaker.remove_queued(&id),
+            Hint::Leased(id) => {
+                let now = self.ports.clock.now();
+                self.matchmaker.handed_out_elsewhere(&id, now);
+            }
             Hint::Fleet(news) => self.take_news(&news).await?,
             Hint::Missed => {
                 self.ask_fleet();
@@ -82,5 +160,58 @@ impl Inner {
             }
         }
         Ok(silent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::FleetNews;
+
+    fn queued(id: &str) -> Hint {
+        Hint::Queued(id.into())
+    }
+
+    fn leased(id: &str) -> Hint {
+        Hint::Leased(id.into())
+    }
+
+    fn offer(ids: &[&str]) -> Step {
+        Step::Offer(ids.iter().map(|id| (*id).into()).collect())
+    }
+
+    #[test]
+    fn tasks_are_asked_for_together_unless_they_are_gone() {
+        let hints = vec![
+            queued("a"),
+            queued("b"),
+            leased("a"),
+            queued("c"),
+            leased("d"),
+            queued("d"),
+        ];
+        let expected = [
+            Step::Take(leased("a")),
+            Step::Take(leased("d")),
+            offer(&["b", "c", "d"]),
+        ];
+        assert_eq!(steps(hints), expected);
+        assert_eq!(steps(vec![queued("a"), Hint::Ended("a".into())]).len(), 1);
+        assert_eq!(steps(Vec::new()), []);
+    }
+
+    #[test]
+    fn what_may_speak_of_a_task_comes_behind_it() {
+        let news = || Hint::Fleet(Arc::new(FleetNews::default()));
+        let hints = vec![news(), queued("a"), news(), queued("b")];
+        let expected = [
+            Step::Take(news()),
+            offer(&["a"]),
+            Step::Take(news()),
+            offer(&["b"]),
+        ];
+        assert_eq!(steps(hints), expected);
+        let hints = vec![queued("a"), Hint::Missed, queued("b")];
+        assert_eq!(steps(hints), [Step::Take(Hint::Missed), offer(&["b"])]);
     }
 }

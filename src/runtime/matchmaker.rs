@@ -10,7 +10,7 @@ use super::fleet::News;
 use super::handout::{Handout, Offer, Ticket};
 use super::holders::Holders;
 use super::polls::{Among, Choice, Poll, Polls, View, Workers};
-use super::queue::{Fit, Queue};
+use super::queue::{Fit, Origin, Queue};
 use super::{Inner, Runtime, RuntimeError, Settings};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::task::Strategy;
@@ -88,9 +88,11 @@ impl Matchmaker {
         state.holders.remove(id)
     }
 
-    /// Forgets a queued task: a worker has it.
-    pub(super) fn remove_queued(&self, id: &TaskId) {
-        self.state().queue.remove(id);
+    /// Forgets a queued task: another orchestrator has handed it out.
+    pub(super) fn handed_out_elsewhere(&self, id: &TaskId, now: Timestamp) {
+        let mut state = self.state();
+        state.queue.remove(id);
+        state.queue.handed_out_elsewhere(now);
     }
 
     /// Forgets the queued tasks of one stay of a job in one state.
@@ -141,20 +143,20 @@ impl Matchmaker {
 impl Inner {
     /// Gives a queued task to the best open poll, or keeps it for the next.
     /// When another orchestrator has the best one, it has a moment to take the task.
-    pub(super) fn match_task(self: &Arc<Self>, task: Task, now: Timestamp) {
+    pub(super) fn match_task(self: &Arc<Self>, task: Task, origin: Origin, now: Timestamp) {
         let workers = self.registry.read();
         let mut state = self.matchmaker.state();
         if task.available_at > now {
-            state.queue.push(task, now);
+            state.queue.push(task, origin, now);
             return;
         }
         match state.choose(&task.spec, &workers, &self.settings, Among::All) {
-            Choice::Nobody => state.queue.push(task, now),
+            Choice::Nobody => state.queue.push(task, origin, now),
             Choice::Elsewhere(worker) => {
                 state.polls.left_to(&worker, &task.spec);
                 let until = now.after_ms(self.settings.left_for_ms);
                 state.news.leave(task.id.clone(), worker, until);
-                state.queue.push(task, now);
+                state.queue.push(task, origin, now);
             }
             Choice::Here(_, poll) => {
                 drop(state);
@@ -208,7 +210,7 @@ impl Inner {
     pub(super) fn release_delayed(self: &Arc<Self>, now: Timestamp) {
         let available = self.matchmaker.state().queue.take_available(now);
         for task in available {
-            self.match_task(task, now);
+            self.match_task(task, Origin::Here, now);
         }
         if let Some(next) = self.matchmaker.state().queue.next_available() {
             self.schedule.wake_at(next);
@@ -221,6 +223,7 @@ impl Inner {
             let Some(known) = self.registry.known(worker) else {
                 return;
             };
+            let now = self.ports.clock.now();
             let mut state = self.matchmaker.state();
             if !state.polls.is_here(worker) {
                 return;
@@ -229,7 +232,7 @@ impl Inner {
             let min = self.settings.reputation_min;
             let Some(task) = state
                 .queue
-                .take_for(known.open_skills(), |spec| known.fit(spec, min))
+                .take_for(known.open_skills(), now, |spec| known.fit(spec, min))
             else {
                 return;
             };
@@ -249,12 +252,13 @@ impl Inner {
         worker: &WorkerId,
     ) -> Result<Ticket, (OpenPoll, oneshot::Receiver<Offer>)> {
         let known = self.registry.known(worker);
+        let now = self.ports.clock.now();
         let mut state = self.matchmaker.state();
         let min = self.settings.reputation_min;
         if let Some(known) = &known
             && let Some(task) = state
                 .queue
-                .take_for(known.open_skills(), |spec| known.fit(spec, min))
+                .take_for(known.open_skills(), now, |spec| known.fit(spec, min))
         {
             return Ok(self.ticket(task));
         }
@@ -346,7 +350,7 @@ impl Inner {
             };
             after = Some(last.id.clone());
             for task in tasks {
-                self.offer(task);
+                self.offer(task, Origin::Here);
             }
         }
     }

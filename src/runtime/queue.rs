@@ -4,6 +4,10 @@
 //! queues a hundred thousand tasks does not keep another's ten waiting: a task's turn is one after
 //! the later of its client's last turn and the turn that was served last (start-time fair queuing).
 //! Only a hint: the store's queue is the truth, and the whole of this can be built anew from it.
+//!
+//! Several orchestrators have the same queue. While another one hands out tasks, those that were queued
+//! there come some turns later here: where each took the first of all, every task would be tried by all
+//! of them, and what one has taken the others hear of only after they have tried the next.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::DefaultHasher;
@@ -16,6 +20,21 @@ use crate::domain::{Task, TaskSpec};
 /// Tasks at the head of a group that are tried on a worker whose skill checks parameters.
 const SCAN_MAX: usize = 50;
 
+/// Turns by which the tasks of other orchestrators come later. More than go out while the news of one is
+/// under way, and few enough that no worker's task is old by it.
+const ELSEWHERE_TURNS: u64 = 128;
+/// How long an orchestrator that has handed out a task is believed to hand out more, in ms.
+const ELSEWHERE_BUSY_MS: u64 = 50;
+
+/// Where a task was queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    /// By this orchestrator.
+    Here,
+    /// By another one on the same store, which has it in its index as well.
+    Elsewhere,
+}
+
 /// A task's place: what comes first is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
@@ -25,17 +44,28 @@ struct Place {
     arrival: u64,
 }
 
+impl Place {
+    /// Returns the place so many turns later.
+    const fn later_by(self, turns: u64) -> Self {
+        let turn = self.turn.saturating_add(turns);
+        Self { turn, ..self }
+    }
+}
+
 /// Where a task stands in the index.
 enum Position {
     /// In a group.
     Ready {
         skill: String,
-        group: u64,
+        group: GroupKey,
         place: Place,
     },
     /// Not before a time.
     Delayed(Timestamp),
 }
+
+/// What a group's tasks have in common: their requirements' digest, and where they were queued.
+type GroupKey = (u64, Origin);
 
 /// Tasks of one skill with the same requirements: a worker qualifies for all of them or for none,
 /// but for their parameters.
@@ -44,7 +74,7 @@ type Group = BTreeMap<Place, Task>;
 /// The tasks of one skill.
 #[derive(Default)]
 struct Skill {
-    groups: BTreeMap<u64, Group>,
+    groups: BTreeMap<GroupKey, Group>,
     /// Since when each could be had, and its arrival, so that the oldest is found at once.
     ages: BTreeSet<(Timestamp, u64)>,
 }
@@ -59,6 +89,8 @@ pub(super) struct Queue {
     turns: HashMap<ClientId, u64>,
     served: u64,
     arrivals: u64,
+    /// Until when other orchestrators are believed to hand out tasks.
+    elsewhere_until: Timestamp,
 }
 
 impl Queue {
@@ -81,8 +113,13 @@ impl Queue {
         })
     }
 
+    /// Notes that another orchestrator has just handed out a task.
+    pub(super) fn handed_out_elsewhere(&mut self, now: Timestamp) {
+        self.elsewhere_until = now.after_ms(ELSEWHERE_BUSY_MS);
+    }
+
     /// Puts a task in, unless it is there.
-    pub(super) fn push(&mut self, task: Task, now: Timestamp) {
+    pub(super) fn push(&mut self, task: Task, origin: Origin, now: Timestamp) {
         if self.positions.contains_key(&task.id) {
             return;
         }
@@ -96,7 +133,7 @@ impl Queue {
             return;
         }
         let place = self.place(&task);
-        let (skill, group) = (task.spec.skill.clone(), group_of(&task.spec));
+        let (skill, group) = (task.spec.skill.clone(), (group_of(&task.spec), origin));
         let position = Position::Ready {
             skill: skill.clone(),
             group,
@@ -200,33 +237,39 @@ impl Queue {
     pub(super) fn take_for<'a>(
         &mut self,
         skills: impl Iterator<Item = &'a str>,
+        now: Timestamp,
         qualifies: impl Fn(&TaskSpec) -> Fit,
     ) -> Option<Task> {
-        let mut best: Option<(Place, TaskId)> = None;
+        let later = if now < self.elsewhere_until {
+            ELSEWHERE_TURNS
+        } else {
+            0
+        };
+        let mut best: Option<(Place, u64, TaskId)> = None;
         for skill in skills {
-            for group in self
-                .by_skill
-                .get(skill)
-                .into_iter()
-                .flat_map(|skill| skill.groups.values())
-            {
+            let groups = self.by_skill.get(skill).into_iter();
+            for ((_, origin), group) in groups.flat_map(|skill| &skill.groups) {
+                let turns = match origin {
+                    Origin::Here => 0,
+                    Origin::Elsewhere => later,
+                };
+                let is_first = |place: Place| {
+                    let first = best.as_ref().map(|(first, _, _)| *first);
+                    first.is_none_or(|first| place.later_by(turns) < first)
+                };
                 let head = group.first_key_value().map(|(place, _)| *place);
-                if best
-                    .as_ref()
-                    .is_some_and(|(place, _)| head.is_some_and(|h| *place < h))
-                {
+                if !head.is_some_and(is_first) {
                     continue;
                 }
-                let fitting = first_fit(group, &qualifies);
-                if let Some(found) = fitting
-                    && best.as_ref().is_none_or(|(place, _)| found.0 < *place)
+                if let Some((place, id)) = first_fit(group, &qualifies)
+                    && is_first(place)
                 {
-                    best = Some(found);
+                    best = Some((place.later_by(turns), place.turn, id));
                 }
             }
         }
-        let (place, id) = best?;
-        self.served = self.served.max(place.turn);
+        let (_, turn, id) = best?;
+        self.served = self.served.max(turn);
         self.remove(&id)
     }
 }

@@ -54,7 +54,7 @@ fn task(name: &str, client: &str, spec: TaskSpec) -> Task {
 
 fn drain(queue: &mut Queue, skills: &[&str], fit: impl Fn(&TaskSpec) -> Fit) -> String {
     let mut order = Vec::new();
-    while let Some(task) = queue.take_for(skills.iter().copied(), &fit) {
+    while let Some(task) = queue.take_for(skills.iter().copied(), Timestamp(0), &fit) {
         order.push(task.id.to_string());
     }
     order.join(" ")
@@ -68,6 +68,7 @@ fn check(tasks: &str, skills: &[&str], expected: &str) {
         let priority = parts[3].parse().unwrap();
         queue.push(
             task(parts[0], parts[1], spec(parts[2], priority)),
+            Origin::Here,
             Timestamp(0),
         );
     }
@@ -93,17 +94,20 @@ fn a_newcomer_does_not_wait_behind_a_long_queue() {
     for number in 0..100 {
         queue.push(
             task(&format!("a{number}"), "a", spec("s", 0.0)),
+            Origin::Here,
             Timestamp(0),
         );
     }
     for _ in 0..50 {
-        queue.take_for(["s"].into_iter(), |_| Fit::Yes).unwrap();
+        queue
+            .take_for(["s"].into_iter(), Timestamp(0), |_| Fit::Yes)
+            .unwrap();
     }
-    queue.push(task("b0", "b", spec("s", 0.0)), Timestamp(0));
+    queue.push(task("b0", "b", spec("s", 0.0)), Origin::Here, Timestamp(0));
     let next: Vec<String> = (0..2)
         .map(|_| {
             queue
-                .take_for(["s"].into_iter(), |_| Fit::Yes)
+                .take_for(["s"].into_iter(), Timestamp(0), |_| Fit::Yes)
                 .unwrap()
                 .id
                 .to_string()
@@ -117,8 +121,12 @@ fn delayed_tasks_come_when_their_time_has_come() {
     let mut queue = Queue::default();
     let mut late = task("late", "a", spec("s", 0.0));
     late.available_at = Timestamp(10);
-    queue.push(late, Timestamp(0));
-    assert!(queue.take_for(["s"].into_iter(), |_| Fit::Yes).is_none());
+    queue.push(late, Origin::Here, Timestamp(0));
+    assert!(
+        queue
+            .take_for(["s"].into_iter(), Timestamp(0), |_| Fit::Yes)
+            .is_none()
+    );
     assert_eq!(queue.next_available(), Some(Timestamp(10)));
     assert!(queue.take_available(Timestamp(9)).is_empty());
     assert_eq!(queue.take_available(Timestamp(10)).len(), 1);
@@ -130,11 +138,15 @@ fn a_group_is_asked_once_but_parameters_are_asked_each() {
     let mut queue = Queue::default();
     let mut costly = spec("s", 9.0);
     costly.max_cost = Some(1.0);
-    queue.push(task("costly", "a", costly), Timestamp(0));
+    queue.push(task("costly", "a", costly), Origin::Here, Timestamp(0));
     let mut odd = spec("s", 5.0);
     odd.params.insert("odd".to_owned(), true.into());
-    queue.push(task("odd", "a", odd), Timestamp(0));
-    queue.push(task("plain", "a", spec("s", 1.0)), Timestamp(0));
+    queue.push(task("odd", "a", odd), Origin::Here, Timestamp(0));
+    queue.push(
+        task("plain", "a", spec("s", 1.0)),
+        Origin::Here,
+        Timestamp(0),
+    );
     let fit = |spec: &TaskSpec| match (spec.max_cost, spec.params.is_empty()) {
         (Some(_), _) => Fit::No,
         (None, false) => Fit::NotTheseParameters,
@@ -147,11 +159,11 @@ fn a_group_is_asked_once_but_parameters_are_asked_each() {
 #[test]
 fn a_visit_goes_as_a_whole() {
     let mut queue = Queue::default();
-    queue.push(task("one", "a", spec("s", 0.0)), Timestamp(0));
+    queue.push(task("one", "a", spec("s", 0.0)), Origin::Here, Timestamp(0));
     let mut other = task("other", "a", spec("s", 0.0));
     other.visit = 2;
-    queue.push(other, Timestamp(0));
-    queue.push(task("two", "a", spec("t", 0.0)), Timestamp(0));
+    queue.push(other, Origin::Here, Timestamp(0));
+    queue.push(task("two", "a", spec("t", 0.0)), Origin::Here, Timestamp(0));
     let job = JobId::from_parts(Timestamp(1), [1; 10]);
     queue.remove_visit(job, 1);
     assert_eq!(drain(&mut queue, &["s", "t"], |_| Fit::Yes), "other");
@@ -172,4 +184,41 @@ fn doubles_keep_their_order() {
         assert!(sortable(pair[0]) <= sortable(pair[1]), "{pair:?}");
     }
     assert_eq!(sortable(f64::NAN), sortable(0.0));
+}
+
+#[test]
+fn tasks_of_others_come_later_while_those_hand_out_theirs() {
+    const NOW: Timestamp = Timestamp(1_000);
+    let mut queue = Queue::default();
+    let count = ELSEWHERE_TURNS + 10;
+    let fill = |queue: &mut Queue| {
+        let theirs = task("theirs", "a", spec("s", 0.0));
+        queue.push(theirs, Origin::Elsewhere, NOW);
+        for number in 0..count {
+            let ours = task(&format!("ours{number}"), "a", spec("s", 0.0));
+            queue.push(ours, Origin::Here, NOW);
+        }
+        let urgent = task("urgent", "a", spec("s", 1.0));
+        queue.push(urgent, Origin::Elsewhere, NOW);
+    };
+    let mut order = |at: Timestamp| {
+        fill(&mut queue);
+        let mut order = Vec::new();
+        while let Some(task) = queue.take_for(["s"].into_iter(), at, |_| Fit::Yes) {
+            order.push(task.id.to_string());
+        }
+        let place = |name: &str| order.iter().position(|id| id == name);
+        let places = (place("urgent"), place("theirs"), place("ours0"));
+        queue.handed_out_elsewhere(NOW);
+        places
+    };
+    let later = usize::try_from(ELSEWHERE_TURNS).expect("a few");
+    assert_eq!(order(NOW), (Some(0), Some(1), Some(2)), "they are idle");
+    assert_eq!(
+        order(NOW),
+        (Some(0), Some(later), Some(1)),
+        "no more than that"
+    );
+    let over = NOW.after_ms(ELSEWHERE_BUSY_MS);
+    assert_eq!(order(over), (Some(0), Some(1), Some(2)), "and no longer");
 }

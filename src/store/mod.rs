@@ -191,6 +191,16 @@ pub trait JobStore: Send + Sync + 'static {
     /// Returns the task, in whatever status.
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError>;
 
+    /// Returns those of the tasks that are there, in whatever status, in the order of the ids: for
+    /// filling an index.
+    async fn load_tasks(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(self.load_task(id).await?);
+        }
+        Ok(found)
+    }
+
     /// Returns both at once, which is one way to a store that is elsewhere and not two.
     async fn load_with_task(
         &self,

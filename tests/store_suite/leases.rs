@@ -200,6 +200,28 @@ pub async fn lists_queued_and_leased_tasks(store: Store) {
     assert_eq!(leased, [ids[1].clone(), ids[4].clone()]);
 }
 
+pub async fn reads_tasks_together(store: Store) {
+    let mut ids = Vec::new();
+    for n in [3, 1, 2] {
+        ids.push(queue(&store, n).await.1.id);
+    }
+    let leased = store.lease_task(&ids[1], lease("w1", 100)).await;
+    assert!(leased.expect("leases").is_some());
+    ids.insert(1, "task-unknown".into());
+    let found = store.load_tasks(&ids).await.expect("reads");
+    let found: Vec<_> = found.iter().map(|task| (&task.id, task.status)).collect();
+    let expected = [
+        (&ids[0], TaskStatus::Queued),
+        (&ids[2], TaskStatus::Leased),
+        (&ids[3], TaskStatus::Queued),
+    ];
+    assert_eq!(
+        found, expected,
+        "in the order asked, without what is not there"
+    );
+    assert_eq!(store.load_tasks(&[]).await.expect("reads"), []);
+}
+
 pub async fn tells_what_is_due(store: Store) {
     for (n, wake) in [
         (1, Some(30)),

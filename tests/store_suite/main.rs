@@ -88,6 +88,7 @@ macro_rules! suite {
             leases::extends_what_the_worker_holds,
             leases::takes_an_undelivered_task_back,
             leases::lists_queued_and_leased_tasks,
+            leases::reads_tasks_together,
             leases::tells_what_is_due,
             leases::lets_either_the_result_or_the_expiry_win,
             outbox::hands_out_what_is_due_and_claims_it,

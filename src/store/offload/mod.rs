@@ -91,6 +91,11 @@ impl JobStore for Offloading {
         self.filled_one(self.jobs.load_task(id).await?).await
     }
 
+    async fn load_tasks(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError> {
+        let tasks = self.jobs.load_tasks(ids).await?;
+        Ok(self.filled_where_possible(tasks).await)
+    }
+
     async fn load_with_task(
         &self,
         id: JobId,

@@ -40,6 +40,10 @@ impl JobStore for RedisStore {
             .next())
     }
 
+    async fn load_tasks(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError> {
+        self.tasks(ids).await
+    }
+
     async fn load_with_task(
         &self,
         id: JobId,
