@@ -4,7 +4,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -33,19 +32,12 @@ impl EventText {
     /// Writes an event out.
     #[must_use]
     pub fn of(event: &Event) -> Self {
-        Self::new(
-            event,
-            Text::write(LENGTH_USUAL, |out| canonical(event, out)),
-        )
-    }
-
-    fn new(event: &Event, text: Text) -> Self {
         Self {
             job_id: event.job_id,
             revision: event.revision,
             index: event.index,
             at: event.at,
-            text,
+            text: Text::write(LENGTH_USUAL, |out| canonical(event, out)),
         }
     }
 
@@ -81,28 +73,51 @@ impl fmt::Debug for EventText {
 /// How long an event is, mostly.
 const LENGTH_USUAL: usize = 512;
 
-/// Writes events as one JSON array, and returns it and each of them, which are parts of it.
+/// An event in the text of its commit: where it ends, and what is looked at on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    index: u32,
+    at: Timestamp,
+    end: usize,
+}
+
+/// Writes a commit's events as one JSON array, and returns it and where each of them is.
 pub(super) fn write_out<'a>(
     events: impl Iterator<Item = &'a Event> + Clone,
-) -> (Bytes, Vec<EventText>) {
-    let mut ends = Vec::with_capacity(8);
-    let length = LENGTH_USUAL * events.clone().count();
-    let whole = Text::write(length, |out| {
-        for event in events.clone() {
-            out.push(if out.is_empty() { b'[' } else { b',' });
-            canonical(event, out);
-            ends.push(out.len());
-        }
-        out.push(b']');
-    });
+) -> (Vec<u8>, Vec<Mark>) {
+    let mut whole = Vec::with_capacity(LENGTH_USUAL * events.clone().count());
+    let mut marks = Vec::with_capacity(8);
+    for event in events {
+        whole.push(if whole.is_empty() { b'[' } else { b',' });
+        canonical(event, &mut whole);
+        marks.push(Mark {
+            index: event.index,
+            at: event.at,
+            end: whole.len(),
+        });
+    }
+    whole.push(b']');
+    (whole, marks)
+}
+
+/// Returns the events of a text that was written out: parts of it.
+pub(super) fn texts(
+    (job_id, revision): (JobId, u64),
+    whole: Text,
+    marks: &[Mark],
+) -> impl Iterator<Item = EventText> {
     let mut begin = 1;
-    let texts = events.zip(ends).map(|(event, end)| {
-        let text = whole.part(begin..end);
-        begin = end + 1;
-        EventText::new(event, text)
-    });
-    let texts = texts.collect();
-    (whole.into_bytes(), texts)
+    marks.iter().map(move |mark| {
+        let text = whole.part(begin..mark.end);
+        begin = mark.end + 1;
+        EventText {
+            job_id,
+            revision,
+            index: mark.index,
+            at: mark.at,
+            text,
+        }
+    })
 }
 
 /// The members of an event before its details, by their names' order.
@@ -240,9 +255,11 @@ mod tests {
     #[test]
     fn events_of_a_commit_are_one_array() {
         let events = events();
-        let (whole, texts) = write_out(events.iter());
-        assert_eq!(texts, events.each_ref().map(EventText::of));
+        let (whole, marks) = write_out(events.iter());
         let read: Vec<Value> = serde_json::from_slice(&whole).expect("it is an array");
+        let commit = (events[0].job_id, events[0].revision);
+        let texts: Vec<EventText> = texts(commit, whole.into(), &marks).collect();
+        assert_eq!(texts, events.each_ref().map(EventText::of));
         assert_eq!(read.len(), 3);
     }
 }

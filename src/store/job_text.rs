@@ -6,6 +6,7 @@ use crate::base::JobId;
 use crate::domain::Job;
 
 use super::archive::JobSummary;
+use super::partial::Part;
 use super::text::Text;
 
 /// How long an ended job is, mostly.
@@ -32,23 +33,16 @@ impl JobText {
             id: job.id,
             revision: job.revision,
             summary: JobSummary::of(job),
-            body: job.status.is_terminal().then(|| body(job)),
+            body: job.status.is_terminal().then(|| {
+                Text::write(LENGTH_USUAL, |out| {
+                    serde_json::to_writer(out, &record(job)).expect("a job's keys are texts");
+                })
+            }),
         }
     }
 }
 
-fn body(job: &Job) -> Text {
-    const TEXTS: &str = "a job's keys are texts";
-    if job.security.is_none() {
-        return Text::write(LENGTH_USUAL, |out| {
-            serde_json::to_writer(out, job).expect(TEXTS);
-        });
-    }
-    let bare = Job {
-        security: None,
-        ..job.clone()
-    };
-    Text::write(LENGTH_USUAL, |out| {
-        serde_json::to_writer(out, &bare).expect(TEXTS);
-    })
+/// Returns what an archive keeps of an ended job's record: all but what only its tasks needed to know.
+pub(super) fn record(job: &Job) -> Part<'_, Job> {
+    Part(job, |name| name != "security")
 }

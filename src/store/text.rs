@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 /// A text in UTF-8; a clone is the same one.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text(Bytes);
 
 impl Text {
@@ -14,9 +14,7 @@ impl Text {
     pub(super) fn write(length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut out = Vec::with_capacity(length);
         write(&mut out);
-        // What is kept of it is counted by its length.
-        out.shrink_to_fit();
-        Self(out.into())
+        out.into()
     }
 
     /// Returns a part of it; the ends are between characters.
@@ -35,10 +33,14 @@ impl Text {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("it was written as UTF-8")
     }
+}
 
-    /// Returns it as bytes that are shared.
-    pub(super) fn into_bytes(self) -> Bytes {
-        self.0
+impl From<Vec<u8>> for Text {
+    /// Takes what was written as UTF-8.
+    fn from(mut text: Vec<u8>) -> Self {
+        // What is kept of it is counted by its length.
+        text.shrink_to_fit();
+        Self(text.into())
     }
 }
 

@@ -75,6 +75,14 @@ pub fn touched(batch: &FeedBatch) -> (BTreeSet<JobId>, BTreeSet<Day>) {
     (jobs, days)
 }
 
+/// Returns the jobs of which a batch has the very first event.
+#[must_use]
+pub fn begun(batch: &FeedBatch) -> BTreeSet<JobId> {
+    let is_first = |event: &&EventText| (event.revision, event.index) == (1, 0);
+    let events = batch.events.iter().filter(is_first);
+    events.map(|event| event.job_id).collect()
+}
+
 /// Returns the events that the archive may know already: all others lie behind what it has of their
 /// jobs.
 #[must_use]

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use fred::types::Value;
 
-use super::feed_batch::Number;
-use super::kept::{Record, Told};
+use super::feed_entry::Number;
+use super::kept::Told;
 use super::link::{Repeat, held};
 use super::records::{self, branch_place, items, ordered, text, time};
 use super::spread::{After, after_name};
@@ -13,13 +14,15 @@ use super::{PARTITIONS, RedisStore, arguments, code};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::Job;
 use crate::engine::{Effect, Guard};
-use crate::store::event_text::write_out;
-use crate::store::{Commit, CommitError, Committed, EventText, Message, StoreError, rules};
+use crate::store::event_text::{Mark, write_out};
+use crate::store::{Commit, CommitError, Committed, Message, StoreError, rules};
 
 code!(COMMIT, "commit");
 
 /// How long a month's count is kept after its last job, in ms.
 pub(super) const QUOTA_KEPT_MS: i64 = 62 * 24 * 3_600_000;
+/// The place of the first event of a row, and the text of all with where they are.
+type Events = ((u64, u32), (Bytes, Vec<Mark>));
 /// Sorts after everything that begins with the same visit.
 const VISIT_END: &str = "z";
 /// What a webhook is in the outbox.
@@ -52,9 +55,8 @@ impl RedisStore {
             .iter()
             .filter(|one| self.is_here(one))
             .collect();
-        let (history, events) = self.history_of(&commit.effects);
+        let (history, kept) = self.history_of(commit);
         let sent = self.written_out(commit, (history, &guards, after), &mut outbox)?;
-        let to_be_kept = self.to_be_kept(events, &sent);
         let partition = commit.job.id.partition();
         let answer = match self.replicas {
             0 => {
@@ -83,10 +85,10 @@ impl RedisStore {
         self.hints.teller().tell_of_job(commit.job.id, told);
         let number = answer.next().and_then(text);
         let number = number.and_then(|number| Number::read(&number));
-        if let (Some(told), Some(number)) = (to_be_kept, number) {
+        if let (Some((first, events)), Some(number)) = (kept, number) {
             let place = (partition % PARTITIONS, number);
-            let record = Record::of(&commit.job);
-            held(&self.kept).add(place, told, record);
+            let told = Told::new(&commit.job, first, events);
+            held(&self.kept).add(place, &told);
         }
         if let Some(id) = commit.settles.filter(|id| !is_beside(*id, commit.job.id)) {
             self.answered(id, commit.now).await?;
@@ -96,21 +98,6 @@ impl RedisStore {
             released: self.seal.decode_tasks(released)?,
             outbox,
         }))
-    }
-
-    /// Returns what is to be kept of a commit once it is stored: nothing unless it tells something and
-    /// this process brings it over.
-    fn to_be_kept(&self, events: Vec<EventText>, sent: &[Value]) -> Option<Told> {
-        if events.is_empty() || !self.brings.load(Ordering::Acquire) {
-            return None;
-        }
-        let bytes = sent.iter().map(|value| match value {
-            Value::String(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            _ => 0,
-        });
-        let bytes = bytes.sum();
-        Some(Told { events, bytes })
     }
 
     /// Tells whether a guard is looked after by the commit's script.
@@ -178,18 +165,23 @@ impl RedisStore {
             .then_some(early)
     }
 
-    /// Writes the events of a commit as one row, its body and its place; returns each of them, too.
-    fn history_of(&self, effects: &[Effect]) -> ([Value; 2], Vec<EventText>) {
-        let events = effects.iter().filter_map(|effect| match effect {
+    /// Writes the events of a commit as one row, its body and its place; returns what is to be kept of
+    /// them once they are stored, too: nothing unless this process brings them over.
+    fn history_of(&self, commit: &Commit) -> ([Value; 2], Option<Events>) {
+        let events = commit.effects.iter().filter_map(|effect| match effect {
             Effect::Record(event) => Some(event.as_ref()),
             _ => None,
         });
         let Some(first) = events.clone().next() else {
-            return (["".into(), "".into()], Vec::new());
+            return (["".into(), "".into()], None);
         };
-        let (text, events) = write_out(events);
-        let place = row_place(first.revision, first.index);
-        ([self.seal.close_text(text), place.into()], events)
+        let first = (first.revision, first.index);
+        let (text, marks) = write_out(events);
+        let text = Bytes::from(text);
+        let is_kept = self.brings.load(Ordering::Acquire);
+        let kept = is_kept.then(|| (first, (text.clone(), marks)));
+        let body = Value::Bytes(self.seal.close_shared(text));
+        ([body, row_place(first.0, first.1).into()], kept)
     }
 
     fn guard(&self, guard: &Guard) -> Vec<Value> {

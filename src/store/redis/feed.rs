@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fred::types::Value;
 
-use super::feed_batch::{Batch, Entry, Part, PartThrough};
+use super::feed_batch::{Batch, Part, PartThrough, cut};
+use super::feed_entry::Entry;
 use super::link::{Repeat, held};
 use super::records::{bytes, items, text};
 use super::{PARTITIONS, RedisStore, arguments, code};
@@ -36,6 +37,9 @@ const FILL_BATCH: u32 = 50;
 /// Entries of one partition that are looked at for a batch, so that most of what is looked at is brought
 /// over.
 const SHARE: u32 = 500;
+
+/// The stream in which entries lie but for those from before the feed was on.
+const USUAL: &str = "fe";
 
 impl RedisStore {
     /// Switches the feed on or off, for all orchestrators on this server. What was told while it was
@@ -87,22 +91,34 @@ impl RedisStore {
     /// Returns the oldest of what waits in a partition, and the stream that it lies in.
     async fn oldest(&self, partition: u8, limit: u32) -> Result<(String, Vec<Entry>), StoreError> {
         loop {
-            let sent = arguments([&limit]);
-            let run = self.link.run(&LOOK, partition, sent, Repeat::Safe);
-            let answer = items(run.await?);
-            let (stream, entries) = match answer.split_first() {
-                Some((stream, entries)) => (text(stream.clone()).unwrap_or_default(), entries),
-                None => return Ok((String::new(), Vec::new())),
-            };
-            if stream == "ff" {
+            // Which of the two it is that goes first is asked with the one that it nearly always is.
+            let look = self.link.run(&LOOK, partition, Vec::new(), Repeat::Safe);
+            let (stream, entries) =
+                futures::try_join!(look, self.entries(partition, USUAL, limit))?;
+            let stream = text(stream).unwrap_or_default();
+            match stream.as_str() {
                 // Whoever began to fill it may be gone.
-                self.fill(partition).await?;
-                continue;
+                "ff" => self.fill(partition).await?,
+                USUAL => return Ok((stream, entries)),
+                other => {
+                    let entries = self.entries(partition, other, limit).await?;
+                    return Ok((stream, entries));
+                }
             }
-            let entries = entries.chunks_exact(2);
-            let entries = entries.filter_map(|pair| Entry::read(&pair[0], &pair[1]));
-            return Ok((stream, entries.collect()));
         }
+    }
+
+    /// Returns the oldest entries of a stream. No script reads them: their number makes it worth while.
+    async fn entries(
+        &self,
+        partition: u8,
+        stream: &str,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let key = format!("{}{stream}", self.link.partition(partition));
+        let sent = arguments([&key, &"-", &"+", &"COUNT", &limit]);
+        let found = self.link.call("XRANGE", sent, Repeat::Safe).await?;
+        Ok(items(found).into_iter().filter_map(Entry::read).collect())
     }
 
     /// Returns the oldest of what waits by partition, at most so much, and whether there may be more.
@@ -117,14 +133,14 @@ impl RedisStore {
             .filter(|part| !part.entries.is_empty())
             .collect();
         let is_more = parts.iter().any(|part| part.is_more(share as usize));
-        let is_cut = super::feed_batch::cut(&mut parts, limit as usize);
+        let is_cut = cut(&mut parts, limit as usize);
         Ok((parts, is_more || is_cut))
     }
 
     /// Reads the rows of a partition that are not at hand, fewer when they are large.
     async fn read(&self, mut part: Part, bytes_max: usize) -> Result<Part, StoreError> {
         let mut sent = arguments([&bytes_max]);
-        sent.extend(part.unread().map(Value::from));
+        sent.extend(part.unread().cloned());
         if sent.len() == 1 {
             return Ok(part);
         }
@@ -166,7 +182,8 @@ impl HistoryFeed for RedisStore {
         if is_more {
             // What has been told meanwhile is little: no commit waits while it is added.
             let mut now = held(&self.kept);
-            let later = std::mem::replace(&mut *now, kept);
+            let later = std::mem::take(&mut *now);
+            now.add_all(kept);
             now.add_all(later);
         }
         Ok(Batch::of(&self.seal, parts, is_more))

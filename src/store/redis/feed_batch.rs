@@ -6,80 +6,15 @@ use std::sync::Arc;
 
 use fred::types::Value;
 
-use super::commit::row_place;
+use super::feed_entry::{Entry, Number, Row};
 use super::history::row;
-use super::kept::{Kept, Record};
-use super::records::text;
+use super::kept::{Kept, KeptRow};
 use super::seal::Seal;
 use crate::base::JobId;
-use crate::store::{EventText, FeedBatch};
+use crate::store::{EventText, FeedBatch, JobText, StoreError};
 
 /// The stream of what was told before the feed was on; the other one is shown when it is through.
 const BEFORE: &str = "fb";
-
-/// A number in the feed; they rise with the time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Number(u64, u64);
-
-impl Number {
-    /// Reads it as the server writes it.
-    pub fn read(text: &str) -> Option<Self> {
-        let (ms, rest) = text.split_once('-')?;
-        Some(Self(ms.parse().ok()?, rest.parse().ok()?))
-    }
-}
-
-impl std::fmt::Display for Number {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.0, self.1)
-    }
-}
-
-/// Where the row of an entry is.
-#[derive(Debug)]
-enum Row {
-    /// In the store.
-    Unread,
-    /// It was read; empty if it is gone.
-    Read(Vec<u8>),
-    /// This process has written it, and has its job.
-    Kept(Vec<EventText>, Record),
-}
-
-/// A row of history that waits.
-#[derive(Debug)]
-pub(super) struct Entry {
-    number: Number,
-    /// Its job and its place.
-    name: String,
-    /// The job again; none of a name that cannot be read.
-    job: Option<JobId>,
-    row: Row,
-}
-
-impl Entry {
-    /// Takes it from the number and the name that the feed has.
-    pub fn read(number: &Value, name: &Value) -> Option<Self> {
-        let name = text(name.clone())?;
-        Some(Self {
-            number: Number::read(&text(number.clone())?)?,
-            job: name.split(' ').next()?.parse().ok(),
-            name,
-            row: Row::Unread,
-        })
-    }
-
-    /// Tells whether it is these that it stands for. Its number alone does not: a server that has
-    /// forgotten its last second may give it again.
-    fn is_of(&self, events: &[EventText]) -> bool {
-        let is_it = |first: &EventText| {
-            let place = self.name.split_once(' ').map(|(_, place)| place);
-            self.job == Some(first.job_id)
-                && place == Some(&*row_place(first.revision, first.index))
-        };
-        events.first().is_some_and(is_it)
-    }
-}
 
 /// What waits in a partition, oldest first.
 #[derive(Debug)]
@@ -119,18 +54,23 @@ impl Part {
                 self.entries.truncate(index);
                 return;
             }
+            let (Some(job), Some(first)) = (entry.job, entry.place) else {
+                continue;
+            };
+            // Its number alone does not say which it is: a server that has forgotten its last second may
+            // give it again.
             let place = (self.partition, entry.number);
-            if let Some((told, job)) = kept.take(place, |events| entry.is_of(events)) {
-                bytes += told.bytes;
-                entry.row = Row::Kept(told.events, job);
+            if let Some(row) = kept.take(place, (job, first)) {
+                bytes += row.bytes();
+                entry.row = Row::Kept(row);
             }
         }
     }
 
     /// Returns the names of the rows that have to be read.
-    pub fn unread(&self) -> impl Iterator<Item = &str> {
+    pub fn unread(&self) -> impl Iterator<Item = &Value> {
         let unread = |entry: &&Entry| matches!(entry.row, Row::Unread);
-        self.entries.iter().filter(unread).map(|entry| &*entry.name)
+        self.entries.iter().filter(unread).map(|entry| &entry.name)
     }
 
     /// Takes rows that were read, the first so many of those that had to be. What lies behind the last
@@ -212,12 +152,52 @@ impl PartThrough {
     }
 }
 
+/// A job of a batch.
+enum Found {
+    /// As a row that is kept has stored it.
+    Kept(KeptRow),
+    /// As it was read.
+    Read(JobText),
+}
+
+impl Found {
+    const fn id(&self) -> JobId {
+        match self {
+            Self::Kept(row) => row.id(),
+            Self::Read(job) => job.id,
+        }
+    }
+
+    const fn revision(&self) -> u64 {
+        match self {
+            Self::Kept(row) => row.revision(),
+            Self::Read(job) => job.revision,
+        }
+    }
+
+    /// Returns what the archive gets.
+    fn text(self) -> Option<Arc<JobText>> {
+        let id = self.id();
+        let text = match self {
+            Self::Kept(row) => row.job(),
+            Self::Read(job) => Ok(job),
+        };
+        text.inspect_err(|error| tell_of_damage(id, error))
+            .ok()
+            .map(Arc::new)
+    }
+}
+
+fn tell_of_damage(id: JobId, error: &StoreError) {
+    tracing::error!(job.id = %id, %error, "a damaged job is exported without its record");
+}
+
 /// What the partitions have, put together.
 pub(super) struct Batch<'a> {
     seal: &'a Seal,
     events: Vec<EventText>,
     /// The jobs, and where each is among them.
-    jobs: Vec<Record>,
+    jobs: Vec<Found>,
     places: HashMap<JobId, usize>,
 }
 
@@ -240,9 +220,9 @@ impl<'a> Batch<'a> {
         for entry in entries {
             let Some(id) = entry.job else { continue };
             match entry.row {
-                Row::Kept(events, job) => {
-                    batch.events.extend(events);
-                    batch.add(job);
+                Row::Kept(row) => {
+                    batch.events.extend(row.events());
+                    batch.add(Found::Kept(row));
                 }
                 Row::Read(row) if !row.is_empty() => batch.add_read(id, &row, &mut jobs),
                 Row::Read(_) | Row::Unread => {}
@@ -250,14 +230,14 @@ impl<'a> Batch<'a> {
         }
         FeedBatch {
             events: batch.events,
-            jobs: batch.jobs.into_iter().map(Record::into_text).collect(),
+            jobs: batch.jobs.into_iter().filter_map(Found::text).collect(),
             through,
             is_full,
         }
     }
 
     /// Adds a job, unless a newer record of it is there.
-    fn add(&mut self, job: Record) {
+    fn add(&mut self, job: Found) {
         match self.places.entry(job.id()) {
             std::collections::hash_map::Entry::Occupied(place) => {
                 let known = &mut self.jobs[*place.get()];
@@ -284,10 +264,8 @@ impl<'a> Batch<'a> {
         // It comes once for all its rows, and with the first that can be read.
         let parts = jobs.remove(&id);
         match parts.map(|parts| self.seal.decode_job(id, parts)) {
-            Some(Ok(Some(job))) => self.add(Record::of(&Arc::new(job))),
-            Some(Err(error)) => {
-                tracing::error!(job.id = %id, %error, "a damaged job is exported without its record");
-            }
+            Some(Ok(Some(job))) => self.add(Found::Read(JobText::of(&job))),
+            Some(Err(error)) => tell_of_damage(id, &error),
             Some(Ok(None)) | None => {}
         }
     }
@@ -295,19 +273,12 @@ impl<'a> Batch<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::feed_entry::tests::entry;
     use super::*;
 
-    fn entry(ms: u64, name: &str) -> Entry {
-        Entry {
-            number: Number(ms, 7),
-            name: name.to_owned(),
-            job: None,
-            row: Row::Unread,
-        }
-    }
-
     fn part(partition: u8, times: &[u64]) -> Part {
-        let entries = times.iter().map(|ms| entry(*ms, &format!("job {ms}")));
+        let read = |ms| entry(&format!("{ms}-7"), &format!("job {ms}")).expect("an entry");
+        let entries = times.iter().map(read);
         Part::new(partition, "fe".to_owned(), entries.collect())
     }
 

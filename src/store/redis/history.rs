@@ -31,7 +31,7 @@ impl HistoryStore for RedisStore {
                 .or_insert_with(|| vec![event.job_id.to_string().into()]);
             sent.push(row_place(event.revision, event.index).into());
             let (text, _) = write_out(std::iter::once(event));
-            sent.push(self.seal.close_text(text));
+            sent.push(Value::Bytes(self.seal.close(text).into()));
         }
         let runs = by_job
             .into_iter()

@@ -1,155 +1,256 @@
 //! What this process has told lately, kept while it brings the feed over: then neither the rows nor
 //! their jobs have to be read from the server and parsed. Bounded: what does not fit is read after all.
+//!
+//! All of it lies in a few long pages. Pieces of its own for each row would lie for a while between
+//! those that a request takes and gives back at once, and these would then come from memory that has
+//! left the processor's caches long ago.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::feed_batch::Number;
+use bytes::Bytes;
+
+use super::feed_entry::Number;
+use super::records::corrupt;
 use crate::base::JobId;
 use crate::domain::Job;
-use crate::store::{EventText, JobText};
+use crate::store::archive::JobSummary;
+use crate::store::event_text::{Mark, texts};
+use crate::store::job_text::record;
+use crate::store::{EventText, JobText, StoreError, Text};
 
-/// Text of all that is kept, in bytes; jobs that have not ended are kept as values, which take about three
-/// times as much.
+/// Text of all pages, in bytes.
 const BYTES_MAX: usize = 12 << 20;
+/// Text of one page, in bytes. A row that is longer has a page of its own.
+const PAGE: usize = 64 << 10;
+/// What is written of a job beside its events, mostly.
+const JOB_USUAL: usize = 2 << 10;
 
 /// Where an entry of the feed is: its partition, and its number there.
 pub(super) type Place = (u8, Number);
 
-/// The row of history that a commit has told.
-#[derive(Debug, PartialEq)]
+/// What a commit tells, and how its job stands then.
+#[derive(Debug)]
 pub(super) struct Told {
-    pub events: Vec<EventText>,
-    /// The commit's text.
-    pub bytes: usize,
+    /// The place of the first event.
+    first: (u64, u32),
+    /// The events as one JSON array, and where each of them is.
+    events: Bytes,
+    marks: Vec<Mark>,
+    job: JobId,
+    /// The job's summary, and its record once it has ended, behind each other.
+    record: Vec<u8>,
+    summary_end: usize,
 }
 
-/// A job as a row has stored it.
-#[derive(Debug, Clone)]
-pub(super) enum Record {
-    /// It goes on, and its next row brings another one.
-    Open(Arc<Job>),
-    /// It has ended: this is what the archive gets.
-    Ended(Arc<JobText>),
-}
-
-impl Record {
-    /// Takes what is to be kept of a job.
-    pub fn of(job: &Arc<Job>) -> Self {
+impl Told {
+    /// Writes out what is not written yet.
+    pub fn new(job: &Job, first: (u64, u32), (events, marks): (Bytes, Vec<Mark>)) -> Self {
+        const TEXTS: &str = "a job's keys are texts";
+        let mut out = Vec::with_capacity(JOB_USUAL);
+        serde_json::to_writer(&mut out, &JobSummary::of(job)).expect(TEXTS);
+        let summary_end = out.len();
         if job.status.is_terminal() {
-            Self::Ended(Arc::new(JobText::of(job)))
-        } else {
-            Self::Open(Arc::clone(job))
+            serde_json::to_writer(&mut out, &record(job)).expect(TEXTS);
+        }
+        Self {
+            first,
+            events,
+            marks,
+            job: job.id,
+            record: out,
+            summary_end,
         }
     }
 
-    /// Returns the job's id.
-    pub fn id(&self) -> JobId {
-        match self {
-            Self::Open(job) => job.id,
-            Self::Ended(job) => job.id,
-        }
-    }
-
-    /// Returns the job's revision.
-    pub fn revision(&self) -> u64 {
-        match self {
-            Self::Open(job) => job.revision,
-            Self::Ended(job) => job.revision,
-        }
-    }
-
-    /// Returns what the archive gets.
-    pub fn into_text(self) -> Arc<JobText> {
-        match self {
-            Self::Open(job) => Arc::new(JobText::of(&job)),
-            Self::Ended(job) => job,
-        }
+    fn bytes(&self) -> usize {
+        self.events.len() + self.record.len()
     }
 }
 
-/// A job as the latest of its rows has stored it.
+/// Where a row lies.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    job: JobId,
+    first: (u64, u32),
+    page: usize,
+    /// Where its events begin, where they end, where the job's summary ends, and where its record does.
+    text: [usize; 4],
+    /// Which of the page's marks are its own.
+    marks: (usize, usize),
+}
+
+/// Texts behind each other.
+#[derive(Debug, Default)]
+struct Page {
+    text: Text,
+    marks: Vec<Mark>,
+}
+
+/// A row of history, and its job as it has stored it.
 #[derive(Debug, Clone)]
-struct Latest {
-    job: Record,
-    /// That row. It is not the revision that says which is the latest: a server that has forgotten its
-    /// last second gives revisions again, and what it has forgotten never was.
-    number: Number,
+pub(super) struct KeptRow {
+    row: Row,
+    page: Arc<Page>,
 }
 
-/// Rows by their entries in the feed, and their jobs.
+impl KeptRow {
+    /// Returns the job.
+    pub const fn id(&self) -> JobId {
+        self.row.job
+    }
+
+    /// Returns the revision that the job had then.
+    pub const fn revision(&self) -> u64 {
+        self.row.first.0
+    }
+
+    /// Returns how long its text is.
+    pub const fn bytes(&self) -> usize {
+        self.row.text[3] - self.row.text[0]
+    }
+
+    /// Returns its events.
+    pub fn events(&self) -> impl Iterator<Item = EventText> {
+        let [begin, end, ..] = self.row.text;
+        let (first, last) = self.row.marks;
+        let commit = (self.id(), self.revision());
+        texts(
+            commit,
+            self.page.text.part(begin..end),
+            &self.page.marks[first..last],
+        )
+    }
+
+    /// Returns its job as an archive gets it.
+    pub fn job(&self) -> Result<JobText, StoreError> {
+        let [_, begin, middle, end] = self.row.text;
+        let summary = self.page.text.part(begin..middle);
+        let summary = serde_json::from_slice(summary.as_bytes());
+        Ok(JobText {
+            id: self.id(),
+            revision: self.revision(),
+            summary: summary.map_err(|error| corrupt("summary", error))?,
+            body: (middle < end).then(|| self.page.text.part(middle..end)),
+        })
+    }
+}
+
+/// A page that is full, and how many of its rows are still kept.
+#[derive(Debug)]
+struct Closed {
+    page: Arc<Page>,
+    rows: usize,
+}
+
+/// Rows by their entries in the feed.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    rows: HashMap<Place, Told>,
-    /// Each with how many of the rows are its own.
-    jobs: HashMap<JobId, (Latest, usize)>,
+    rows: HashMap<Place, Row>,
+    closed: Vec<Closed>,
+    /// The page that is being filled; it comes behind the closed ones.
+    text: Vec<u8>,
+    marks: Vec<Mark>,
+    open_rows: usize,
     bytes: usize,
 }
 
 impl Kept {
-    /// Keeps a row, and its job as it has stored it, if there is room.
-    pub fn add(&mut self, place: Place, told: Told, job: Record) {
-        let number = place.1;
-        self.put(place, told, Latest { job, number });
-    }
-
-    fn put(&mut self, place: Place, told: Told, latest: Latest) {
-        drop(self.take(place, |_| true));
-        if self.bytes + told.bytes > BYTES_MAX {
+    /// Keeps a row, if there is room.
+    pub fn add(&mut self, place: Place, told: &Told) {
+        if self.text.len() + told.bytes() > PAGE {
+            self.close();
+        }
+        if self.bytes + told.bytes() > BYTES_MAX {
             return;
         }
-        self.bytes += told.bytes;
-        self.rows.insert(place, told);
-        match self.jobs.entry(latest.job.id()) {
-            Entry::Occupied(mut known) => {
-                let (known, rows) = known.get_mut();
-                *rows += 1;
-                if latest.number > known.number {
-                    *known = latest;
-                }
-            }
-            Entry::Vacant(none) => {
-                none.insert((latest, 1));
-            }
+        if self.text.capacity() == 0 {
+            self.text.reserve(PAGE.max(told.bytes()));
+        }
+        let (begin, first_mark) = (self.text.len(), self.marks.len());
+        self.text.extend_from_slice(&told.events);
+        let events_end = self.text.len();
+        self.text.extend_from_slice(&told.record);
+        self.marks.extend_from_slice(&told.marks);
+        let summary_end = events_end + told.summary_end;
+        let row = Row {
+            job: told.job,
+            first: told.first,
+            page: self.closed.len(),
+            text: [begin, events_end, summary_end, self.text.len()],
+            marks: (first_mark, self.marks.len()),
+        };
+        self.bytes += told.bytes();
+        self.open_rows += 1;
+        if let Some(other) = self.rows.insert(place, row) {
+            self.let_go(other);
         }
     }
 
-    /// Takes a row and its job out, if it is the one that is looked for.
-    pub fn take(
-        &mut self,
-        place: Place,
-        is_it: impl FnOnce(&[EventText]) -> bool,
-    ) -> Option<(Told, Record)> {
-        let Entry::Occupied(row) = self.rows.entry(place) else {
-            return None;
-        };
-        if !is_it(&row.get().events) {
+    /// Takes a row out, if it is the one that is looked for: of a job, and from a place on.
+    pub fn take(&mut self, place: Place, wanted: (JobId, (u64, u32))) -> Option<KeptRow> {
+        let row = *self.rows.get(&place)?;
+        if (row.job, row.first) != wanted {
             return None;
         }
-        let told = row.remove();
-        self.bytes -= told.bytes;
-        let id = told.events.first()?.job_id;
-        let Entry::Occupied(mut known) = self.jobs.entry(id) else {
-            return None;
-        };
-        let (latest, rows) = known.get_mut();
-        *rows -= 1;
-        let job = latest.job.clone();
-        if *rows == 0 {
-            known.remove();
+        self.rows.remove(&place);
+        if row.page == self.closed.len() {
+            self.close();
         }
-        Some((told, job))
+        let page = Arc::clone(&self.closed[row.page].page);
+        self.let_go(row);
+        Some(KeptRow { row, page })
     }
 
     /// Keeps what another one has, too, as far as there is room.
-    pub fn add_all(&mut self, other: Self) {
-        let Self { rows, jobs, .. } = other;
-        for (place, told) in rows {
-            let id = told.events.first().map(|event| event.job_id);
-            if let Some((latest, _)) = id.and_then(|id| jobs.get(&id)) {
-                self.put(place, told, latest.clone());
+    pub fn add_all(&mut self, mut other: Self) {
+        self.close();
+        other.close();
+        let mut moved = Vec::with_capacity(other.closed.len());
+        for one in other.closed {
+            let bytes = one.page.text.as_bytes().len();
+            let has_room = one.rows > 0 && self.bytes + bytes <= BYTES_MAX;
+            moved.push(has_room.then_some(self.closed.len()));
+            if has_room {
+                self.bytes += bytes;
+                self.closed.push(one);
             }
+        }
+        for (place, row) in other.rows {
+            let Some(page) = moved[row.page] else {
+                continue;
+            };
+            if let Some(other) = self.rows.insert(place, Row { page, ..row }) {
+                self.let_go(other);
+            }
+        }
+    }
+
+    /// Ends the page that is being filled.
+    fn close(&mut self) {
+        if self.open_rows == 0 {
+            return;
+        }
+        let page = Page {
+            text: std::mem::take(&mut self.text).into(),
+            marks: std::mem::take(&mut self.marks),
+        };
+        self.closed.push(Closed {
+            page: Arc::new(page),
+            rows: std::mem::take(&mut self.open_rows),
+        });
+    }
+
+    /// A row is kept no longer, and its page with the last of its rows.
+    fn let_go(&mut self, row: Row) {
+        let Some(closed) = self.closed.get_mut(row.page) else {
+            self.open_rows -= 1;
+            return;
+        };
+        closed.rows -= 1;
+        if closed.rows == 0 {
+            let page = std::mem::take(&mut closed.page);
+            self.bytes -= page.text.as_bytes().len();
         }
     }
 }
@@ -160,9 +261,10 @@ mod tests {
 
     use super::*;
     use crate::base::Timestamp;
-    use crate::domain::{Event, EventKind, Object};
+    use crate::domain::{Event, EventKind, JobStatus, Object};
+    use crate::store::event_text::write_out;
 
-    fn job(n: u8, revision: u64) -> Arc<Job> {
+    fn job(n: u8, revision: u64) -> Job {
         let job = json!({
             "id": JobId::from_parts(Timestamp(0), [n; 10]), "revision": revision,
             "blueprint": "b", "blueprint_revision": "1", "client": {"id": "acme", "plan": "free"},
@@ -172,14 +274,14 @@ mod tests {
         serde_json::from_value(job).expect("a job")
     }
 
-    fn told(job: &Job, bytes: usize) -> Told {
-        let event = Event {
-            event_id: Event::derive_id(job.id, job.revision, 0),
+    fn events(job: &Job) -> [Event; 2] {
+        [0, 1].map(|index| Event {
+            event_id: Event::derive_id(job.id, job.revision, index),
             job_id: job.id,
             client: job.client.id.clone(),
             revision: job.revision,
-            index: 0,
-            at: Timestamp(0),
+            index,
+            at: Timestamp(index.into()),
             kind: EventKind::Log,
             state: job.state.clone(),
             previous_state: None,
@@ -189,56 +291,96 @@ mod tests {
             attempt: None,
             duration_ms: None,
             details: Object::new(),
-        };
-        let events = vec![EventText::of(&event)];
-        Told { events, bytes }
+        })
+    }
+
+    fn told(job: &Job) -> Told {
+        let (text, marks) = write_out(events(job).iter());
+        Told::new(job, (job.revision, 0), (text.into(), marks))
+    }
+
+    /// A job whose row is about so long.
+    fn long(n: u8, bytes: usize) -> Job {
+        let mut job = job(n, 1);
+        job.labels.insert("long".to_owned(), "x".repeat(bytes));
+        job
     }
 
     fn place(n: u8) -> Place {
         (0, Number::read(&format!("{n}-7")).expect("a number"))
     }
 
-    fn add(kept: &mut Kept, n: u8, job: &Arc<Job>, bytes: usize) {
-        kept.add(place(n), told(job, bytes), Record::of(job));
+    fn take(kept: &mut Kept, n: u8, job: &Job) -> Option<KeptRow> {
+        kept.take(place(n), (job.id, (job.revision, 0)))
     }
 
-    /// Takes a row out: the revision of its job, and how long its text is.
-    fn take(kept: &mut Kept, n: u8) -> Option<(u64, usize)> {
-        let (told, job) = kept.take(place(n), |_| true)?;
-        Some((job.revision(), told.bytes))
+    fn is_whole(row: &KeptRow, job: &Job) {
+        let found: Vec<EventText> = row.events().collect();
+        assert_eq!(found, events(job).each_ref().map(EventText::of));
+        assert_eq!(row.job().expect("it is whole"), JobText::of(job));
+        assert_eq!((row.id(), row.revision()), (job.id, job.revision));
+    }
+
+    #[test]
+    fn a_row_comes_back_as_it_was_told() {
+        let mut kept = Kept::default();
+        let (open, mut ended) = (job(1, 1), job(2, 5));
+        ended.status = JobStatus::Finished;
+        ended.security = Some(json!({"token": "secret"}));
+        kept.add(place(1), &told(&open));
+        kept.add(place(2), &told(&ended));
+        assert!(take(&mut kept, 1, &ended).is_none(), "another one's");
+        assert!(take(&mut kept, 3, &ended).is_none(), "none");
+        let row = take(&mut kept, 2, &ended).expect("it is kept");
+        is_whole(&row, &ended);
+        let text = row.job().expect("it is whole").body.expect("it has ended");
+        assert!(!text.as_str().contains("secret"));
+        // One of the same number takes the place of what its server has forgotten.
+        kept.add(place(1), &told(&ended));
+        kept.add(place(4), &told(&open));
+        assert!(take(&mut kept, 1, &open).is_none());
+        is_whole(&take(&mut kept, 1, &ended).expect("it is kept"), &ended);
+        is_whole(&take(&mut kept, 4, &open).expect("it is kept"), &open);
+        assert_eq!((kept.rows.len(), kept.bytes, kept.open_rows), (0, 0, 0));
     }
 
     #[test]
     fn what_has_no_room_is_not_kept() {
         let mut kept = Kept::default();
-        add(&mut kept, 1, &job(1, 1), BYTES_MAX - 1);
-        add(&mut kept, 2, &job(2, 1), 2);
-        add(&mut kept, 3, &job(3, 1), 1);
-        assert_eq!(take(&mut kept, 2), None);
-        assert_eq!(take(&mut kept, 1), Some((1, BYTES_MAX - 1)));
-        add(&mut kept, 2, &job(2, 1), 5);
-        add(&mut kept, 2, &job(4, 1), 2);
+        let (large, small) = (long(1, BYTES_MAX - 3_000), long(2, 4_000));
+        kept.add(place(1), &told(&large));
+        kept.add(place(2), &told(&small));
+        kept.add(place(3), &told(&job(3, 1)));
+        assert!(take(&mut kept, 2, &small).is_none());
         let mut other = Kept::default();
-        add(&mut other, 4, &job(5, 1), 4);
+        other.add(place(4), &told(&small));
+        kept.add_all(other);
+        assert!(take(&mut kept, 4, &small).is_none());
+        is_whole(&take(&mut kept, 1, &large).expect("it is kept"), &large);
+        let mut other = Kept::default();
+        other.add(place(4), &told(&small));
         other.add_all(kept);
-        assert_eq!((other.rows.len(), other.jobs.len(), other.bytes), (3, 3, 7));
+        is_whole(
+            &take(&mut other, 3, &job(3, 1)).expect("it is kept"),
+            &job(3, 1),
+        );
+        is_whole(&take(&mut other, 4, &small).expect("it is kept"), &small);
+        assert_eq!((other.rows.len(), other.bytes), (0, 0));
     }
 
     #[test]
-    fn a_job_is_kept_as_its_latest_row_has_it_while_a_row_is() {
+    fn rows_are_found_on_all_pages() {
+        let jobs: Vec<Job> = (0..200).map(|n| long(n, PAGE / 8)).collect();
         let mut kept = Kept::default();
-        // The second has been forgotten by its server, which has gone on from the first.
-        for (n, revision) in [(1, 1), (3, 2), (2, 7)] {
-            add(&mut kept, n, &job(7, revision), 1);
+        for (n, job) in (0..).zip(&jobs) {
+            kept.add(place(n), &told(job));
         }
-        assert!(kept.take(place(1), |_| false).is_none(), "another one's");
-        assert_eq!(take(&mut kept, 1), Some((2, 1)));
         let mut other = Kept::default();
-        add(&mut other, 4, &job(7, 4), 1);
+        other.add(place(250), &told(&job(250, 1)));
         other.add_all(kept);
-        assert_eq!(take(&mut other, 2), Some((4, 1)));
-        assert_eq!(take(&mut other, 4), Some((4, 1)));
-        assert_eq!(take(&mut other, 3), Some((4, 1)));
-        assert_eq!((other.jobs.len(), other.bytes), (0, 0));
+        for (n, job) in (0..).zip(&jobs) {
+            is_whole(&take(&mut other, n, job).expect("it is kept"), job);
+        }
+        assert_eq!(other.rows.len(), 1);
     }
 }

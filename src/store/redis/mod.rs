@@ -10,6 +10,7 @@ mod commit;
 mod durability;
 mod feed;
 mod feed_batch;
+mod feed_entry;
 mod hints;
 mod history;
 mod jobs;

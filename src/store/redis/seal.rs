@@ -2,7 +2,6 @@
 //! front, so that keys can be changed while jobs run.
 
 use bytes::Bytes;
-use fred::types::Value;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use crate::base::{Entropy as _, Secret, SystemEntropy, crypto};
@@ -57,11 +56,11 @@ impl Seal {
     }
 
     /// Likewise, for a body that others have as well: without a key it is not copied.
-    pub fn close_text(&self, body: Bytes) -> Value {
+    pub fn close_shared(&self, body: Bytes) -> Bytes {
         if self.keys.is_empty() {
-            return Value::Bytes(body);
+            return body;
         }
-        Value::Bytes(self.close(body.into()).into())
+        self.close(body.into()).into()
     }
 
     /// Decrypts a body; one that was never encrypted is returned as it is, so that a key can be set

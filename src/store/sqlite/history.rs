@@ -15,7 +15,7 @@ use super::rows::{self, int};
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Event, EventKind, Object};
 use crate::engine::Effect;
-use crate::store::event_text::write_out;
+use crate::store::event_text::{texts, write_out};
 use crate::store::{EventText, HistoryStore, StoreError};
 
 /// The events of one commit, written out.
@@ -86,7 +86,11 @@ impl Run {
             revision: first.revision,
             place: first.index,
             body: rows::encode(&body)?,
-            events: numbers.fed.then(|| write_out(events()).1.into()),
+            events: numbers.fed.then(|| {
+                let (whole, marks) = write_out(events());
+                let commit = (first.job_id, first.revision);
+                texts(commit, whole.into(), &marks).collect()
+            }),
         }))
     }
 

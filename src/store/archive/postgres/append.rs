@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::{Client, Transaction};
 use futures::future::try_join_all;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
@@ -18,18 +19,39 @@ use crate::store::{FeedBatch, StoreError};
 const CHAIN_LOCK: i64 = 0x6176_746f_6869_7302;
 
 /// Stores all of the batch that is new.
+///
+/// Jobs that begin in the batch are not looked up: the archive has none of them, unless a batch comes
+/// twice, and then their keys are taken. That is the moment to look them all up.
 pub(super) async fn append(
     client: &mut Client,
     hasher: Hasher,
     batch: &FeedBatch,
+) -> Result<Result<(), StoreError>, Error> {
+    let (all, days) = plan::touched(batch);
+    let begun = plan::begun(batch);
+    let going_on = all.difference(&begun).copied().collect();
+    match try_append(client, hasher.clone(), batch, (&going_on, &days)).await {
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) && !begun.is_empty() => {
+            try_append(client, hasher, batch, (&all, &days)).await
+        }
+        appended => appended,
+    }
+}
+
+/// Stores all of the batch that is new, knowing of these jobs how far the archive has them; of all
+/// others it has nothing.
+async fn try_append(
+    client: &mut Client,
+    hasher: Hasher,
+    batch: &FeedBatch,
+    (ids, days): (&BTreeSet<JobId>, &BTreeSet<Day>),
 ) -> Result<Result<(), StoreError>, Error> {
     let transaction = client.transaction().await?;
     let lock = transaction
         .prepare_cached("SELECT pg_advisory_xact_lock($1)")
         .await?;
     transaction.execute(&lock, &[&CHAIN_LOCK]).await?;
-    let (ids, days) = plan::touched(batch);
-    let (known, heads) = futures::try_join!(known(&transaction, &ids), heads(&transaction, &days))?;
+    let (known, heads) = futures::try_join!(known(&transaction, ids), heads(&transaction, days))?;
     let repeated = repeated(&transaction, batch, &known).await?;
     let plan = match plan::plan(batch, hasher, (&known, heads), &repeated) {
         Ok(plan) => plan,

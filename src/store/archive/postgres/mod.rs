@@ -9,6 +9,7 @@ mod put;
 mod runs;
 mod schema;
 mod search;
+mod values;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,9 +160,13 @@ impl PostgresArchive {
     }
 
     async fn append_now(&self, batch: Arc<FeedBatch>) -> Result<(), StoreError> {
-        let events = batch.events.iter().map(|event| Month::of(event.at));
-        let jobs = batch.events.iter().map(|event| Month::of_job(event.job_id));
-        self.make_room(events.collect(), jobs.collect()).await?;
+        // Many are of one day, and what month that is in is asked once.
+        let months = |days: BTreeSet<Day>| days.iter().map(|day| Month::of(day.begin())).collect();
+        let events = batch.events.iter();
+        let jobs = events.clone().map(|event| Day::of(event.job_id.made_at()));
+        let jobs = months(jobs.collect());
+        let events = months(events.map(|event| Day::of(event.at)).collect());
+        self.make_room(events, jobs).await?;
         let hasher = self.hasher.clone();
         self.writing
             .write(WRITE_TIMEOUT, |client| {

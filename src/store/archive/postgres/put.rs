@@ -9,8 +9,8 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::append::int;
-use super::runs::{self, Written};
-use super::schema::time;
+use super::runs;
+use super::values::{Body, Written, time};
 use crate::store::archive::chain::Linked;
 use crate::store::archive::plan::{JobRow, Plan};
 
@@ -59,7 +59,7 @@ pub(super) async fn events(
                 &&first.previous_in_job.0[..],
                 &&first.previous_in_day.0[..],
                 &runs::hashes(run),
-                &runs::Body(run),
+                &Body(run),
             ])
             .await?;
     }

@@ -3,20 +3,17 @@
 //! both chains.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 
-use bytes::{BufMut as _, BytesMut};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_postgres::Row;
-use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use super::append::{count, hash};
 use super::corrupt;
 use crate::domain::Event;
+use crate::store::StoreError;
 use crate::store::archive::chain::Linked;
 use crate::store::archive::{Day, Hash, Record};
-use crate::store::{StoreError, Text};
 
 /// A job's rows from the one on that holds the link after a number; each holds one at least.
 pub(super) const LINKS_OF_JOB: &str = "SELECT body, job_number, day, day_number, previous_in_job,
@@ -38,38 +35,6 @@ pub(super) fn of<'a, 'e>(events: &'a [Linked<'e>]) -> impl Iterator<Item = &'a [
     events.chunk_by(move |one, next| {
         one.event.job_id == next.event.job_id && one.day == next.day && place(one) < place(next)
     })
-}
-
-/// A run's events as a JSON array, written right into what is sent.
-#[derive(Debug)]
-pub(super) struct Body<'a, 'e>(pub &'a [Linked<'e>]);
-
-impl ToSql for Body<'_, '_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        for (index, one) in self.0.iter().enumerate() {
-            out.put_u8(if index == 0 { b'[' } else { b',' });
-            out.put_slice(one.event.as_bytes());
-        }
-        out.put_u8(b']');
-        Ok(IsNull::No)
-    }
-
-    accepts!(TEXT);
-    to_sql_checked!();
-}
-
-/// A text, whose UTF-8 is not looked at again.
-#[derive(Debug)]
-pub(super) struct Written<'a>(pub &'a Text);
-
-impl ToSql for Written<'_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.put_slice(self.0.as_bytes());
-        Ok(IsNull::No)
-    }
-
-    accepts!(TEXT);
-    to_sql_checked!();
 }
 
 /// Returns the run's hashes, one after the other.

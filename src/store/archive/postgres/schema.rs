@@ -6,7 +6,8 @@ use deadpool_postgres::Client;
 use jiff::civil::{Date, date};
 use tokio_postgres::Error;
 
-use crate::base::{JobId, Timestamp};
+use super::values::time;
+use crate::base::Timestamp;
 use crate::store::archive::{Day, id_from};
 
 /// What brings a database from one version to the next. A migration that has been released is never
@@ -35,11 +36,6 @@ impl Month {
             year: day.year(),
             month: day.month(),
         }
-    }
-
-    /// Returns the month of a job's id.
-    pub(super) fn of_job(id: JobId) -> Self {
-        Self::of(id.made_at())
     }
 
     /// Returns the next one.
@@ -223,16 +219,6 @@ async fn drop_table(client: &mut Client, names: &[String]) -> Result<(), Error> 
         transaction.batch_execute(&sql).await?;
     }
     transaction.commit().await
-}
-
-/// Returns a time as PostgreSQL has it.
-pub(super) fn time(at: Timestamp) -> jiff::Timestamp {
-    let bound = if at.0 < 0 {
-        jiff::Timestamp::MIN
-    } else {
-        jiff::Timestamp::MAX
-    };
-    jiff::Timestamp::from_millisecond(at.0).unwrap_or(bound)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use deadpool_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use super::schema::time;
+use super::values::time;
 use crate::store::archive::words::{label_term, word_term};
 use crate::store::archive::{JobSearch, JobSummary, id_range};
 
