@@ -59,21 +59,31 @@ fn each(count: u64, jobs: f64) -> String {
 /// with two of them, clients and Redis leave something of two cores idle.
 const SHARE: u32 = 30;
 
+/// Clients and workers where tasks wait for workers.
+const LONG_QUEUE: [&str; 4] = ["--concurrency", "256", "--workers", "32"];
+
 /// Whether two orchestrators on one Redis do less than one: where everything shares the machine, which one
-/// of them fills, and where each has a share of a core, as on machines of their own.
+/// of them fills; likewise with a long queue, which they share; and where each has a share of a core, as on
+/// machines of their own.
 pub fn orchestrators(settings: &Settings) -> Result<(), String> {
     head(&["Orchestrators on one Redis", "jobs/s", "ratio"]);
-    one_and_two(settings, None)?;
+    one_and_two(settings, ("", &[]), None)?;
+    one_and_two(settings, (", a long queue", &LONG_QUEUE), None)?;
     let share = |name| Share::make(name, SHARE);
     if let [Ok(alone), Ok(first), Ok(second)] = ["alone", "first", "second"].map(share) {
-        one_and_two(settings, Some(&[alone, first, second]))
+        let each = format!(", {SHARE} % of a core each");
+        one_and_two(settings, (&each, &[]), Some(&[alone, first, second]))
     } else {
         line("not measured with a share of a core each: no control group can be made");
         Ok(())
     }
 }
 
-fn one_and_two(settings: &Settings, limits: Option<&[Share; 3]>) -> Result<(), String> {
+fn one_and_two(
+    settings: &Settings,
+    (name, load): (&str, &[&str]),
+    limits: Option<&[Share; 3]>,
+) -> Result<(), String> {
     let start = || {
         let shared = Rc::new(Backing::start_steady(Store::Redis, settings.has_history));
         Ok::<_, String>((Server::ours_on(&shared)?, shared))
@@ -87,21 +97,16 @@ fn one_and_two(settings: &Settings, limits: Option<&[Share; 3]>) -> Result<(), S
     }
     let also = second.url();
     let turns = in_turn(settings, |is_two| {
-        let workload = ["one_task"].into_iter().chain(TURN).collect::<Vec<_>>();
+        let workload = [&["one_task"], &TURN[..], load].concat();
         if is_two {
             first.bench(&[&workload[..], &["--also", &also]].concat())
         } else {
             alone.bench(&workload)
         }
     })?;
-    let each = if limits.is_some() {
-        format!(", {SHARE} % of a core each")
-    } else {
-        String::new()
-    };
-    row(&[format!("one{each}"), figure(turns.first), times(1.0, 1.0)]);
+    row(&[format!("one{name}"), figure(turns.first), times(1.0, 1.0)]);
     let ratio = format!("{:.2} ± {:.2}", turns.ratio, turns.error);
-    row(&[format!("two{each}"), figure(turns.second), ratio]);
+    row(&[format!("two{name}"), figure(turns.second), ratio]);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod postgres;
 mod redis;
 mod refused;
 mod runs;
+mod segments;
 #[path = "../servers/mod.rs"]
 #[expect(
     dead_code,
@@ -90,5 +91,7 @@ suite!(
     sqlite_finds_words server_postgres_finds_words: suite::finds_words_of_errors;
     sqlite_links server_postgres_links: links::links_every_event;
     sqlite_forgets server_postgres_forgets: links::forgets_what_is_too_old;
+    sqlite_keeps_many server_postgres_keeps_many: segments::keeps_what_many_jobs_begin_with;
+    sqlite_lets_many_go server_postgres_lets_many_go: segments::lets_many_jobs_go;
     sqlite_takes_odd_texts server_postgres_takes_odd_texts: suite::takes_odd_texts;
 );

@@ -146,6 +146,8 @@ struct Closed {
 /// Rows by their entries in the feed.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
+    /// Those that were added since somebody looked for one, in order.
+    added: Vec<(Place, Row)>,
     rows: HashMap<Place, Row>,
     closed: Vec<Closed>,
     /// The page that is being filled; it comes behind the closed ones.
@@ -182,13 +184,12 @@ impl Kept {
         };
         self.bytes += told.bytes();
         self.open_rows += 1;
-        if let Some(other) = self.rows.insert(place, row) {
-            self.let_go(other);
-        }
+        self.added.push((place, row));
     }
 
     /// Takes a row out, if it is the one that is looked for: of a job, and from a place on.
     pub fn take(&mut self, place: Place, wanted: (JobId, (u64, u32))) -> Option<KeptRow> {
+        self.sort();
         let row = *self.rows.get(&place)?;
         if (row.job, row.first) != wanted {
             return None;
@@ -204,7 +205,9 @@ impl Kept {
 
     /// Keeps what another one has, too, as far as there is room.
     pub fn add_all(&mut self, mut other: Self) {
+        self.sort();
         self.close();
+        other.sort();
         other.close();
         let mut moved = Vec::with_capacity(other.closed.len());
         for one in other.closed {
@@ -221,6 +224,16 @@ impl Kept {
                 continue;
             };
             if let Some(other) = self.rows.insert(place, Row { page, ..row }) {
+                self.let_go(other);
+            }
+        }
+    }
+
+    /// Puts in their places the rows that were added: whoever reads does it, not whoever commits.
+    fn sort(&mut self) {
+        self.rows.reserve(self.added.len());
+        for (place, row) in std::mem::take(&mut self.added) {
+            if let Some(other) = self.rows.insert(place, row) {
                 self.let_go(other);
             }
         }

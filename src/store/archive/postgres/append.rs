@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use super::{put, runs};
+use super::{put, runs, segments};
 use crate::base::JobId;
 use crate::store::archive::chain::Hasher;
 use crate::store::archive::plan::{self, Known};
@@ -57,10 +57,12 @@ async fn try_append(
         Ok(plan) => plan,
         Err(error) => return Ok(Err(error)),
     };
-    put::events(&transaction, &plan.events).await?;
+    let pieces = segments::cut(&plan.events);
+    let places = segments::put(&transaction, &pieces, &plan.jobs).await?;
+    put::runs(&transaction, &pieces).await?;
     put::days(&transaction, &plan).await?;
-    put::jobs(&transaction, &plan.jobs).await?;
-    put::bodies(&transaction, &plan.jobs).await?;
+    put::jobs(&transaction, &plan.jobs, &places).await?;
+    put::bodies(&transaction, &plan.jobs, &places).await?;
     put::terms(&transaction, &plan.jobs).await?;
     transaction.commit().await?;
     Ok(Ok(()))
@@ -155,6 +157,7 @@ async fn repeated(
         )
         .await?;
     let statement = &statement;
+    let in_segments = &segments::places(transaction, doubtful.keys().copied()).await?;
     let looks = doubtful.into_iter().map(|(job, places)| async move {
         let ends = (places.iter().min(), places.iter().max());
         let (Some(from), Some(to)) = ends else {
@@ -168,7 +171,9 @@ async fn repeated(
                 &[&job.0, &from_revision, &from_place, &to_revision, &to_place],
             )
             .await?;
-        let there: BTreeSet<_> = rows.iter().flat_map(runs::places).collect();
+        let in_rows = rows.iter().flat_map(runs::places);
+        let mut there: BTreeSet<_> = in_rows.map(|(_, place)| place).collect();
+        there.extend(in_segments.get(&job).into_iter().flatten());
         let found = places.into_iter().filter(|place| there.contains(place));
         Ok::<_, Error>(
             found

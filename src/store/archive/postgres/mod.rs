@@ -9,6 +9,7 @@ mod put;
 mod runs;
 mod schema;
 mod search;
+mod segments;
 mod values;
 
 use std::collections::BTreeSet;
@@ -176,6 +177,68 @@ impl PostgresArchive {
     }
 }
 
+impl PostgresArchive {
+    /// Returns links of a job after a number, so many at least if there are.
+    async fn links_of_job(
+        &self,
+        id: JobId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::new();
+        for row in &self.rows(segments::OF_JOB, vec![Box::new(id.0)]).await? {
+            records.extend(segments::records(row)?);
+        }
+        records.retain(|link| segments::is_of(link, id) && link.job_number > after);
+        for row in &self
+            .rows(runs::LINKS_OF_JOB, page(id.0, after, limit))
+            .await?
+        {
+            if records.len() >= limit as usize {
+                break;
+            }
+            let links = runs::records(row)?.into_iter();
+            records.extend(links.filter(|link| link.job_number > after));
+        }
+        Ok(records)
+    }
+
+    /// Likewise of a day.
+    async fn links_of_day(
+        &self,
+        day: Day,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::new();
+        for row in &self
+            .rows(segments::OF_DAY, page(day.0, after, limit))
+            .await?
+        {
+            records.extend(segments::records(row)?);
+        }
+        for row in &self
+            .rows(runs::LINKS_OF_DAY, page(day.0, after, limit))
+            .await?
+        {
+            records.extend(runs::records(row)?);
+        }
+        records.retain(|link| link.day_number > after);
+        records.sort_by_key(|link| link.day_number);
+        Ok(records)
+    }
+}
+
+/// Returns the parameters of a look at links.
+fn page(
+    key: impl ToSql + Sync + Send + 'static,
+    after: u64,
+    limit: u32,
+) -> Vec<Box<dyn ToSql + Sync + Send>> {
+    let limit = i64::from(limit).saturating_add(1);
+    vec![Box::new(key), Box::new(int(after)), Box::new(limit)]
+}
+
 fn corrupt(what: &str, error: &serde_json::Error) -> StoreError {
     StoreError::Corrupt(format!("a stored {what}: {error}"))
 }
@@ -202,11 +265,11 @@ impl Archive for PostgresArchive {
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        const SQL: &str = "SELECT body FROM history_bodies WHERE job = $1";
-        let rows = self.rows(SQL, vec![Box::new(id.0)]).await?;
-        rows.first()
-            .map(|row| serde_json::from_str(row.get(0)).map_err(|error| corrupt("job", &error)))
-            .transpose()
+        let rows = self.rows(segments::RECORD, vec![Box::new(id.0)]).await?;
+        match rows.first() {
+            Some(row) => segments::job(row, id),
+            None => Ok(None),
+        }
     }
 
     async fn by_job(
@@ -222,6 +285,10 @@ impl Archive for PostgresArchive {
             (int(revision), i64::from(place))
         });
         let mut rows_max = i64::from(limit).saturating_add(1);
+        let mut first = Vec::new();
+        for row in &self.rows(segments::OF_JOB, vec![Box::new(job.0)]).await? {
+            first.extend(segments::events(row, job)?);
+        }
         loop {
             let params: Vec<Box<dyn ToSql + Sync + Send>> = vec![
                 Box::new(job.0),
@@ -230,7 +297,7 @@ impl Archive for PostgresArchive {
                 Box::new(rows_max),
             ];
             let rows = self.rows(SQL, params).await?;
-            let mut events = Vec::new();
+            let mut events = first.clone();
             for row in &rows {
                 events.extend(runs::events(row)?);
             }
@@ -259,24 +326,10 @@ impl Archive for PostgresArchive {
     }
 
     async fn links(&self, of: Links, after: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
-        type Key = Box<dyn ToSql + Sync + Send>;
-        let (sql, key, number): (_, Key, fn(&Record) -> u64) = match of {
-            Links::Job(id) => (runs::LINKS_OF_JOB, Box::new(id.0), |link| link.job_number),
-            Links::Day(day) => (runs::LINKS_OF_DAY, Box::new(day.0), |link| link.day_number),
+        let mut records = match of {
+            Links::Job(id) => self.links_of_job(id, after, limit).await?,
+            Links::Day(day) => self.links_of_day(day, after, limit).await?,
         };
-        let params = vec![
-            key,
-            Box::new(int(after)) as Key,
-            Box::new(i64::from(limit).saturating_add(1)),
-        ];
-        let mut records = Vec::new();
-        for row in &self.rows(sql, params).await? {
-            let links = runs::records(row)?.into_iter();
-            records.extend(links.filter(|link| number(link) > after));
-            if records.len() >= limit as usize {
-                break;
-            }
-        }
         records.truncate(limit as usize);
         Ok(records)
     }

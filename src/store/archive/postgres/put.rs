@@ -1,5 +1,6 @@
 //! Writing what a batch brings: copied where it is new, which is nearly always.
 
+use std::collections::HashMap;
 use std::pin::pin;
 
 use deadpool_postgres::Transaction;
@@ -9,15 +10,16 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::append::int;
-use super::runs;
+use super::runs::hashes;
+use super::segments::{Piece, Place};
 use super::values::{Body, Written, time};
-use crate::store::archive::chain::Linked;
+use crate::base::JobId;
 use crate::store::archive::plan::{JobRow, Plan};
 
-/// Copies the events, a run of them in a row. All are new: nobody else appends meanwhile.
-pub(super) async fn events(
+/// Copies the events of single jobs, a run of them in a row. All are new: nobody else appends meanwhile.
+pub(super) async fn runs(
     transaction: &Transaction<'_>,
-    events: &[Linked<'_>],
+    pieces: &[Piece<'_, '_>],
 ) -> Result<(), Error> {
     const SQL: &str = "COPY history_events (at, job, job_number, revision, place, last_revision,
              last_place, day, day_number, previous_in_job, previous_in_day, hashes, body)
@@ -37,14 +39,15 @@ pub(super) async fn events(
         Type::BYTEA,
         Type::TEXT,
     ];
-    if events.is_empty() {
+    let runs = pieces.iter().filter_map(|piece| match piece {
+        Piece::Run(run) => Some((*run, run.first()?, run.last()?)),
+        Piece::Segment(_) => None,
+    });
+    if runs.clone().next().is_none() {
         return Ok(());
     }
     let mut copy = pin!(copy(transaction, SQL, TYPES).await?);
-    for run in runs::of(events) {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else {
-            continue;
-        };
+    for (run, first, last) in runs {
         copy.as_mut()
             .write(&[
                 &time(first.event.at),
@@ -58,7 +61,7 @@ pub(super) async fn events(
                 &int(first.on_day.number),
                 &&first.previous_in_job.0[..],
                 &&first.previous_in_day.0[..],
-                &runs::hashes(run),
+                &hashes(run),
                 &Body(run),
             ])
             .await?;
@@ -84,11 +87,15 @@ pub(super) async fn days(transaction: &Transaction<'_>, plan: &Plan<'_>) -> Resu
 }
 
 /// Copies jobs that the archive does not know, and brings those that it knows up to date.
-pub(super) async fn jobs(transaction: &Transaction<'_>, jobs: &[JobRow<'_>]) -> Result<(), Error> {
+pub(super) async fn jobs(
+    transaction: &Transaction<'_>,
+    jobs: &[JobRow<'_>],
+    places: &HashMap<JobId, Place>,
+) -> Result<(), Error> {
     let (known, new): (Vec<&JobRow<'_>>, Vec<&JobRow<'_>>) =
         jobs.iter().partition(|row| row.is_known);
     if !new.is_empty() {
-        copy_jobs(transaction, &new).await?;
+        copy_jobs(transaction, &new, places).await?;
     }
     if !known.is_empty() {
         update_jobs(transaction, &known).await?;
@@ -96,9 +103,14 @@ pub(super) async fn jobs(transaction: &Transaction<'_>, jobs: &[JobRow<'_>]) -> 
     Ok(())
 }
 
-async fn copy_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow<'_>]) -> Result<(), Error> {
+async fn copy_jobs(
+    transaction: &Transaction<'_>,
+    jobs: &[&JobRow<'_>],
+    places: &HashMap<JobId, Place>,
+) -> Result<(), Error> {
     const SQL: &str = "COPY history_jobs (id, client, blueprint, status, created_at, ended_at,
-             last_at, revision, number, hash, last_revision, last_place, summary)
+             last_at, revision, number, hash, last_revision, last_place, summary, segment_day,
+             segment)
          FROM STDIN (FORMAT binary)";
     const TYPES: &[Type] = &[
         Type::UUID,
@@ -114,10 +126,13 @@ async fn copy_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow<'_>]) -> Resul
         Type::INT8,
         Type::INT8,
         Type::TEXT,
+        Type::INT4,
+        Type::INT8,
     ];
     let mut copy = pin!(copy(transaction, SQL, TYPES).await?);
     for row in jobs {
         let summary = &row.summary;
+        let place = places.get(&summary.id);
         copy.as_mut()
             .write(&[
                 &summary.id.0,
@@ -133,6 +148,8 @@ async fn copy_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow<'_>]) -> Resul
                 &int(row.last.0),
                 &i64::from(row.last.1),
                 &row.summary_body(),
+                &place.map(|place| place.day.0),
+                &place.map(|place| int(place.number)),
             ])
             .await?;
     }
@@ -204,12 +221,18 @@ async fn update_jobs(transaction: &Transaction<'_>, jobs: &[&JobRow<'_>]) -> Res
 }
 
 /// Stores the records of jobs that have ended, and lets go of those of jobs that were set going again.
+/// Some are in a segment.
 pub(super) async fn bodies(
     transaction: &Transaction<'_>,
     jobs: &[JobRow<'_>],
+    places: &HashMap<JobId, Place>,
 ) -> Result<(), Error> {
     const COPY: &str = "COPY history_bodies (job, body) FROM STDIN (FORMAT binary)";
-    let newer = || jobs.iter().filter(|row| row.is_newer);
+    let is_there = |row: &JobRow<'_>| {
+        let place = places.get(&row.summary.id);
+        place.is_some_and(|place| place.has_record)
+    };
+    let newer = || jobs.iter().filter(|row| row.is_newer && !is_there(row));
     let ended = || newer().filter_map(|row| Some((row, row.body?)));
     if ended().any(|(row, _)| !row.is_known) {
         let mut copy = pin!(copy(transaction, COPY, &[Type::UUID, Type::TEXT]).await?);
@@ -276,7 +299,7 @@ pub(super) async fn terms(transaction: &Transaction<'_>, jobs: &[JobRow<'_>]) ->
 }
 
 /// Begins to copy rows into a table: a fraction of what an insert costs the server.
-async fn copy(
+pub(super) async fn copy(
     transaction: &Transaction<'_>,
     sql: &'static str,
     types: &[Type],

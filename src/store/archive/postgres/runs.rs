@@ -2,14 +2,13 @@
 //! that a job which comes whole costs one row; each link but the first has the one before it in
 //! both chains.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_postgres::Row;
 
 use super::append::{count, hash};
 use super::corrupt;
+use crate::base::JobId;
 use crate::domain::Event;
 use crate::store::StoreError;
 use crate::store::archive::chain::Linked;
@@ -22,12 +21,12 @@ pub(super) const LINKS_OF_JOB: &str = "SELECT body, job_number, day, day_number,
          (SELECT max(job_number) FROM history_events WHERE job = $1 AND job_number <= $2), 0)
      ORDER BY job_number LIMIT $3";
 
-/// A day's rows, likewise.
+/// A day's rows with its links after a number, so many.
 pub(super) const LINKS_OF_DAY: &str = "SELECT body, job_number, day, day_number, previous_in_job,
          previous_in_day, hashes FROM history_events
-     WHERE day = $1 AND day_number >= coalesce(
+     WHERE day = $1 AND day_number <= $2::bigint + $3::bigint AND day_number >= coalesce(
          (SELECT max(day_number) FROM history_events WHERE day = $1 AND day_number <= $2), 0)
-     ORDER BY day_number LIMIT $3";
+     ORDER BY day_number";
 
 /// Cuts linked events into runs. Their places ascend within each.
 pub(super) fn of<'a, 'e>(events: &'a [Linked<'e>]) -> impl Iterator<Item = &'a [Linked<'e>]> {
@@ -42,8 +41,9 @@ pub(super) fn hashes(run: &[Linked<'_>]) -> Vec<u8> {
     run.iter().flat_map(|one| one.job.hash.0).collect()
 }
 
-/// Reads the links of a row of [`LINKS_OF_JOB`] or [`LINKS_OF_DAY`]. Of a row that somebody has changed there may be more events than hashes,
-/// or fewer: what is missing is told as null or zeros, which no check takes for whole.
+/// Reads the links of a row of [`LINKS_OF_JOB`] or [`LINKS_OF_DAY`]. Of a row that somebody has changed
+/// there may be more events than hashes, or fewer: what is missing is told as null or zeros, which no
+/// check takes for whole.
 pub(super) fn records(row: &Row) -> Result<Vec<Record>, StoreError> {
     let events: Vec<Value> =
         serde_json::from_str(row.get(0)).map_err(|error| corrupt("run of events", &error))?;
@@ -80,14 +80,17 @@ pub(super) fn events(row: &Row) -> Result<Vec<Event>, StoreError> {
     serde_json::from_str(row.get(0)).map_err(|error| corrupt("run of events", &error))
 }
 
-/// Reads the places of a row's events. A row that cannot be read has none.
-pub(super) fn places(row: &Row) -> BTreeSet<(u64, u32)> {
+/// Reads the places of a row's events, each with its job. A row that cannot be read has none.
+pub(super) fn places(row: &Row) -> Vec<(JobId, (u64, u32))> {
     #[derive(Deserialize)]
     struct Place {
+        job_id: JobId,
         revision: u64,
         index: u32,
     }
     let places: Vec<Place> = serde_json::from_str(row.get(0)).unwrap_or_default();
-    let places = places.iter().map(|place| (place.revision, place.index));
-    places.collect()
+    let places = places.iter();
+    places
+        .map(|place| (place.job_id, (place.revision, place.index)))
+        .collect()
 }

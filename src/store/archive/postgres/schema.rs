@@ -12,11 +12,17 @@ use crate::store::archive::{Day, id_from};
 
 /// What brings a database from one version to the next. A migration that has been released is never
 /// changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// Held while tables change. The number stands for nothing but itself.
 const SCHEMA_LOCK: i64 = 0x6176_746f_6869_7301;
 
+/// Tables whose partitions are ranges of time.
+const BY_TIME: [&str; 2] = ["history_events", "history_segments"];
 /// Tables whose partitions are ranges of ids.
 const BY_ID: [&str; 3] = ["history_jobs", "history_bodies", "history_terms"];
 
@@ -133,8 +139,10 @@ pub(super) async fn make_partitions(
             month.begin().to_rfc3339(),
             month.next().begin().to_rfc3339(),
         );
-        let sql = partition("history_events", *month, &from, &to);
-        transaction.batch_execute(&sql).await?;
+        for table in BY_TIME {
+            let sql = partition(table, *month, &from, &to);
+            transaction.batch_execute(&sql).await?;
+        }
     }
     for month in jobs {
         let id = |month: Month| id_from(month.begin()).to_string();
@@ -181,6 +189,14 @@ pub(super) async fn drop_partitions(client: &mut Client, before: Timestamp) -> R
         let table = month.table("history_jobs");
         if month.next().begin() <= before && is_over(client, &table, before).await? {
             drop_table(client, &BY_ID.map(|parent| month.table(parent))).await?;
+            dropped += 1;
+        }
+    }
+    // Records of jobs are in them, so they go after these.
+    let jobs = months(client, "history_jobs").await?;
+    for month in months(client, "history_segments").await? {
+        if month.next().begin() <= before && !jobs.contains(&month) {
+            drop_table(client, &[month.table("history_segments")]).await?;
             dropped += 1;
         }
     }

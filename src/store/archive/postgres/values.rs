@@ -53,6 +53,27 @@ impl ToSql for Body<'_, '_> {
     to_sql_checked!();
 }
 
+/// JSON texts as a JSON array, likewise.
+#[derive(Debug)]
+pub(super) struct Array<'a>(pub &'a [&'a Text]);
+
+impl ToSql for Array<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_u8(b'[');
+        for (index, text) in self.0.iter().enumerate() {
+            if index > 0 {
+                out.put_u8(b',');
+            }
+            out.put_slice(text.as_bytes());
+        }
+        out.put_u8(b']');
+        Ok(IsNull::No)
+    }
+
+    accepts!(TEXT);
+    to_sql_checked!();
+}
+
 /// A text, whose UTF-8 is not looked at again.
 #[derive(Debug)]
 pub(super) struct Written<'a>(pub &'a Text);
