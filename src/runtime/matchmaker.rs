@@ -90,9 +90,7 @@ impl Matchmaker {
 
     /// Forgets a queued task: another orchestrator has handed it out.
     pub(super) fn handed_out_elsewhere(&self, id: &TaskId, now: Timestamp) {
-        let mut state = self.state();
-        state.queue.remove(id);
-        state.queue.handed_out_elsewhere(now);
+        self.state().queue.handed_out_elsewhere(id, now);
     }
 
     /// Forgets the queued tasks of one stay of a job in one state.

@@ -5,9 +5,9 @@
 //! the later of its client's last turn and the turn that was served last (start-time fair queuing).
 //! Only a hint: the store's queue is the truth, and the whole of this can be built anew from it.
 //!
-//! Several orchestrators have the same queue. While another one hands out tasks, those that were queued
-//! there come some turns later here: where each took the first of all, every task would be tried by all
-//! of them, and what one has taken the others hear of only after they have tried the next.
+//! Several orchestrators have the same queue. While another one hands out tasks of a skill, those that
+//! were queued elsewhere come a little later here: where each took the first of all, every task would be
+//! tried by all of them, and what one has taken the others hear of only after they have tried the next.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::DefaultHasher;
@@ -20,11 +20,15 @@ use crate::domain::{Task, TaskSpec};
 /// Tasks at the head of a group that are tried on a worker whose skill checks parameters.
 const SCAN_MAX: usize = 50;
 
-/// Turns by which the tasks of other orchestrators come later. More than go out while the news of one is
-/// under way, and few enough that no worker's task is old by it.
+/// Turns by which tasks that were queued elsewhere come later at most: more than go out while the news of
+/// one is under way.
 const ELSEWHERE_TURNS: u64 = 128;
-/// How long an orchestrator that has handed out a task is believed to hand out more, in ms.
+/// How much older than the first of one's own such a task gets at most, in ms.
+const ELSEWHERE_OLDER_MS: u64 = 1_000;
+/// How long another orchestrator that has handed out a task is believed to hand out more, in ms.
 const ELSEWHERE_BUSY_MS: u64 = 50;
+/// Skills of which it is known.
+const ELSEWHERE_SKILLS_MAX: usize = 1_000;
 
 /// Where a task was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,8 +93,8 @@ pub(super) struct Queue {
     turns: HashMap<ClientId, u64>,
     served: u64,
     arrivals: u64,
-    /// Until when other orchestrators are believed to hand out tasks.
-    elsewhere_until: Timestamp,
+    /// Until when other orchestrators are believed to hand out tasks, by skill.
+    elsewhere_until: HashMap<String, Timestamp>,
 }
 
 impl Queue {
@@ -113,9 +117,14 @@ impl Queue {
         })
     }
 
-    /// Notes that another orchestrator has just handed out a task.
-    pub(super) fn handed_out_elsewhere(&mut self, now: Timestamp) {
-        self.elsewhere_until = now.after_ms(ELSEWHERE_BUSY_MS);
+    /// Another orchestrator has just handed out a task: forgets it, and notes that.
+    pub(super) fn handed_out_elsewhere(&mut self, id: &TaskId, now: Timestamp) {
+        let Some(task) = self.remove(id) else { return };
+        if self.elsewhere_until.len() >= ELSEWHERE_SKILLS_MAX {
+            self.elsewhere_until.retain(|_, until| *until > now);
+        }
+        let until = now.after_ms(ELSEWHERE_BUSY_MS);
+        self.elsewhere_until.insert(task.spec.skill.clone(), until);
     }
 
     /// Puts a task in, unless it is there.
@@ -240,37 +249,65 @@ impl Queue {
         now: Timestamp,
         qualifies: impl Fn(&TaskSpec) -> Fit,
     ) -> Option<Task> {
-        let later = if now < self.elsewhere_until {
-            ELSEWHERE_TURNS
-        } else {
-            0
-        };
-        let mut best: Option<(Place, u64, TaskId)> = None;
-        for skill in skills {
-            let groups = self.by_skill.get(skill).into_iter();
-            for ((_, origin), group) in groups.flat_map(|skill| &skill.groups) {
-                let turns = match origin {
-                    Origin::Here => 0,
-                    Origin::Elsewhere => later,
+        let (mut here, mut elsewhere): (Option<Candidate>, Option<Candidate>) = (None, None);
+        for name in skills {
+            let Some(skill) = self.by_skill.get(name) else {
+                continue;
+            };
+            for ((_, origin), group) in &skill.groups {
+                let best = match origin {
+                    Origin::Here => &mut here,
+                    Origin::Elsewhere => &mut elsewhere,
                 };
-                let is_first = |place: Place| {
-                    let first = best.as_ref().map(|(first, _, _)| *first);
-                    first.is_none_or(|first| place.later_by(turns) < first)
-                };
+                let is_first = |place: Place| best.as_ref().is_none_or(|best| place < best.place);
                 let head = group.first_key_value().map(|(place, _)| *place);
                 if !head.is_some_and(is_first) {
                     continue;
                 }
-                if let Some((place, id)) = first_fit(group, &qualifies)
+                if let Some((place, task)) = first_fit(group, &qualifies)
                     && is_first(place)
                 {
-                    best = Some((place.later_by(turns), place.turn, id));
+                    let until = self.elsewhere_until.get(name);
+                    *best = Some(Candidate {
+                        place,
+                        id: task.id.clone(),
+                        since: task.available_at,
+                        is_contested: until.is_some_and(|until| now < *until),
+                    });
                 }
             }
         }
-        let (_, turn, id) = best?;
-        self.served = self.served.max(turn);
-        self.remove(&id)
+        let first = match (here, elsewhere) {
+            (Some(here), Some(elsewhere)) if elsewhere.goes_before(&here) => elsewhere,
+            (Some(here), _) => here,
+            (None, elsewhere) => elsewhere?,
+        };
+        self.served = self.served.max(first.place.turn);
+        self.remove(&first.id)
+    }
+}
+
+/// A task that a worker may have.
+struct Candidate {
+    place: Place,
+    id: TaskId,
+    /// Since when it can be had.
+    since: Timestamp,
+    /// Whether others hand out tasks of its skill just now.
+    is_contested: bool,
+}
+
+impl Candidate {
+    /// Tells whether one that was queued elsewhere comes before one's own.
+    fn goes_before(&self, own: &Self) -> bool {
+        let is_old = self.since.after_ms(ELSEWHERE_OLDER_MS) <= own.since
+            && self.place.priority <= own.place.priority;
+        let turns = if self.is_contested && !is_old {
+            ELSEWHERE_TURNS
+        } else {
+            0
+        };
+        self.place.later_by(turns) < own.place
     }
 }
 
@@ -285,10 +322,13 @@ pub(super) enum Fit {
     No,
 }
 
-fn first_fit(group: &Group, qualifies: &impl Fn(&TaskSpec) -> Fit) -> Option<(Place, TaskId)> {
+fn first_fit<'a>(
+    group: &'a Group,
+    qualifies: &impl Fn(&TaskSpec) -> Fit,
+) -> Option<(Place, &'a Task)> {
     for (place, task) in group.iter().take(SCAN_MAX) {
         match qualifies(&task.spec) {
-            Fit::Yes => return Some((*place, task.id.clone())),
+            Fit::Yes => return Some((*place, task)),
             Fit::NotTheseParameters => {}
             Fit::No => return None,
         }

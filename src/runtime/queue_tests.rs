@@ -188,37 +188,44 @@ fn doubles_keep_their_order() {
 
 #[test]
 fn tasks_of_others_come_later_while_those_hand_out_theirs() {
-    const NOW: Timestamp = Timestamp(1_000);
-    let mut queue = Queue::default();
-    let count = ELSEWHERE_TURNS + 10;
-    let fill = |queue: &mut Queue| {
-        let theirs = task("theirs", "a", spec("s", 0.0));
-        queue.push(theirs, Origin::Elsewhere, NOW);
-        for number in 0..count {
-            let ours = task(&format!("ours{number}"), "a", spec("s", 0.0));
-            queue.push(ours, Origin::Here, NOW);
-        }
-        let urgent = task("urgent", "a", spec("s", 1.0));
-        queue.push(urgent, Origin::Elsewhere, NOW);
+    const NOW: Timestamp = Timestamp(10_000);
+    let busy = |queue: &mut Queue, skill: &str| {
+        queue.push(task("gone", "a", spec(skill, 0.0)), Origin::Elsewhere, NOW);
+        queue.handed_out_elsewhere(&"gone".into(), NOW);
     };
-    let mut order = |at: Timestamp| {
-        fill(&mut queue);
+    // Where `urgent`, `theirs` and the first of ours come, theirs being so many ms older.
+    let order = |mut queue: Queue, older_ms: u64, at: Timestamp| {
+        let push = |queue: &mut Queue, name: &str, priority: f64, since: Timestamp, origin| {
+            let mut task = task(name, "a", spec("s", priority));
+            task.available_at = since;
+            queue.push(task, origin, at);
+        };
+        let since = Timestamp(at.0 - older_ms.cast_signed());
+        push(&mut queue, "theirs", 0.0, since, Origin::Elsewhere);
+        for number in 0..ELSEWHERE_TURNS + 10 {
+            push(&mut queue, &format!("ours{number}"), 0.0, at, Origin::Here);
+        }
+        push(&mut queue, "urgent", 1.0, at, Origin::Elsewhere);
         let mut order = Vec::new();
         while let Some(task) = queue.take_for(["s"].into_iter(), at, |_| Fit::Yes) {
             order.push(task.id.to_string());
         }
-        let place = |name: &str| order.iter().position(|id| id == name);
-        let places = (place("urgent"), place("theirs"), place("ours0"));
-        queue.handed_out_elsewhere(NOW);
-        places
+        ["urgent", "theirs", "ours0"].map(|name| order.iter().position(|id| id == name))
     };
+    let made = |skill: &str| {
+        let mut queue = Queue::default();
+        busy(&mut queue, skill);
+        queue
+    };
+    let in_turn = [Some(0), Some(1), Some(2)];
+    assert_eq!(order(Queue::default(), 0, NOW), in_turn, "they are idle");
+    assert_eq!(order(made("t"), 0, NOW), in_turn, "of another skill");
     let later = usize::try_from(ELSEWHERE_TURNS).expect("a few");
-    assert_eq!(order(NOW), (Some(0), Some(1), Some(2)), "they are idle");
-    assert_eq!(
-        order(NOW),
-        (Some(0), Some(later), Some(1)),
-        "no more than that"
-    );
+    let last = [Some(0), Some(later), Some(1)];
+    assert_eq!(order(made("s"), 0, NOW), last, "no more than that");
+    let just = ELSEWHERE_OLDER_MS - 1;
+    assert_eq!(order(made("s"), just, NOW), last);
+    assert_eq!(order(made("s"), just + 1, NOW), in_turn, "and no older");
     let over = NOW.after_ms(ELSEWHERE_BUSY_MS);
-    assert_eq!(order(over), (Some(0), Some(1), Some(2)), "and no longer");
+    assert_eq!(order(made("s"), 0, over), in_turn, "and no longer");
 }

@@ -105,20 +105,32 @@ pub async fn keeps_what_many_jobs_begin_with(archive: Tested) {
 pub async fn lets_many_jobs_go(archive: Tested) {
     let (jobs, events) = all_told(-90 * DAY);
     append(&archive, events.concat(), &jobs).await;
-    let (_, of_new) = told(1, 0);
-    append(&archive, of_new, &[]).await;
+    // One that waits tells more, an hour later and lately.
+    let waits = &jobs[1];
+    let later = event(waits, 3, -90 * DAY + 3_600_000);
+    append(&archive, [later], std::slice::from_ref(waits)).await;
+    let last = event(waits, 4, 0);
+    append(&archive, [last.clone()], std::slice::from_ref(waits)).await;
     let month = Some(Duration::from_hours(24 * 30));
     archive.upkeep(NOW, month).await.expect("lets go");
-    // Of those that wait something is still to come.
-    let left = find(&archive, all()).await.len();
-    assert_eq!(verify_days(&archive).await, Ok(3));
+    // Of those that wait something is still to come, but what they told has gone with its time.
+    assert!(!find(&archive, all()).await.is_empty());
+    assert_eq!(verify_days(&archive).await, Ok(1));
+    let read = archive.by_job(waits.id, None, 9).await.expect("reads");
+    assert_eq!(read, [last]);
+    let kept_from = archive.kept_from().await.expect("reads");
+    let mut verifier = Verifier::new(hasher(), Scope::Job(waits.id), kept_from);
+    for link in records(&archive, Links::Job(waits.id)).await {
+        verifier.check(&link).expect("holds");
+    }
+    assert_eq!(verifier.count(), 1);
     let over = jobs.iter().filter(|job| !job.status.is_terminal());
     let over: Vec<Job> = over
         .map(|job| ended(job, JobStatus::Finished, -90 * DAY + 9))
         .collect();
     bring(&archive, &over).await;
-    archive.upkeep(NOW, month).await.expect("lets go");
-    assert!(find(&archive, all()).await.len() < left);
+    archive.upkeep(at(120 * DAY), month).await.expect("lets go");
+    assert_eq!(find(&archive, all()).await, []);
     for job in &jobs {
         assert_eq!(archive.job(job.id).await.expect("reads"), None);
         assert_eq!(archive.by_job(job.id, None, 9).await.expect("reads"), []);
@@ -140,7 +152,8 @@ async fn server_postgres_tells_who_has_changed_a_row_of_many_jobs() {
     let rows = |table: &str| server.run(&format!("SELECT count(*) FROM {table}"));
     let counts = ["history_segments", "history_events", "history_log"].map(rows);
     assert_eq!(counts, ["1", "0", "120"]);
-    assert_eq!(rows("history_bodies"), "0", "they are in the segment");
+    let counts = ["history_records", "history_bodies"].map(rows);
+    assert_eq!(counts, ["1", "0"], "the records are with the segment");
     // The second job's events are the fourth to the sixth of the day.
     for (change, job_number, day_number) in [
         ("body = (body::jsonb - 4)::text", 2, 5),
@@ -162,7 +175,30 @@ async fn server_postgres_tells_who_has_changed_a_row_of_many_jobs() {
         let broken = verify_days(&archive).await.expect_err(change);
         let found = (broken.job_number, broken.day_number);
         assert_eq!(found, (job_number, day_number), "{change}: {broken}");
-        server.run("TRUNCATE history_segments, history_jobs, history_days");
+        server.run("TRUNCATE history_segments, history_records, history_jobs, history_days");
         fill().await;
+    }
+    bring_one(&archive, &job(JOBS, 0)).await;
+    server.run("DELETE FROM history_segments");
+    let broken = verify_days(&archive).await.expect_err("a gap");
+    assert_eq!((broken.job_number, broken.day_number), (1, count + 1));
+}
+
+/// Several orchestrators append the same: one of them has come first.
+#[tokio::test(flavor = "multi_thread")]
+async fn server_postgres_takes_many_jobs_once_from_rivals() {
+    let server = Postgres::start();
+    let (jobs, events) = all_told(0);
+    let mut appends = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (archive, events, jobs) = (on_server(&server), events.concat(), jobs.clone());
+        appends.spawn(async move { append(&archive, events, &jobs).await });
+    }
+    appends.join_all().await;
+    let archive = on_server(&server);
+    let count = u64::from(JOBS) * 3;
+    assert_eq!(verify_days(&archive).await, Ok(count));
+    for (job, events) in jobs.iter().zip(&events) {
+        has(&archive, job, events).await;
     }
 }

@@ -12,6 +12,7 @@ use fred::types::Value;
 
 use super::feed_batch::{Batch, Part, PartThrough, cut};
 use super::feed_entry::Entry;
+use super::kept::Kept;
 use super::link::{Repeat, held};
 use super::records::{bytes, items, text};
 use super::{PARTITIONS, RedisStore, arguments, code};
@@ -180,10 +181,12 @@ impl HistoryFeed for RedisStore {
         let parts = futures::future::try_join_all(reads).await?;
         is_more |= parts.iter().any(|part| part.is_cut);
         if is_more {
-            // What has been told meanwhile is little: no commit waits while it is added.
+            // What is left is put together before, and what has been told meanwhile is little: no commit
+            // waits long.
+            let mut left = Kept::default();
+            left.add_all(kept);
             let mut now = held(&self.kept);
-            let later = std::mem::take(&mut *now);
-            now.add_all(kept);
+            let later = std::mem::replace(&mut *now, left);
             now.add_all(later);
         }
         Ok(Batch::of(&self.seal, parts, is_more))

@@ -241,16 +241,17 @@ impl Kept {
 
     /// Ends the page that is being filled.
     fn close(&mut self) {
-        if self.open_rows == 0 {
+        let text = std::mem::take(&mut self.text);
+        let marks = std::mem::take(&mut self.marks);
+        let rows = std::mem::take(&mut self.open_rows);
+        if rows == 0 {
+            self.bytes -= text.len();
             return;
         }
-        let page = Page {
-            text: std::mem::take(&mut self.text).into(),
-            marks: std::mem::take(&mut self.marks),
-        };
+        let text = text.into();
         self.closed.push(Closed {
-            page: Arc::new(page),
-            rows: std::mem::take(&mut self.open_rows),
+            page: Arc::new(Page { text, marks }),
+            rows,
         });
     }
 

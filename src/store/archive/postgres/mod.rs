@@ -225,6 +225,11 @@ impl PostgresArchive {
         }
         records.retain(|link| link.day_number > after);
         records.sort_by_key(|link| link.day_number);
+        // Behind a gap the two tables were read up to different numbers.
+        if let Some(first) = records.first().map(|link| link.day_number) {
+            let last = first.saturating_add(limit.into());
+            records.retain(|link| link.day_number <= last);
+        }
         Ok(records)
     }
 }
@@ -266,10 +271,7 @@ impl Archive for PostgresArchive {
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         let rows = self.rows(segments::RECORD, vec![Box::new(id.0)]).await?;
-        match rows.first() {
-            Some(row) => segments::job(row, id),
-            None => Ok(None),
-        }
+        segments::job(&rows, id)
     }
 
     async fn by_job(

@@ -21,10 +21,11 @@ pub(super) const LINKS_OF_JOB: &str = "SELECT body, job_number, day, day_number,
          (SELECT max(job_number) FROM history_events WHERE job = $1 AND job_number <= $2), 0)
      ORDER BY job_number LIMIT $3";
 
-/// A day's rows with its links after a number, so many.
+/// A day's rows with its links after a number, or after a gap behind that, so many.
 pub(super) const LINKS_OF_DAY: &str = "SELECT body, job_number, day, day_number, previous_in_job,
          previous_in_day, hashes FROM history_events
-     WHERE day = $1 AND day_number <= $2::bigint + $3::bigint AND day_number >= coalesce(
+     WHERE day = $1 AND day_number <= $3::bigint + greatest($2::bigint, (SELECT min(day_number)
+         FROM history_events WHERE day = $1 AND day_number > $2)) AND day_number >= coalesce(
          (SELECT max(day_number) FROM history_events WHERE day = $1 AND day_number <= $2), 0)
      ORDER BY day_number";
 

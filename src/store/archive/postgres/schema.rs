@@ -22,7 +22,7 @@ const MIGRATIONS: &[&str] = &[
 const SCHEMA_LOCK: i64 = 0x6176_746f_6869_7301;
 
 /// Tables whose partitions are ranges of time.
-const BY_TIME: [&str; 2] = ["history_events", "history_segments"];
+const BY_TIME: [&str; 3] = ["history_events", "history_segments", "history_records"];
 /// Tables whose partitions are ranges of ids.
 const BY_ID: [&str; 3] = ["history_jobs", "history_bodies", "history_terms"];
 
@@ -181,7 +181,8 @@ pub(super) async fn drop_partitions(client: &mut Client, before: Timestamp) -> R
     let mut dropped = 0;
     for month in months(client, "history_events").await? {
         if month.next().begin() <= before {
-            drop_table(client, &[month.table("history_events")]).await?;
+            let gone = ["history_events", "history_segments"];
+            drop_table(client, &gone.map(|parent| month.table(parent))).await?;
             dropped += 1;
         }
     }
@@ -192,11 +193,11 @@ pub(super) async fn drop_partitions(client: &mut Client, before: Timestamp) -> R
             dropped += 1;
         }
     }
-    // Records of jobs are in them, so they go after these.
+    // They are of jobs that may have begun a moment before their month.
     let jobs = months(client, "history_jobs").await?;
-    for month in months(client, "history_segments").await? {
+    for month in months(client, "history_records").await? {
         if month.next().begin() <= before && !jobs.contains(&month) {
-            drop_table(client, &[month.table("history_segments")]).await?;
+            drop_table(client, &[month.table("history_records")]).await?;
             dropped += 1;
         }
     }

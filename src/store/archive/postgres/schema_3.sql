@@ -13,10 +13,19 @@ CREATE TABLE history_segments (
     hashes bytea NOT NULL,
     -- The JSON array of the events.
     body text NOT NULL,
-    -- The JSON array of the records of those jobs that have also ended in it.
-    records text NOT NULL,
     PRIMARY KEY (day, day_number, at)
 ) PARTITION BY RANGE (at);
+
+-- The records of those jobs that have also ended in it: a JSON array. They go with the jobs, which may
+-- stay longer than the events; then a day's numbers may begin again.
+CREATE TABLE history_records (
+    at timestamptz NOT NULL,
+    day integer NOT NULL,
+    day_number bigint NOT NULL,
+    records text NOT NULL
+) PARTITION BY RANGE (at);
+CREATE INDEX history_records_segment ON history_records (day, day_number);
+
 -- They do not get shorter.
 ALTER TABLE history_segments ALTER COLUMN hashes SET STORAGE EXTERNAL;
 
@@ -27,11 +36,11 @@ ALTER TABLE history_jobs ADD COLUMN segment_day integer, ADD COLUMN segment bigi
 CREATE VIEW history_log AS
     SELECT (event ->> 'job_id')::uuid AS job, event
     FROM (SELECT body FROM history_events UNION ALL SELECT body FROM history_segments) AS rows,
-        jsonb_array_elements(rows.body::jsonb) AS event;
+        json_array_elements(rows.body::json) AS event;
 
 DO $$ BEGIN
     EXECUTE 'ALTER TABLE history_segments ALTER COLUMN body SET COMPRESSION lz4';
-    EXECUTE 'ALTER TABLE history_segments ALTER COLUMN records SET COMPRESSION lz4';
+    EXECUTE 'ALTER TABLE history_records ALTER COLUMN records SET COMPRESSION lz4';
 EXCEPTION WHEN syntax_error OR feature_not_supported OR invalid_parameter_value THEN
     NULL;
 END $$;

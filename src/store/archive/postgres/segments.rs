@@ -20,6 +20,8 @@ use crate::store::archive::plan::JobRow;
 use crate::store::archive::{Day, Hash, Record};
 use crate::store::{StoreError, Text};
 
+/// The longest record that is kept with those of other jobs, in bytes: they are read together.
+const RECORD_MAX: usize = 8 << 10;
 /// Jobs from which on a segment is made of them.
 const JOBS_MIN: usize = 8;
 /// Text of the events of a segment, in bytes: it is read whole for one job, and ends at this.
@@ -31,18 +33,20 @@ pub(super) const OF_JOB: &str = "SELECT s.body, s.day, s.day_number, s.previous_
      JOIN history_segments AS s ON s.day = j.segment_day AND s.day_number = j.segment
      WHERE j.id = $1";
 
-/// The segments with links of a day after a number, so many.
+/// The segments with links of a day after a number, or after a gap behind that, so many.
 pub(super) const OF_DAY: &str = "SELECT body, day, day_number, previous_in_day, hashes
      FROM history_segments
-     WHERE day = $1 AND day_number <= $2::bigint + $3::bigint AND day_number >= coalesce(
+     WHERE day = $1 AND day_number <= $3::bigint + greatest($2::bigint, (SELECT min(day_number)
+         FROM history_segments WHERE day = $1 AND day_number > $2)) AND day_number >= coalesce(
          (SELECT max(day_number) FROM history_segments WHERE day = $1 AND day_number <= $2), 0)
      ORDER BY day_number";
 
-/// A job as it ended: whether it has, and its record in a row of its own, or those of its segment.
+/// A job as it ended: its record in a row of its own, or those of its segment. There may be other segments
+/// of that number, of a day whose first ones have gone.
 pub(super) const RECORD: &str = "SELECT b.body, CASE WHEN b.body IS NULL THEN s.records END
      FROM history_jobs AS j
      LEFT JOIN history_bodies AS b ON b.job = j.id
-     LEFT JOIN history_segments AS s ON s.day = j.segment_day AND s.day_number = j.segment
+     LEFT JOIN history_records AS s ON s.day = j.segment_day AND s.day_number = j.segment
      WHERE j.id = $1 AND j.ended_at IS NOT NULL";
 
 /// Links that are written into one row.
@@ -110,18 +114,20 @@ pub(super) async fn put(
     pieces: &[Piece<'_, '_>],
     jobs: &[JobRow<'_>],
 ) -> Result<HashMap<JobId, Place>, Error> {
-    const SQL: &str = "COPY history_segments (at, day, day_number, previous_in_day, hashes, body,
-             records)
+    const SEGMENTS: &str =
+        "COPY history_segments (at, day, day_number, previous_in_day, hashes, body)
          FROM STDIN (FORMAT binary)";
-    const TYPES: &[Type] = &[
+    const SEGMENT: &[Type] = &[
         Type::TIMESTAMPTZ,
         Type::INT4,
         Type::INT8,
         Type::BYTEA,
         Type::BYTEA,
         Type::TEXT,
-        Type::TEXT,
     ];
+    const RECORDS: &str = "COPY history_records (at, day, day_number, records)
+         FROM STDIN (FORMAT binary)";
+    const OF_SEGMENT: &[Type] = &[Type::TIMESTAMPTZ, Type::INT4, Type::INT8, Type::TEXT];
     let mut places = HashMap::new();
     let segments = pieces.iter().filter_map(|piece| match piece {
         Piece::Segment(links) => Some((*links, links.first()?)),
@@ -130,41 +136,55 @@ pub(super) async fn put(
     if segments.clone().next().is_none() {
         return Ok(places);
     }
-    let mut copy = pin!(copy(transaction, SQL, TYPES).await?);
+    let mut rows = pin!(copy(transaction, SEGMENTS, SEGMENT).await?);
+    let mut ended = Vec::new();
     for (links, first) in segments {
+        let (day, number) = (first.day, first.on_day.number);
         let mut records = Vec::new();
         for run in runs::of(links) {
             let id = run[0].event.job_id;
             let record = record(jobs, id, run.len());
             let place = Place {
-                day: first.day,
-                number: first.on_day.number,
+                day,
+                number,
                 has_record: record.is_some(),
             };
             records.extend(record);
             places.insert(id, place);
         }
-        copy.as_mut()
+        let at = time(first.event.at);
+        rows.as_mut()
             .write(&[
-                &time(first.event.at),
-                &first.day.0,
-                &int(first.on_day.number),
+                &at,
+                &day.0,
+                &int(number),
                 &&first.previous_in_day.0[..],
                 &runs::hashes(links),
                 &Body(links),
-                &Array(&records),
             ])
             .await?;
+        if !records.is_empty() {
+            ended.push((at, day, number, records));
+        }
     }
-    copy.finish().await?;
+    rows.finish().await?;
+    let mut rows = pin!(copy(transaction, RECORDS, OF_SEGMENT).await?);
+    for (at, day, number, records) in ended {
+        rows.as_mut()
+            .write(&[&at, &day.0, &int(number), &Array(&records)])
+            .await?;
+    }
+    rows.finish().await?;
     Ok(places)
 }
 
-/// Returns the record of a job all of whose events are in the segment: so it goes no earlier than they do.
+/// Returns the record of a job all of whose events are in the segment.
 fn record<'a>(jobs: &[JobRow<'a>], id: JobId, links: usize) -> Option<&'a Text> {
     let index = jobs.binary_search_by_key(&id, |row| row.summary.id).ok()?;
     let is_whole = usize::try_from(jobs[index].head.number).is_ok_and(|all| all == links);
-    jobs[index].body.filter(|_| is_whole)
+    jobs[index]
+        .body
+        .filter(|text| is_whole && text.as_bytes().len() <= RECORD_MAX)
 }
 
 /// Reads the links of a row of [`OF_JOB`] or [`OF_DAY`]. Of one that somebody has changed there may be
@@ -217,21 +237,24 @@ pub(super) fn events(row: &Row, job: JobId) -> Result<Vec<Event>, StoreError> {
     Ok(events)
 }
 
-/// Reads a job's record from a row of [`RECORD`].
-pub(super) fn job(row: &Row, id: JobId) -> Result<Option<Job>, StoreError> {
+/// Reads a job's record from the rows of [`RECORD`].
+pub(super) fn job(rows: &[Row], id: JobId) -> Result<Option<Job>, StoreError> {
     let damaged = |error| corrupt("job", &error);
-    if let Some(body) = row.get::<_, Option<&str>>(0) {
-        return serde_json::from_str(body).map(Some).map_err(damaged);
-    }
-    let Some(records) = row.get::<_, Option<&str>>(1) else {
-        return Ok(None);
-    };
-    let records: Vec<Value> = serde_json::from_str(records).map_err(damaged)?;
     let name = id.to_string();
-    let mut records = records.into_iter();
-    let own = records.find(|record| record["id"].as_str() == Some(&name));
-    own.map(|record| serde_json::from_value(record).map_err(damaged))
-        .transpose()
+    for row in rows {
+        if let Some(body) = row.get::<_, Option<&str>>(0) {
+            return serde_json::from_str(body).map(Some).map_err(damaged);
+        }
+        let Some(records) = row.get::<_, Option<&str>>(1) else {
+            continue;
+        };
+        let records: Vec<Value> = serde_json::from_str(records).map_err(damaged)?;
+        let mut records = records.into_iter();
+        if let Some(own) = records.find(|record| record["id"].as_str() == Some(&name)) {
+            return serde_json::from_value(own).map(Some).map_err(damaged);
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the places of events in the segments of these jobs, by job. A row that cannot be read has none.
