@@ -300,8 +300,7 @@ struct Candidate {
 impl Candidate {
     /// Tells whether one that was queued elsewhere comes before one's own.
     fn goes_before(&self, own: &Self) -> bool {
-        let is_old = self.since.after_ms(ELSEWHERE_OLDER_MS) <= own.since
-            && self.place.priority <= own.place.priority;
+        let is_old = self.since.after_ms(ELSEWHERE_OLDER_MS) <= own.since;
         let turns = if self.is_contested && !is_old {
             ELSEWHERE_TURNS
         } else {

@@ -235,17 +235,25 @@ impl RedisCluster {
         let id = self.nodes[to].command(&["cluster", "myid"]);
         // Its word holds against what the one before has said and others have not heard yet.
         self.nodes[to].command(&["cluster", "bumpepoch"]);
-        for node in &self.nodes {
+        let tell = |node: &Redis| {
             let done = node.command(&["cluster", "setslot", &slot, "node", &id]);
             assert_eq!(done, "OK");
-        }
+        };
+        self.nodes.iter().for_each(tell);
         let port = format!(":{}", self.nodes[to].port);
         until("every node knows who has the key", || {
-            self.nodes.iter().enumerate().all(|(index, node)| {
+            let mut is_known = true;
+            for (index, node) in self.nodes.iter().enumerate() {
                 let said = node.command(&["get", key]);
                 let is_elsewhere = said.starts_with("MOVED");
-                is_elsewhere != (index == to) && (!is_elsewhere || said.ends_with(&port))
-            })
+                if is_elsewhere == (index == to) || (is_elsewhere && !said.ends_with(&port)) {
+                    // Where two have said it with the same epoch neither word holds, and a node that has
+                    // heard the old one after the new one stays with it.
+                    tell(node);
+                    is_known = false;
+                }
+            }
+            is_known
         });
     }
 
