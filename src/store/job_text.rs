@@ -1,6 +1,5 @@
-//! Jobs on their way into an archive, as what is stored there. Whoever has the record of an ended job at
-//! hand makes it, so that the record need not be kept until a batch is brought over, nor be freed by
-//! another thread.
+//! Jobs on their way into an archive, as what is stored there: text, so that no record need be kept until a
+//! batch is brought over.
 
 use crate::base::JobId;
 use crate::domain::Job;
