@@ -22,6 +22,14 @@ if (old[1] or '0') ~= expected then return { 'conflict' } end
 -- Its key was given to another job meanwhile.
 if expected == '0' and call('EXISTS', P .. 'no:' .. id) == 1 then return { 'never' } end
 
+-- The status and the worker of a task, as long as nothing is written to it here.
+local seen = {}
+local function look(t)
+  local f = seen[t] or call('HMGET', P .. 't:' .. t, 's', 'lw')
+  seen[t] = f
+  return f
+end
+
 local check = {
   key = function(index)
     local key = take()
@@ -38,7 +46,7 @@ local check = {
   end,
   held = function(index)
     local t, worker = take(), take()
-    local f = call('HMGET', P .. 't:' .. t, 's', 'lw')
+    local f = look(t)
     if f[1] ~= 'l' or f[2] ~= worker then return { 'refused', index } end
   end,
   due = function(index)
@@ -76,14 +84,19 @@ for _ = 1, guards do
   end
 end
 
-local function close(t, s, worker)
-  leave(t, s, worker)
-  call('HDEL', P .. 't:' .. t, 'g')
-  call('HSET', P .. 't:' .. t, 's', 'e')
+-- Notes that a field gets a value, or that it goes.
+local function note(set, gone, name, value)
+  if value then
+    set[#set + 1] = name
+    set[#set + 1] = value
+  else
+    gone[#gone + 1] = name
+  end
 end
 
 -- Calls `act` with each task of a visit from one place up to another, exclusive.
 local function each(from, to, act)
+  seen = {}
   for _, member in ipairs(call('ZRANGEBYLEX', P .. 'y:' .. id, '[' .. from, '(' .. to)) do
     act(string.match(member, ':(.*)$'))
   end
@@ -103,32 +116,40 @@ end
 local clock = call('TIME')
 local stamp = string.format('%010d%06d', tonumber(clock[1]), tonumber(clock[2]))
 
+local placed = {}
 local perform = {
   put = function()
     local t, member, count = take(), take(), tonumber(take())
     local key = P .. 't:' .. t
-    local known = call('HMGET', key, 's', 'lw', 'j', 'p')
-    if known[1] then
+    -- A new job has none but those that were put just now.
+    local known = (expected ~= '0' or placed[t]) and call('HMGET', key, 's', 'lw', 'j', 'p')
+    if known and known[1] then
       leave(t, known[1], known[2])
       call('ZREM', P .. 'y:' .. known[3], known[4])
       call('DEL', key)
     end
-    local fields = {}
-    for i = 1, count * 2 do fields[i] = take() end
-    call('HSET', key, 'j', id, 'p', member, unpack(fields))
-    call('ZADD', P .. 'y:' .. id, 0, member)
-    if enter(t) == 'q' then tell('q', t) end
+    local first, f = at + 1, {}
+    at = at + count * 2
+    for i = first, at, 2 do f[ARGV[i]] = ARGV[i + 1] end
+    call('HSET', key, 'j', id, 'p', member, unpack(ARGV, first, at))
+    call('ZADD', P .. 'y:' .. id, '0', member)
+    placed[t], seen[t] = true, nil
+    place_task(t, f.s, f.dd, f.rd, f.lu, f.ld, f.lw)
+    if f.s == 'q' then tell('q', t) end
   end,
   ['end'] = function()
     local t, answer, report = take(), maybe(), maybe()
     local key = P .. 't:' .. t
-    local known = call('HMGET', key, 's', 'lw')
+    local known = look(t)
     if not known[1] then return end
-    close(t, known[1], known[2])
+    leave(t, known[1], known[2])
     if known[1] == 'q' or not answer then tell_end(known[1], t, known[2]) end
-    call('HDEL', key, 'a', 'r')
-    if answer then call('HSET', key, 'a', answer) end
-    if report then call('HSET', key, 'r', report) end
+    local set, gone = { 's', 'e' }, { 'g' }
+    note(set, gone, 'a', answer)
+    note(set, gone, 'r', report)
+    call('HSET', key, unpack(set))
+    call('HDEL', key, unpack(gone))
+    seen[t] = nil
   end,
   release = function()
     each(take(), take(), function(t)
@@ -148,7 +169,9 @@ local perform = {
     each(take(), take(), function(t)
       local f = call('HMGET', P .. 't:' .. t, 's', 'lw')
       if not f[1] or f[1] == 'e' then return end
-      close(t, f[1], f[2])
+      leave(t, f[1], f[2])
+      call('HDEL', P .. 't:' .. t, 'g')
+      call('HSET', P .. 't:' .. t, 's', 'e')
       tell_end(f[1], t, f[2])
       if f[1] == 'l' and f[2] then
         ended[#ended + 1] = f[2]
@@ -161,11 +184,11 @@ local perform = {
     messages = messages + 1
     local key, member = P .. 'o:' .. m, stamp .. string.format('%06d', messages) .. ':' .. m
     if call('EXISTS', key) == 1 then return end
-    call('HSET', key, 'j', id, 'k', kind, 'm', body, 'n', member, 's', 'pending', 'at', 0,
+    call('HSET', key, 'j', id, 'k', kind, 'm', body, 'n', member, 's', 'pending', 'at', '0',
       'du', outbox_due, 'c', now, 'u', now)
     call('ZADD', P .. 'outbox', outbox_due, member)
-    call('ZADD', P .. 'x:' .. id, 0, member)
-    call('HINCRBY', job, 'o', 1)
+    call('ZADD', P .. 'x:' .. id, '0', member)
+    call('HINCRBY', job, 'o', '1')
   end,
   after = function()
     local name, body = take(), take()
@@ -183,41 +206,38 @@ for _ = 1, tonumber(take()) do perform[take()]() end
 
 local fed
 if history then
-  call('ZADD', P .. 'h:' .. id, 0, place .. history)
+  call('ZADD', P .. 'h:' .. id, '0', place .. history)
   fed = feed(id, place, clock)
 end
-if fed then
-  call('HSET', job, 'v', revision, 'd', doc, 's', status, 'e', fed)
-else
-  call('HSET', job, 'v', revision, 'd', doc, 's', status)
-end
+local set, gone = { 'v', revision, 'd', doc, 's', status }, {}
+if fed then note(set, gone, 'e', fed) end
 if given then
-  call('HSET', job, 'f', given, 'c', client, 'b', pin)
-  call('ZADD', P .. 'all', 0, id)
-  call('ZADD', P .. 'c:' .. client, 0, id)
-  call('HINCRBY', P .. 'pins', pin, 1)
-end
-if old[2] ~= status then
-  if old[2] then
-    call('ZREM', P .. 's:' .. old[2], id)
-    call('HINCRBY', P .. 'n', old[2], -1)
-    call('HINCRBY', P .. 'nc:' .. client, old[2], -1)
-  end
-  call('ZADD', P .. 's:' .. status, 0, id)
-  call('HINCRBY', P .. 'n', status, 1)
-  call('HINCRBY', P .. 'nc:' .. client, status, 1)
+  note(set, gone, 'f', given)
+  note(set, gone, 'c', client)
+  note(set, gone, 'b', pin)
+  call('ZADD', P .. 'all', '0', id)
+  call('ZADD', P .. 'c:' .. client, '0', id)
+  call('HINCRBY', P .. 'pins', pin, '1')
 end
 local function at_time(field, index, time, known)
-  if time then
-    call('HSET', job, field, time)
-    call('ZADD', P .. index, time, id)
-  elseif known then
-    call('HDEL', job, field)
-    call('ZREM', P .. index, id)
-  end
+  if not (time or known) then return end
+  note(set, gone, field, time)
+  if time then call('ZADD', P .. index, time, id) else call('ZREM', P .. index, id) end
 end
 at_time('w', 'wake', wake, old[3])
 at_time('k', 'keep', keep, old[4])
 at_time('y', 'early', early, old[5])
+call('HSET', job, unpack(set))
+if gone[1] then call('HDEL', job, unpack(gone)) end
+if old[2] ~= status then
+  if old[2] then
+    call('ZREM', P .. 's:' .. old[2], id)
+    call('HINCRBY', P .. 'n', old[2], '-1')
+    call('HINCRBY', P .. 'nc:' .. client, old[2], '-1')
+  end
+  call('ZADD', P .. 's:' .. status, '0', id)
+  call('HINCRBY', P .. 'n', status, '1')
+  call('HINCRBY', P .. 'nc:' .. client, status, '1')
+end
 
 return { 'ok', ended, released, told, fed or '' }

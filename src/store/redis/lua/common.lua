@@ -42,17 +42,21 @@ local function due_at(s, dd, rd, lu, ld)
   return own or result
 end
 
--- Puts the task where its status says that it is looked for; returns the status.
+-- Puts a task with these fields where its status says that it is looked for.
+local function place_task(id, s, dd, rd, lu, ld, worker)
+  if s == 'q' then
+    call('ZADD', P .. 'queued', '0', id)
+  elseif s == 'l' and worker then
+    call('SADD', P .. 'l:' .. worker, id)
+  end
+  local due = due_at(s, dd, rd, lu, ld)
+  if due then call('ZADD', P .. 'due', due, id) end
+end
+
+-- Likewise, by the fields that it has.
 local function enter(id)
   local f = call('HMGET', P .. 't:' .. id, 's', 'dd', 'rd', 'lu', 'ld', 'lw')
-  if f[1] == 'q' then
-    call('ZADD', P .. 'queued', 0, id)
-  elseif f[1] == 'l' and f[6] then
-    call('SADD', P .. 'l:' .. f[6], id)
-  end
-  local due = due_at(f[1], f[2], f[3], f[4], f[5])
-  if due then call('ZADD', P .. 'due', due, id) end
-  return f[1]
+  place_task(id, f[1], f[2], f[3], f[4], f[5], f[6])
 end
 
 -- Takes the task from there again, before its status changes.

@@ -1,8 +1,13 @@
 -- Gives a queued task to a worker. ARGV: task, worker, lease, since, until, deadline.
-local id = ARGV[1]
-local key = P .. 't:' .. id
-if call('HGET', key, 's') ~= 'q' then return false end
-leave(id, 'q')
-call('HSET', key, 's', 'l', 'lw', ARGV[2], 'li', ARGV[3], 'ls', ARGV[4], 'lu', ARGV[5], 'ld', ARGV[6])
-enter(id)
-return task(id)
+local id, worker, lease, since, until_, deadline = unpack(ARGV)
+local found, f = task(id), {}
+for i = 1, #found, 2 do f[found[i]] = found[i + 1] end
+if f.s ~= 'q' then return false end
+local fields = { 's', 'l', 'lw', worker, 'li', lease, 'ls', since, 'lu', until_, 'ld', deadline }
+call('ZREM', P .. 'queued', id)
+call('HSET', P .. 't:' .. id, unpack(fields))
+-- A lease has an end, which takes the place of the one that the task waited for.
+place_task(id, 'l', f.dd, f.rd, until_, deadline, worker)
+-- What comes last of a name counts.
+for _, text in ipairs(fields) do found[#found + 1] = text end
+return found
