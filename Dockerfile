@@ -2,6 +2,10 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
+# The allocator is built with it.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends make \
+    && rm -rf /var/lib/apt/lists/*
 
 # The dependencies alone first: this layer stays while only the sources change.
 COPY Cargo.toml Cargo.lock ./
