@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::document::{Table, parse_tables};
+use super::published::is_published;
 use super::{Problem, Problems};
 use crate::base::{ClientId, Secret, crypto};
 use crate::domain::Client;
@@ -21,9 +22,6 @@ const KNOWN: &[&str] = &[
     "webhook_secret",
     "admin",
 ];
-
-/// Tokens that everybody knows, because they are in this program's example files.
-const EXAMPLE_TOKENS: &[&str] = &["user_token_vip", "limited-access-token"];
 
 /// What the clients' file is read with.
 pub struct ClientContext<'a> {
@@ -130,7 +128,7 @@ fn client(table: &Table, context: &ClientContext<'_>, problems: &mut Problems) -
     let params = table.object("params", problems).unwrap_or_default();
     let monthly_attempts = table.integer("monthly_attempts", 0, i64::MAX.unsigned_abs(), problems);
     let admin = table.flag("admin", problems).unwrap_or(false);
-    let token = token(table, context.production, EXAMPLE_TOKENS, problems)?;
+    let token = token(table, context.production, problems)?;
     Some(Client {
         id: ClientId::new(name),
         token_hash: token.hash(),
@@ -163,12 +161,7 @@ fn webhook_secret(
 
 /// Reads a `token`; it must be there, must not be empty, and in production must not be one that
 /// stands in this program's example files.
-pub fn token(
-    table: &Table,
-    production: bool,
-    examples: &[&str],
-    problems: &mut Problems,
-) -> Option<Secret> {
+pub fn token(table: &Table, production: bool, problems: &mut Problems) -> Option<Secret> {
     if table.get("token").is_none() {
         table.complain(
             "token",
@@ -186,7 +179,7 @@ pub fn token(
         );
         return None;
     }
-    if production && examples.contains(&text.as_str()) {
+    if production && is_published(&text) {
         table.complain(
             "token",
             "this is the example files' token, known to everybody: choose another",

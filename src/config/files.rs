@@ -6,9 +6,6 @@ use crate::api::FileLinks;
 use crate::base::Secret;
 use crate::store::{S3Addressing, S3Settings};
 
-/// Access keys and secrets that everybody knows from the servers' own documentation.
-const WELL_KNOWN: [&str; 2] = ["minioadmin", "rustfsadmin"];
-
 /// From which size on a directory has values.
 const DIRECTORY_OFFLOADS: &str = "TASK_FILES_OFFLOAD_BYTES";
 
@@ -87,14 +84,6 @@ fn s3(values: &Resolved, production: bool, problems: &mut Problems) -> Option<S3
             });
         }
         return None;
-    }
-    for name in ["S3_ACCESS_KEY", "S3_SECRET_KEY"] {
-        if production && WELL_KNOWN.contains(&values.text(name).trim()) {
-            let place = values.origin(name).to_string();
-            let message =
-                "this is a server's well-known default: give the orchestrator keys of its own";
-            problems.push(Problem::error(&place, name, message));
-        }
     }
     check_https(values, production, endpoint, problems);
     let mut settings = S3Settings::new(

@@ -8,6 +8,7 @@ mod files;
 pub mod foreign;
 pub mod glob;
 pub mod keys;
+mod published;
 mod read;
 mod redis;
 pub mod schedules;

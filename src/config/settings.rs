@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::files::{Files, files};
 use super::redis::redis;
 use super::value::parse_networks;
-use super::{Origin, Problem, Problems, Resolved, tls};
+use super::{Origin, Problem, Problems, Resolved, published, tls};
 use crate::api::WorkerAuthMode;
 use crate::base::Secret;
 use crate::domain::task::RetryPolicy;
@@ -206,6 +206,9 @@ pub fn build(values: &Resolved, problems: &mut Problems) -> Settings {
         .text("ENVIRONMENT")
         .to_ascii_lowercase()
         .starts_with("prod");
+    if production {
+        published::refuse(values, problems);
+    }
     let data = values.path("DATA_DIR").unwrap_or_else(|| "data".into());
     let worker_auth = tls::worker_auth(values);
     Settings {

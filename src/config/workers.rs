@@ -14,13 +14,6 @@ use crate::base::{Secret, WorkerId};
 const KNOWN: &[&str] = &["token", "description"];
 const PATTERN_PREFIX: &str = "pattern:";
 
-/// Tokens that everybody knows, because they are in this program's example files.
-const EXAMPLE_TOKENS: &[&str] = &[
-    "super-secret-gpu-worker-token",
-    "super-secret-cpu-worker-token",
-    "super-secret-cpu-worker-token-2",
-];
-
 /// The workers' own tokens.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerTokens {
@@ -55,7 +48,7 @@ pub fn parse(file: &Path, text: &str, production: bool, problems: &mut Problems)
     let mut tokens = WorkerTokens::default();
     for table in parse_tables(file, text, problems) {
         table.check_names(KNOWN, true, problems);
-        let token = token(&table, production, EXAMPLE_TOKENS, problems);
+        let token = token(&table, production, problems);
         let name = table.name.as_str();
         if let Some(pattern) = name.strip_prefix(PATTERN_PREFIX) {
             match Glob::parse(pattern) {

@@ -35,6 +35,13 @@ fn a_server_is_named_by_its_address_or_its_parts() {
     let settings = redis_of(&keys).expect("is named");
     assert_eq!(settings.encryption_keys, ["new".into(), "old".into()]);
     assert!(settings.allow_eviction, "in development");
+    let production = [
+        ("ENVIRONMENT", "production"),
+        ("ORCHESTRATOR_SECRET_KEY", "of its own"),
+        ("CLIENT_TOKEN", "of its own too"),
+        ("REDIS_HOST", "redis"),
+    ];
+    assert!(!redis_of(&production).expect("is named").allow_eviction);
 }
 
 #[test]

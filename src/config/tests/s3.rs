@@ -52,10 +52,14 @@ fn what_is_incomplete_or_well_known_is_told() {
         let env = [&production[..], s3].concat();
         problems_of(load_with(vec![], &env, None)).join("\n")
     };
-    insta::assert_snapshot!(seen(&ALL[1..]), @"environment S3_ACCESS_KEY: error: S3_ACCESS_KEY: has no effect without S3_ENDPOINT_URL: job files are kept in TASK_FILES_DIR");
+    insta::assert_snapshot!(seen(&ALL[1..]), @r"
+    environment S3_ACCESS_KEY: error: S3_ACCESS_KEY: everybody knows this secret from an example or a documentation: production needs one of its own, for example the output of `openssl rand -hex 32`
+    environment S3_SECRET_KEY: error: S3_SECRET_KEY: everybody knows this secret from an example or a documentation: production needs one of its own, for example the output of `openssl rand -hex 32`
+    environment S3_ACCESS_KEY: error: S3_ACCESS_KEY: has no effect without S3_ENDPOINT_URL: job files are kept in TASK_FILES_DIR
+    ");
     insta::assert_snapshot!(seen(&ALL), @r"
-    environment S3_ACCESS_KEY: error: S3_ACCESS_KEY: this is a server's well-known default: give the orchestrator keys of its own
-    environment S3_SECRET_KEY: error: S3_SECRET_KEY: this is a server's well-known default: give the orchestrator keys of its own
+    environment S3_ACCESS_KEY: error: S3_ACCESS_KEY: everybody knows this secret from an example or a documentation: production needs one of its own, for example the output of `openssl rand -hex 32`
+    environment S3_SECRET_KEY: error: S3_SECRET_KEY: everybody knows this secret from an example or a documentation: production needs one of its own, for example the output of `openssl rand -hex 32`
     environment S3_ENDPOINT_URL: warning: S3_ENDPOINT_URL: files cross the network without encryption: https:// where it is not your own
     ");
 }

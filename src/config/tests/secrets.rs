@@ -65,3 +65,38 @@ fn a_secret_is_given_once_and_can_be_read() {
     environment S3_SECRET_KEY_FILE: error: S3_SECRET_KEY: FOLDER/empty is empty, expected a secret
     ");
 }
+
+#[test]
+fn production_refuses_secrets_that_everybody_knows() {
+    let own = [
+        ("ORCHESTRATOR_SECRET_KEY", "of its own"),
+        ("CLIENT_TOKEN", "of its own too"),
+    ];
+    let published = [
+        ("ORCHESTRATOR_SECRET_KEY", "example-only-secret-key"),
+        ("CLIENT_TOKEN", "user_token_vip"),
+        ("GLOBAL_WORKER_TOKEN", "super-secret-gpu-worker-token"),
+        ("AUDIT_SALT", "default_audit_salt"),
+        (
+            "HISTORY_DATABASE_URI",
+            "postgresql://a:example-only-postgres@b/c",
+        ),
+        ("STORE", "redis://:example-only-redis@b"),
+    ];
+    for (name, secret) in published {
+        let env: Vec<_> = own
+            .into_iter()
+            .filter(|(other, _)| *other != name)
+            .chain([(name, secret)])
+            .collect();
+        let development = load_with(vec![], &env, None);
+        assert!(development.is_ok(), "{name}: {:?}", development.err());
+        let env = [&env[..], &[("ENVIRONMENT", "production")]].concat();
+        let seen = problems_of(load_with(vec![], &env, None)).join("\n");
+        assert!(
+            seen.contains(&format!("error: {name}: everybody knows this secret")),
+            "{seen}"
+        );
+        assert!(!seen.contains(secret), "{seen}");
+    }
+}
