@@ -116,14 +116,12 @@ end
 local clock = call('TIME')
 local stamp = string.format('%010d%06d', tonumber(clock[1]), tonumber(clock[2]))
 
-local placed = {}
 local perform = {
   put = function()
     local t, member, count = take(), take(), tonumber(take())
     local key = P .. 't:' .. t
-    -- A new job has none but those that were put just now.
-    local known = (expected ~= '0' or placed[t]) and call('HMGET', key, 's', 'lw', 'j', 'p')
-    if known and known[1] then
+    local known = call('HMGET', key, 's', 'lw', 'j', 'p')
+    if known[1] then
       leave(t, known[1], known[2])
       call('ZREM', P .. 'y:' .. known[3], known[4])
       call('DEL', key)
@@ -133,7 +131,7 @@ local perform = {
     for i = first, at, 2 do f[ARGV[i]] = ARGV[i + 1] end
     call('HSET', key, 'j', id, 'p', member, unpack(ARGV, first, at))
     call('ZADD', P .. 'y:' .. id, '0', member)
-    placed[t], seen[t] = true, nil
+    seen[t] = nil
     place_task(t, f.s, f.dd, f.rd, f.lu, f.ld, f.lw)
     if f.s == 'q' then tell('q', t) end
   end,
