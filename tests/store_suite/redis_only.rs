@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use avtomatika::engine::Effect;
 use avtomatika::net::TlsFiles;
 use avtomatika::store::{
     BlueprintRevision, Durability, HistoryStore as _, JobStore as _, RedisSettings, RedisStore,
     StoreError,
 };
+
+use serde_json::json;
 
 use crate::fixtures::*;
 use crate::servers::redis::Redis;
@@ -184,7 +187,12 @@ async fn server_redis_keeps_nothing_that_can_be_read_with_a_key() {
     };
     let store = RedisStore::open(&with_keys(&["one"])).await.expect("opens");
     let first = job(1);
-    let effects = vec![put(&task(&first, None, 1))];
+    let shared = Effect::PutData {
+        store: "totals".to_owned(),
+        key: "sum".to_owned(),
+        value: json!("s3://bucket/sum"),
+    };
+    let effects = vec![put(&task(&first, None, 1)), shared];
     store
         .commit(commit(first.clone(), effects, vec![]))
         .await
@@ -217,7 +225,17 @@ async fn server_redis_keeps_nothing_that_can_be_read_with_a_key() {
         .commit(commit(next(&first), vec![], vec![]))
         .await
         .expect("commits");
+    let totals = changed.data_stores(&first.blueprint).await.expect("reads");
     changed.close().await;
+
+    // What has no end is under the new key from then on.
+    let later = RedisStore::open(&with_keys(&["two"])).await.expect("opens");
+    assert_eq!(
+        later.data_stores(&first.blueprint).await.expect("reads"),
+        totals
+    );
+    assert_eq!(totals["totals"]["sum"], json!("s3://bucket/sum"));
+    later.close().await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::commit::pin;
 use super::link::Repeat;
-use super::records::{bytes, corrupt, items, text};
+use super::records::{items, text};
 use super::{RedisStore, arguments, code};
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Job, JobStatus, Lease, Task};
@@ -147,27 +147,7 @@ impl JobStore for RedisStore {
     }
 
     async fn data_stores(&self, blueprint: &str) -> Result<DataStores, StoreError> {
-        let (_, name) = self.data_at(blueprint);
-        let answer = self
-            .link
-            .call("HGETALL", arguments([&name]), Repeat::Safe)
-            .await?;
-        // In order of name, as every adapter has it.
-        let mut values = BTreeMap::new();
-        let mut answer = items(answer).into_iter();
-        while let (Some(field), Some(value)) = (answer.next(), answer.next()) {
-            let field = text(field).ok_or_else(|| corrupt("data store", "its name is no text"))?;
-            let value = bytes(value).ok_or_else(|| corrupt("data store", "its value is none"))?;
-            values.insert(field, self.seal.decode(&value, "data store")?);
-        }
-        let mut stores = DataStores::new();
-        for (field, value) in values {
-            if let Some((store, key)) = field.split_once('\0') {
-                let store = stores.entry(store.to_owned()).or_default();
-                store.insert(key.to_owned(), value);
-            }
-        }
-        Ok(stores)
+        self.data_of(blueprint).await
     }
 
     async fn find_by_key(

@@ -7,6 +7,7 @@
 
 mod address;
 mod commit;
+mod data;
 mod durability;
 mod feed;
 mod feed_batch;

@@ -63,6 +63,14 @@ impl Seal {
         self.close(body.into()).into()
     }
 
+    /// Tells whether a body is as it would be written now: with the present key, or readable without one.
+    pub fn is_present(&self, body: &[u8]) -> bool {
+        let key = (body.first() == Some(&MARK))
+            .then(|| body.get(1..=ID_LEN))
+            .flatten();
+        key == self.keys.first().map(|(id, _)| &id[..])
+    }
+
     /// Decrypts a body; one that was never encrypted is returned as it is, so that a key can be set
     /// while jobs run. Errors say which key is missing, or that the body was changed.
     pub fn open(&self, body: &[u8]) -> Result<Vec<u8>, String> {
@@ -121,7 +129,9 @@ mod tests {
         let closed = seal(&["old"]).close(b"x".to_vec());
         let both = seal(&["new", "old"]);
         assert_eq!(both.open(&closed), Ok(b"x".to_vec()));
+        assert!(!both.is_present(&closed) && !both.is_present(b"x"));
         let again = both.close(b"x".to_vec());
+        assert!(both.is_present(&again) && seal(&[]).is_present(b"x"));
         assert_eq!(seal(&["new"]).open(&again), Ok(b"x".to_vec()));
         let error = seal(&["new"]).open(&closed).expect_err("the key is gone");
         assert!(error.contains("which is not set"), "{error}");
