@@ -45,7 +45,10 @@ pub(super) struct News {
     rated: BTreeMap<WorkerId, f64>,
     turns: BTreeMap<String, WorkerId>,
     left: VecDeque<(Timestamp, TaskId)>,
+    /// There is something to tell.
     wake: Arc<Notify>,
+    /// A task is offered.
+    hurry: Arc<Notify>,
 }
 
 impl News {
@@ -87,6 +90,7 @@ impl News {
         self.next.offers.push((task.clone(), worker));
         self.left.push_back((until, task));
         self.wake.notify_one();
+        self.hurry.notify_one();
     }
 
     /// What was to be told has to be told again, some time.
@@ -179,10 +183,11 @@ impl Inner {
     /// Tells the others what there is to tell, and takes back what was left to them in vain.
     pub(super) async fn run_fleet(self: Arc<Self>) {
         let from = self.ports.entropy.uuid();
-        let wake = {
+        let (wake, hurry) = {
             let mut state = self.matchmaker.state();
             state.news.tell_all(true);
-            Arc::clone(&state.news.wake)
+            let News { wake, hurry, .. } = &state.news;
+            (Arc::clone(wake), Arc::clone(hurry))
         };
         let mut alive_at = self.ports.clock.now();
         while !self.stop.is_cancelled() {
@@ -207,7 +212,7 @@ impl Inner {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {}
-                () = wake.notified() => self.gather(&wake, told_at).await,
+                () = wake.notified() => self.gather(&hurry, told_at).await,
                 () = tokio::time::sleep(pause.since(self.ports.clock.now())) => {}
             }
         }
@@ -221,17 +226,14 @@ impl Inner {
     }
 
     /// Waits for more to tell: a moment, or until the last message is some time ago. A task that is
-    /// offered to another orchestrator does not wait that long.
-    async fn gather(&self, wake: &Notify, told_at: Instant) {
+    /// offered to another orchestrator does not wait that long, and nothing else wakes this one up.
+    async fn gather(&self, hurry: &Notify, told_at: Instant) {
         self.pause(GATHERED_FOR).await;
-        let until = told_at + TOLD_EVERY;
-        while !self.stop.is_cancelled() && self.matchmaker.state().news.next.offers.is_empty() {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => {}
-                () = sleep_until(until) => return,
-                () = wake.notified() => {}
-            }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            () = hurry.notified() => {}
+            () = sleep_until(told_at + TOLD_EVERY) => {}
         }
     }
 
