@@ -21,7 +21,7 @@ states:
 ";
 
 /// What the file is made of: far more than may be in memory at once.
-const LARGE: usize = (160 << 20) + 1;
+const LARGE: usize = (1 << 30) + 1;
 /// What it may cost. An upload holds 25 MiB, the rest is what the process has not given back.
 const MEMORY_MAX: u64 = 64 << 20;
 

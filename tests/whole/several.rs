@@ -66,7 +66,9 @@ impl Fleet {
 
     async fn start(&self, port: u16) -> Server {
         let mut command = on(&self.site, &self.redis, port);
-        command.env("TASK_LEASE_SECONDS", "3");
+        command
+            .env("TASK_LEASE_SECONDS", "3")
+            .env("REDIS_TIMEOUT_SECONDS", "2");
         Server::start(command).await
     }
 
@@ -86,6 +88,13 @@ impl Fleet {
         port
     }
 
+    /// Waits until every orchestrator says that Redis is there, 1, or that it does not answer, 0.
+    async fn see_store(&self, is_up: f64) {
+        for server in &self.servers {
+            server.shows(r#"part_up{part="store"}"#, is_up).await;
+        }
+    }
+
     /// Waits for the last job's end, as another orchestrator than the one that has it sees it.
     async fn last_ends(&self, seen_by: usize) {
         let job = self.jobs.last().expect("there are some");
@@ -103,7 +112,7 @@ impl Fleet {
             let history = self.site.ask(server, &history).await.with(0).json();
             check_history(&history);
         }
-        let list = ["jobs", "list", "--all", "-o", "json"];
+        let list = ["jobs", "list", "--all", "--limit", "500", "-o", "json"];
         let list: Value = self.site.ask(&self.servers[0], &list).await.with(0).json();
         let count = |blueprint: &str| {
             let jobs = list.as_array().expect("a list").iter();
@@ -163,8 +172,11 @@ async fn server_redis_serves_several_orchestrators_of_which_any_may_fail() {
     let port = fleet.kill(2).await;
     let again = fleet.start(port).await;
     fleet.servers.push(again);
+    fleet.submit(&[0, 1, 2]).await;
     fleet.redis.pause();
+    fleet.see_store(0.0).await;
     fleet.redis.resume();
+    fleet.see_store(1.0).await;
     fleet.check().await;
     fleet.end().await;
 }
