@@ -2,10 +2,13 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
-# The allocator is built with it.
+# The allocator is built with make, for pages as large as any kernel of the processor has them.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends make \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && if [ "$(uname -m)" = aarch64 ]; then \
+         printf '[env]\nJEMALLOC_SYS_WITH_LG_PAGE = "16"\n' > "$CARGO_HOME/config.toml"; \
+       fi
 
 # The dependencies alone first: this layer stays while only the sources change.
 COPY Cargo.toml Cargo.lock ./

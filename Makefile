@@ -88,7 +88,7 @@ fuzz: tools
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || exit 1; \
 	done
 
-# A C compiler builds SQLite; everything else is Rust.
+# A C compiler builds SQLite and, with make, the allocator; everything else is Rust.
 tools:
 	@command -v $(CARGO) >/dev/null || { \
 	  echo 'make: cargo is missing: install the Rust toolchain first' >&2; exit 1; }
