@@ -62,21 +62,26 @@ const SHARE: u32 = 30;
 /// Clients and workers where tasks wait for workers.
 const LONG_QUEUE: [&str; 4] = ["--concurrency", "256", "--workers", "32"];
 
-/// Whether two orchestrators on one Redis do less than one: where everything shares the machine, which one
-/// of them fills; likewise with a long queue, which they share; and where each has a share of a core, as on
-/// machines of their own.
+/// Whether two orchestrators on one Redis do less than one: where each has a share of a core, as on machines
+/// of their own, and where everything shares the machine, which one of them fills; both likewise with a long
+/// queue, which they share.
 pub fn orchestrators(settings: &Settings) -> Result<(), String> {
     head(&["Orchestrators on one Redis", "jobs/s", "ratio"]);
-    one_and_two(settings, ("", &[]), None)?;
-    one_and_two(settings, (", a long queue", &LONG_QUEUE), None)?;
     let share = |name| Share::make(name, SHARE);
     if let [Ok(alone), Ok(first), Ok(second)] = ["alone", "first", "second"].map(share) {
-        let each = format!(", {SHARE} % of a core each");
-        one_and_two(settings, (&each, &[]), Some(&[alone, first, second]))
+        let (each, limits) = (format!("{SHARE} % of a core each"), [alone, first, second]);
+        one_and_two(settings, (&each, &[]), Some(&limits))?;
+        let each = format!("{each}, a long queue");
+        one_and_two(settings, (&each, &LONG_QUEUE), Some(&limits))?;
     } else {
         line("not measured with a share of a core each: no control group can be made");
-        Ok(())
     }
+    one_and_two(settings, ("sharing all cores", &[]), None)?;
+    one_and_two(
+        settings,
+        ("sharing all cores, a long queue", &LONG_QUEUE),
+        None,
+    )
 }
 
 fn one_and_two(
@@ -104,9 +109,9 @@ fn one_and_two(
             alone.bench(&workload)
         }
     })?;
-    row(&[format!("one{name}"), figure(turns.first), times(1.0, 1.0)]);
+    row(&[format!("one, {name}"), figure(turns.first), times(1.0, 1.0)]);
     let ratio = format!("{:.2} ± {:.2}", turns.ratio, turns.error);
-    row(&[format!("two{name}"), figure(turns.second), ratio]);
+    row(&[format!("two, {name}"), figure(turns.second), ratio]);
     Ok(())
 }
 
