@@ -51,7 +51,7 @@ fn main() {
             let archive = PostgresArchive::new(&server.url(), &Protection::Disable, hasher());
             let archive = Arc::new(archive.expect("good"));
             // As the server does by itself within a minute; a load of weeks takes no longer than that here.
-            let settle = || drop(server.run("analyze"));
+            let settle = || drop(server.run("vacuum analyze"));
             measure("PostgreSQL", jobs, archive, settle).await;
         }
     });
