@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::error::{ApiError, Code};
 use super::limits::{Rate, RateLimits, too_many};
@@ -26,12 +27,12 @@ use crate::base::WorkerId;
 use crate::domain::TaskReport;
 use crate::engine::Ignored;
 use crate::protocol::errors::ignored;
-use crate::protocol::headers::RXON_VERSION;
+use crate::protocol::headers::{LOST_LEASES_MAX, RXON_VERSION};
 use crate::protocol::wire::{
     Heartbeat, HeartbeatAnswer, RegisterAnswer, Registration, ResultAnswer, TaskResult,
 };
 use crate::protocol::{parse_json, task_message};
-use crate::runtime::{Beat, Handout, Reported};
+use crate::runtime::{Beat, Handout, PollRequest, Reported};
 
 use auth::{Shown, WorkerCaller, worker_of};
 pub(super) use handout::HandoutBody;
@@ -205,6 +206,8 @@ fn beat_of(beat: Heartbeat) -> Beat {
 #[derive(Debug, Deserialize)]
 pub struct PollQuery {
     timeout: Option<String>,
+    lease_id: Option<Uuid>,
+    lost_lease_ids: Option<String>,
 }
 
 impl PollQuery {
@@ -220,6 +223,31 @@ impl PollQuery {
             _ => window,
         }
     }
+
+    fn request(&self, window: Duration) -> Result<PollRequest, ApiError> {
+        let lost = self.lost_lease_ids.as_deref().unwrap_or_default();
+        let lost = lost.split(',').filter(|id| !id.is_empty());
+        let lost: Vec<Uuid> = lost
+            .map(Uuid::parse_str)
+            .collect::<Result<_, _>>()
+            .map_err(|error| invalid_ids(&format!("an id is no UUID: {error}")))?;
+        if lost.len() > LOST_LEASES_MAX {
+            return Err(invalid_ids(&format!("{} ids", lost.len())));
+        }
+        Ok(PollRequest {
+            wait: self.wait(window),
+            lease: self.lease_id,
+            lost,
+        })
+    }
+}
+
+fn invalid_ids(seen: &str) -> ApiError {
+    let expected = format!("at most {LOST_LEASES_MAX} UUIDs with commas between");
+    ApiError::new(
+        Code::InvalidQuery,
+        format!("lost_lease_ids: {seen}; expected {expected}"),
+    )
 }
 
 /// E3: a worker asks for a task; the answer comes as soon as there is one.
@@ -228,10 +256,13 @@ impl PollQuery {
     params(
         ("worker_id" = String, Path, description = "the worker"),
         ("timeout" = Option<f64>, Query, description = "seconds, at most the server's window; what is no number takes the window"),
+        ("lease_id" = Option<String>, Query, description = "a new UUID by which the lease is known, should the answer not arrive"),
+        ("lost_lease_ids" = Option<String>, Query, description = "the lease_id of up to 8 polls that brought no answer, with commas between: a task that one of them was given is queued again at once"),
     ),
     responses(
         (status = 200, description = "a task, signed and leased to the worker", body = ref("#/components/schemas/TaskPayload")),
         (status = 204, description = "nothing to do"),
+        (status = 400, description = "invalid_query"),
         (status = 403, description = "worker_unauthorized"),
         (status = 429, description = "LIMIT_EXCEEDED_ERROR"),
     ),
@@ -248,11 +279,11 @@ pub async fn next_task(
     // The request's header lies in the connection's buffer, which goes with it: a poll that waits
     // takes the less memory the less it keeps.
     drop(shown);
-    let wait = query.wait(state.settings.poll_window);
+    let request = query.request(state.settings.poll_window)?;
     let handout = tokio::select! {
         biased;
         () = drained.cancelled() => None,
-        handout = state.runtime.poll(&caller.id, wait) => handout?,
+        handout = state.runtime.poll(&caller.id, request) => handout?,
         never = patience.wait() => match never {},
     };
     let Some(handout) = handout else {

@@ -187,7 +187,7 @@ pub struct Dispatch {
     pub result_timeout: Option<Duration>,
     /// How often it is tried; none takes the server's.
     pub retry: Option<RetryPolicy>,
-    /// Deliveries that may end with the worker's death; none takes the server's.
+    /// Deliveries that may be lost, on the way to a worker or with it; none takes the server's.
     pub max_deliveries: Option<u32>,
     /// Puts the data under this key of `state_history` instead of merging it.
     pub into: Option<String>,

@@ -102,7 +102,7 @@ pub struct TaskSpec {
     /// How often it is tried.
     #[serde(default, skip_serializing_if = "super::is_default")]
     pub retry: RetryPolicy,
-    /// Deliveries that may end with the worker's death before the task is quarantined.
+    /// Deliveries that may be lost, on the way to a worker or with it before the task is quarantined.
     pub max_deliveries: u32,
     /// The job's policy, for the worker to check again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,7 +177,7 @@ pub struct Task {
     pub ordinal: u32,
     /// Attempts that have failed before this one.
     pub failures: u32,
-    /// Deliveries that ended with the worker's death before this one.
+    /// Deliveries before this one that were lost, on the way to a worker or with it.
     pub losses: u32,
     /// Owner, for fairness between clients.
     pub client: ClientId,

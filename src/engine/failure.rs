@@ -180,7 +180,7 @@ fn lost_message(task: &Task, lost: &[WorkerId]) -> String {
     let names: Vec<&str> = lost.iter().map(WorkerId::as_str).collect();
     let losses = task.losses.saturating_add(1);
     format!(
-        "{losses} deliveries of task `{}` ended with the worker's death: {}",
+        "{losses} deliveries of task `{}` were lost, with their workers or on the way to them: {}",
         task.spec.skill,
         names.join(", ")
     )

@@ -58,7 +58,7 @@ pub struct Limits {
     pub execution_timeout_ms: u64,
     /// Attempts and back-off of a task that names no others.
     pub retry: RetryPolicy,
-    /// Deliveries that may end with the worker's death.
+    /// Deliveries that may be lost, on the way to a worker or with it.
     pub max_deliveries: u32,
     /// Serialised size of `state_history`, a result, parameters or an event, in bytes.
     pub payload_bytes_max: usize,
@@ -130,6 +130,11 @@ pub enum Input {
     },
     /// A task's `due_at` has passed: its lease, or one of its deadlines.
     TaskExpired {
+        /// The record.
+        task: Box<Task>,
+    },
+    /// A task was leased to a worker, and its worker says that it has not got it.
+    TaskLost {
         /// The record.
         task: Box<Task>,
     },

@@ -43,20 +43,44 @@ pub(super) fn reported(
 
 /// Takes the passing of a task's time.
 pub(super) fn expired(world: &World<'_>, job: Job, task: &Task) -> Outcome {
+    let guard = || Guard::TaskDue {
+        id: task.id.clone(),
+        now: world.now,
+    };
+    let over = failure::expiry(task, world.now).map(|expiry| (expiry, guard()));
+    over_unreported(world, job, task, over.ok_or(Ignored::NotDue))
+}
+
+/// Takes the word of a task's worker that it has not got the task.
+pub(super) fn lost(world: &World<'_>, job: Job, task: &Task) -> Outcome {
+    let guard = |worker: &WorkerId| Guard::TaskHeldBy {
+        id: task.id.clone(),
+        worker: worker.clone(),
+    };
+    let lease = task.lease.as_ref();
+    let over = lease.map(|lease| (Expiry::Lost, guard(&lease.worker)));
+    over_unreported(world, job, task, over.ok_or(Ignored::WorkerMismatch))
+}
+
+/// Ends an attempt of which no worker has said how it ended.
+fn over_unreported(
+    world: &World<'_>,
+    job: Job,
+    task: &Task,
+    over: Result<(Expiry, Guard), Ignored>,
+) -> Outcome {
     if job.status.is_terminal() {
         return Outcome::Ignored(lifecycle::ended_reason(&job));
     }
     if !is_current(&job, task) {
         return Outcome::Ignored(Ignored::StaleTask);
     }
-    let Some(expiry) = failure::expiry(task, world.now) else {
-        return Outcome::Ignored(Ignored::NotDue);
+    let (expiry, guard) = match over {
+        Ok(over) => over,
+        Err(reason) => return Outcome::Ignored(reason),
     };
     let mut passage = Passage::new(world, job);
-    passage.guards.push(Guard::TaskDue {
-        id: task.id.clone(),
-        now: world.now,
-    });
+    passage.guards.push(guard);
     if expiry == Expiry::Lost && task.branch.is_none() {
         passage
             .job

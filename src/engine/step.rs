@@ -32,6 +32,7 @@ fn dispatch(world: &World<'_>, job: Job, input: Input) -> Outcome {
             report,
         } => report::reported(world, job, &task, &worker, &report),
         Input::TaskExpired { task } => report::expired(world, job, &task),
+        Input::TaskLost { task } => report::lost(world, job, &task),
         Input::WorkerEvent { task, event } => {
             worker_event::received(world, job, task.as_deref(), &event)
         }

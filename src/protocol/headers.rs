@@ -27,6 +27,9 @@ pub fn heartbeat_path(worker_id: &str) -> String {
     format!("/_worker/workers/{worker_id}")
 }
 
+/// Ids that a poll may name as lost.
+pub const LOST_LEASES_MAX: usize = 8;
+
 /// Returns the path of E3 (GET), without its query.
 #[must_use]
 pub fn next_task_path(worker_id: &str) -> String {

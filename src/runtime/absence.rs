@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use uuid::Uuid;
 
 use super::handout::{Handout, Ticket};
 use super::{Inner, RuntimeError};
@@ -44,6 +45,7 @@ impl Inner {
         self: &Arc<Self>,
         ticket: Ticket,
         worker: &WorkerId,
+        lease: Option<Uuid>,
         deadline: Instant,
     ) -> Result<Option<Handout>, RuntimeError> {
         let mut turn = None;
@@ -61,7 +63,7 @@ impl Inner {
                 turn = None;
             }
         }
-        match self.lease(ticket, worker).await {
+        match self.lease(ticket, worker, lease).await {
             Err(error @ RuntimeError::Store(StoreError::Unavailable(_))) => {
                 // A task whose parameters lie in a blob store that is away is no reason for others to
                 // wait.

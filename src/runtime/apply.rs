@@ -28,6 +28,8 @@ enum Request {
     Event(WorkerEvent),
     /// A task is due; likewise.
     Expiry { task_id: TaskId },
+    /// The worker to which a task was leased by this lease has not got it; likewise.
+    Loss { task_id: TaskId, lease: Uuid },
 }
 
 impl Request {
@@ -35,7 +37,9 @@ impl Request {
     fn task_id(&self) -> Option<&TaskId> {
         match self {
             Self::Ready(_) => None,
-            Self::Result { task_id, .. } | Self::Expiry { task_id } => Some(task_id),
+            Self::Result { task_id, .. }
+            | Self::Expiry { task_id }
+            | Self::Loss { task_id, .. } => Some(task_id),
             Self::Event(event) => event.task_id.as_ref(),
         }
     }
@@ -56,6 +60,12 @@ impl Request {
             Self::Expiry { .. } => Input::TaskExpired {
                 task: Box::new(task?),
             },
+            Self::Loss { lease, .. } => {
+                let is_by_it = |task: &Task| task.lease.as_ref().is_some_and(|l| l.id == *lease);
+                Input::TaskLost {
+                    task: Box::new(task.filter(is_by_it)?),
+                }
+            }
         })
     }
 }
@@ -169,6 +179,19 @@ impl Inner {
     pub(super) async fn expire(self: &Arc<Self>, task: &Task) -> Result<Applied, RuntimeError> {
         let request = Request::Expiry {
             task_id: task.id.clone(),
+        };
+        self.process(task.job_id, request, None).await
+    }
+
+    /// Deals with a task of which its worker says that it has not got it.
+    pub(super) async fn lose(
+        self: &Arc<Self>,
+        task: &Task,
+        lease: Uuid,
+    ) -> Result<Applied, RuntimeError> {
+        let request = Request::Loss {
+            task_id: task.id.clone(),
+            lease,
         };
         self.process(task.job_id, request, None).await
     }

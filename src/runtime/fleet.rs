@@ -20,7 +20,7 @@ use super::{Inner, Runtime, RuntimeError};
 use crate::base::{TaskId, Timestamp, WorkerId};
 use crate::domain::task::Strategy;
 use crate::domain::worker::WorkerStatus;
-use crate::store::FleetNews;
+use crate::store::{FleetNews, StoreError};
 
 /// How often an orchestrator says that it is there.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ const TOLD_EVERY: Duration = Duration::from_millis(20);
 /// What is to be told, and tasks that are left to others.
 #[derive(Default)]
 pub(super) struct News {
+    /// There may be others on the same store.
+    is_shared: bool,
     /// There is somebody to be told.
     has_peers: bool,
     next: FleetNews,
@@ -185,6 +187,7 @@ impl Inner {
         let from = self.ports.entropy.uuid();
         let (wake, hurry) = {
             let mut state = self.matchmaker.state();
+            state.news.is_shared = true;
             state.news.tell_all(true);
             let News { wake, hurry, .. } = &state.news;
             (Arc::clone(wake), Arc::clone(hurry))
@@ -278,7 +281,7 @@ impl Inner {
                 state.news.tell_all(is_new && !news.whole);
             }
         }
-        self.meet(news).await?;
+        self.meet_of(news).await?;
         for (worker, reputation) in &news.rated {
             self.registry
                 .change(worker, |known| known.with_reputation(*reputation));
@@ -294,7 +297,7 @@ impl Inner {
     }
 
     /// Learns from the store of workers that are new here, or another than they were.
-    async fn meet(self: &Arc<Self>, news: &FleetNews) -> Result<(), RuntimeError> {
+    async fn meet_of(self: &Arc<Self>, news: &FleetNews) -> Result<(), StoreError> {
         let mut ids = news.changed.clone();
         {
             let workers = self.registry.read();
@@ -304,7 +307,24 @@ impl Inner {
         if ids.is_empty() {
             return Ok(());
         }
-        for mut worker in self.ports.workers.load_workers(&ids).await? {
+        self.meet(&ids).await
+    }
+
+    /// Learns of a worker that asks here for work and is not known: the orchestrator with which it has
+    /// registered may have died before it told.
+    pub(super) async fn meet_if_new(self: &Arc<Self>, worker: &WorkerId) {
+        let is_shared = self.matchmaker.state().news.is_shared;
+        if is_shared
+            && self.registry.known(worker).is_none()
+            && let Err(error) = self.meet(std::slice::from_ref(worker)).await
+        {
+            // Its next heartbeat has it register anew.
+            tracing::debug!(worker.id = %worker, %error, "a worker could not be looked up");
+        }
+    }
+
+    async fn meet(self: &Arc<Self>, ids: &[WorkerId]) -> Result<(), StoreError> {
+        for mut worker in self.ports.workers.load_workers(ids).await? {
             let id = worker.id.clone();
             if worker.status == WorkerStatus::Offline {
                 self.registry.remove(&[id]);

@@ -2,16 +2,16 @@
 //! poll open. So no task is ever parked behind a dead or busy worker.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::fleet::News;
 use super::handout::{Handout, Offer, Ticket};
 use super::holders::Holders;
 use super::polls::{Among, Choice, Poll, Polls, View, Workers};
 use super::queue::{Fit, Origin, Queue};
-use super::{Inner, Runtime, RuntimeError, Settings};
+use super::{Inner, RuntimeError, Settings};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::task::Strategy;
 use crate::domain::{Lease, Task, TaskSpec};
@@ -36,7 +36,7 @@ pub(super) struct Matchmaker {
 }
 
 /// Closes a poll when its caller goes away.
-struct OpenPoll {
+pub(super) struct OpenPoll {
     inner: Arc<Inner>,
     worker: WorkerId,
     number: u64,
@@ -245,9 +245,10 @@ impl Inner {
     }
 
     /// Takes a task for the worker, or opens a poll for one.
-    fn take_or_open(
+    pub(super) fn take_or_open(
         self: &Arc<Self>,
         worker: &WorkerId,
+        lease: Option<Uuid>,
     ) -> Result<Ticket, (OpenPoll, oneshot::Receiver<Offer>)> {
         let known = self.registry.known(worker);
         let now = self.ports.clock.now();
@@ -260,7 +261,7 @@ impl Inner {
         {
             return Ok(self.ticket(task));
         }
-        let (number, receiver) = state.polls.open(worker);
+        let (number, receiver) = state.polls.open(worker, lease);
         if let Some(known) = &known {
             state.polls.index(worker, known.open_skills());
         }
@@ -282,11 +283,17 @@ impl Inner {
         }
     }
 
-    /// Returns the lease by which the worker would have the task from now on.
-    pub(super) fn new_lease(&self, task: &Task, worker: &WorkerId, now: Timestamp) -> Lease {
+    /// Returns the lease by which the worker would have the task from now on, with this id if any.
+    pub(super) fn new_lease(
+        &self,
+        id: Option<Uuid>,
+        task: &Task,
+        worker: &WorkerId,
+        now: Timestamp,
+    ) -> Lease {
         let deadline = now.after_ms(task.spec.execution_timeout_ms);
         Lease {
-            id: self.ports.entropy.uuid(),
+            id: id.unwrap_or_else(|| self.ports.entropy.uuid()),
             worker: worker.clone(),
             since: now,
             until: now.after_ms(self.settings.lease_ms),
@@ -301,10 +308,11 @@ impl Inner {
         self: &Arc<Self>,
         ticket: Ticket,
         worker: &WorkerId,
+        lease: Option<Uuid>,
     ) -> Result<Option<Handout>, RuntimeError> {
         let now = self.ports.clock.now();
         let task = &ticket.task.as_ref().expect("not taken yet");
-        let lease = self.new_lease(task, worker, now);
+        let lease = self.new_lease(lease, task, worker, now);
         let id = task.id.clone();
         // From here on a caller that goes away gives the lease back instead of the ticket.
         let mut handout = Handout {
@@ -351,44 +359,5 @@ impl Inner {
                 self.offer(task, Origin::Here);
             }
         }
-    }
-}
-
-impl Runtime {
-    /// Waits for a task for the worker, at most so long. Dropping the future closes the poll;
-    /// dropping the handout undelivered gives its lease back.
-    pub async fn poll(
-        &self,
-        worker: &WorkerId,
-        wait: Duration,
-    ) -> Result<Option<Handout>, RuntimeError> {
-        let deadline = tokio::time::Instant::now() + wait;
-        while !self.inner.stop.is_cancelled() {
-            let offer = match self.inner.take_or_open(worker) {
-                Ok(ticket) => Offer::Queued(ticket),
-                Err((_open, receiver)) => tokio::select! {
-                    biased;
-                    offer = receiver => match offer {
-                        Ok(offer) => offer,
-                        Err(_closed) => return Ok(None),
-                    },
-                    () = self.inner.stop.cancelled() => return Ok(None),
-                    () = tokio::time::sleep_until(deadline) => return Ok(None),
-                },
-            };
-            let handout = match offer {
-                Offer::Leased(handout) => Some(handout),
-                // On the heap: it is short, and every poll that waits would carry its size.
-                Offer::Queued(ticket) => {
-                    Box::pin(self.inner.lease_when_there(ticket, worker, deadline)).await?
-                }
-            };
-            // An outage of the store is told to nobody: the time is over, and there was no task.
-            let is_over = || tokio::time::Instant::now() >= deadline;
-            if handout.is_some() || (self.inner.absence.is_known() && is_over()) {
-                return Ok(handout);
-            }
-        }
-        Ok(None)
     }
 }

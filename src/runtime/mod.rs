@@ -50,7 +50,7 @@ use crate::store::{BlobStore, Durability, HistoryStore, JobStore, WorkerStore};
 
 pub use error::RuntimeError;
 pub use export::{Export, ExportThread};
-pub use handout::Handout;
+pub use handout::{Handout, PollRequest};
 pub use registry::{Beat, BeatAnswer, Notice};
 pub use tokens::{TokenCheck, TokenPair};
 pub use watch::Watch;

@@ -30,6 +30,8 @@ pub(super) type Workers = BTreeMap<WorkerId, Arc<Known>>;
 /// An open poll.
 pub(super) struct Poll {
     number: u64,
+    /// The id that its caller wants the lease to have.
+    pub(super) lease: Option<Uuid>,
     answer: oneshot::Sender<Offer>,
 }
 
@@ -89,11 +91,16 @@ pub(super) struct Polls {
 
 impl Polls {
     /// Opens a poll; returns its number and where its answer will come.
-    pub(super) fn open(&mut self, worker: &WorkerId) -> (u64, oneshot::Receiver<Offer>) {
+    pub(super) fn open(
+        &mut self,
+        worker: &WorkerId,
+        lease: Option<Uuid>,
+    ) -> (u64, oneshot::Receiver<Offer>) {
         let (answer, receiver) = oneshot::channel();
         self.opened += 1;
         let poll = Poll {
             number: self.opened,
+            lease,
             answer,
         };
         let polls = self.here.entry(worker.clone()).or_default();

@@ -46,7 +46,7 @@ impl Inner {
             let Some((worker, poll)) = taken else {
                 continue;
             };
-            let lease = self.new_lease(task, &worker, now);
+            let lease = self.new_lease(poll.lease, task, &worker, now);
             let id = lease.id;
             rules::lease_task(task, lease);
             let handout = Handout {

@@ -31,9 +31,10 @@ use std::time::Duration;
 
 use avtomatika::domain::{JobStatus, TaskReport};
 use avtomatika::engine::{Answer, Ignored, Input};
-use avtomatika::runtime::{Applied, Beat, Notice, Reported};
+use avtomatika::runtime::{Applied, Beat, Notice, PollRequest, Reported};
 use fixture::{Fixture, data};
 use serde_json::json;
+use uuid::Uuid;
 
 pub const POLL: Duration = Duration::from_secs(30);
 
@@ -119,6 +120,57 @@ async fn an_undelivered_handout_goes_back_to_the_queue() {
         .await
         .unwrap();
     assert_eq!(late, Reported::Ignored(Ignored::WorkerMismatch));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_says_that_it_did_not_get_is_queued_again() {
+    let world = Fixture::start().await;
+    let (worker, other) = (
+        world.worker("w1", &["work"]).await,
+        world.worker("w2", &["work"]).await,
+    );
+    let job = world.submit("one", json!({})).await;
+    let lease = Uuid::from_u128(7);
+    let asks = |wait, lost: &[Uuid]| PollRequest {
+        wait,
+        lease: Some(Uuid::from_u128(8)),
+        lost: lost.to_vec(),
+    };
+    let first = PollRequest {
+        lease: Some(lease),
+        ..PollRequest::from(POLL)
+    };
+    let handout = world.runtime.poll(&worker, first).await.unwrap().unwrap();
+    let first = handout.task().clone();
+    assert_eq!(first.lease.as_ref().unwrap().id, lease);
+    // As by an orchestrator that was killed before it could answer.
+    handout.delivered();
+
+    let short = Duration::from_secs(1);
+    for (who, lost) in [(&other, lease), (&worker, Uuid::from_u128(9))] {
+        let polled = world.runtime.poll(who, asks(short, &[lost])).await.unwrap();
+        assert!(polled.is_none(), "that is not what {who} had");
+    }
+    let started = tokio::time::Instant::now();
+    let polled = world.runtime.poll(&worker, asks(POLL, &[lease])).await;
+    let again = polled.unwrap().expect("the task");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!((again.task().job_id, again.task().losses), (job, 1));
+    let id = again.task().id.clone();
+    assert_ne!(id, first.id, "it is another delivery");
+    again.delivered();
+    // Said once more, it does not touch what the worker has got.
+    let polled = world.runtime.poll(&worker, asks(short, &[lease])).await;
+    assert!(polled.unwrap().is_none());
+    let success = || TaskReport::success(data(json!({"done": true})));
+    let late = world.runtime.report(&worker, job, &first.id, success());
+    assert_eq!(late.await.unwrap(), Reported::Ignored(Ignored::StaleTask));
+    let answer = world.runtime.report(&worker, job, &id, success()).await;
+    assert_eq!(
+        answer.unwrap(),
+        Reported::Accepted(Answer::SuccessTransition)
+    );
     world.stop().await;
 }
 

@@ -7,6 +7,7 @@ mod busy;
 mod cluster;
 mod files;
 mod full;
+mod lost;
 mod monitored;
 mod newcomer;
 mod outages;

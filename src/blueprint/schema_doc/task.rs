@@ -33,7 +33,7 @@ pub(super) struct Dispatch {
     timeouts: Option<Timeouts>,
     /// How often it is tried.
     retry: Option<Retry>,
-    /// Deliveries that may end with the worker's death.
+    /// Deliveries that may be lost, on the way to a worker or with it.
     #[schemars(range(min = 1, max = 1000))]
     max_deliveries: Option<u32>,
     /// JSON Schema that the data of a success must match.
@@ -66,7 +66,7 @@ pub(super) struct BranchTask {
     timeouts: Option<Timeouts>,
     /// How often it is tried.
     retry: Option<Retry>,
-    /// Deliveries that may end with the worker's death.
+    /// Deliveries that may be lost, on the way to a worker or with it.
     #[schemars(range(min = 1, max = 1000))]
     max_deliveries: Option<u32>,
     /// JSON Schema that the data of a success must match.

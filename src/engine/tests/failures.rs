@@ -106,6 +106,15 @@ fn lost_workers() {
 }
 
 #[test]
+fn tasks_that_do_not_reach_their_workers() {
+    assert_snapshot!(
+        "task_lost",
+        run("lose\nlose\ntake w2\nreport w1 success {}\nreport w2 success {\"pixels\": 1}\nlose")
+    );
+    assert_snapshot!("task_always_lost", run("lose\ntake w1\nlose"));
+}
+
+#[test]
 fn results_count_once_and_from_the_holder_only() {
     assert_snapshot!(
         "whose_result",

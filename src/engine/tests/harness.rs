@@ -161,6 +161,13 @@ impl Bench {
                     report,
                 }
             }
+            "lose" => {
+                let open = |task: &&Task| task.status != TaskStatus::Ended;
+                let task = self.tasks.values().find(open)?;
+                Input::TaskLost {
+                    task: Box::new(task.clone()),
+                }
+            }
             "expire" => {
                 let due = |task: &&Task| task.due_at().is_some_and(|at| at <= self.now);
                 let open = |task: &&Task| task.status != TaskStatus::Ended;

@@ -125,6 +125,7 @@ fn nonsense(bench: &Bench, how: u8) -> Vec<Input> {
             report,
         });
         inputs.push(Input::TaskExpired { task: boxed() });
+        inputs.push(Input::TaskLost { task: boxed() });
         inputs.push(Input::WorkerEvent {
             task: (how.is_multiple_of(2)).then(boxed),
             event: WorkerEvent {

@@ -282,6 +282,7 @@ const fn name_of(input: &Input) -> &'static str {
     match input {
         Input::TaskReported { .. } => "task_reported",
         Input::TaskExpired { .. } => "task_expired",
+        Input::TaskLost { .. } => "task_lost",
         Input::WorkerEvent { .. } => "worker_event",
         Input::Decided { .. } => "decided",
         Input::EventReceived { .. } => "event_received",

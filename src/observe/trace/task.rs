@@ -166,7 +166,9 @@ fn unrecorded(job: JobId) -> TraceContext {
 
 /// Returns the attempt that an input is about.
 pub(super) fn attempt_of(input: &Input) -> Option<Attempt> {
-    let (Input::TaskReported { task, .. } | Input::TaskExpired { task }) = input else {
+    let (Input::TaskReported { task, .. } | Input::TaskExpired { task } | Input::TaskLost { task }) =
+        input
+    else {
         return None;
     };
     Some(Attempt {

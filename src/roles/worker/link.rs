@@ -1,5 +1,6 @@
 //! One orchestrator, as this worker talks to it: headers, tokens, signatures, the seven calls.
 
+mod lost;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
+use self::lost::Lost;
 use self::tokens::Access;
 use super::config::{Endpoint, WorkerConfig};
 use super::socket::{Frame, Sent, hand_over};
@@ -53,6 +55,7 @@ pub(super) struct Link {
     heard: Mutex<Heard>,
     socket: Mutex<Option<mpsc::Sender<Frame>>>,
     poll_timeout: Duration,
+    lost: Lost,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -84,6 +87,7 @@ impl Link {
             heard: Mutex::default(),
             socket: Mutex::default(),
             poll_timeout: config.timing.poll,
+            lost: Lost::default(),
             clock: Arc::clone(&config.clock),
             entropy: Arc::clone(&config.entropy),
         })
@@ -244,17 +248,20 @@ impl Link {
         window: Duration,
         skills: &[String],
     ) -> Result<Option<Value>, NetError> {
+        let lease = self.entropy.uuid();
         let path = format!(
-            "{}?timeout={:.1}&available_skills={}&hot_skills=",
+            "{}?timeout={:.1}&available_skills={}&hot_skills=&lease_id={lease}{}",
             headers::next_task_path(self.worker_id.as_str()),
             window.as_secs_f64(),
-            skills.join(",")
+            skills.join(","),
+            self.lost.parameter(),
         );
         let timeout = self.poll_timeout.max(window) + POLL_MARGIN;
         let answer = self
             .send(|| Ok(self.call(Method::Get, &path).timeout(timeout)))
-            .await?;
-        let message = parse(&answer)?;
+            .await;
+        self.lost.settle(lease, answer.as_ref().err());
+        let message = parse(&answer?)?;
         let is_empty = message.is_null() || message.as_object().is_some_and(Object::is_empty);
         Ok((!is_empty).then_some(message))
     }

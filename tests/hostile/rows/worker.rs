@@ -173,6 +173,16 @@ pub(crate) fn beats() -> Vec<Row> {
             400,
             "invalid_query",
         ),
+        (
+            "GET /_worker/workers/w1/tasks/next?timeout=0&lease_id=7",
+            400,
+            "invalid_query",
+        ),
+        (
+            "GET /_worker/workers/w1/tasks/next?timeout=0&lost_lease_ids=7,8",
+            400,
+            "invalid_query",
+        ),
         ("GET /_worker/workers/w1/tasks", 404, "not_found"),
         ("GET /_worker/skills/call", 404, "not_found"),
         ("GET /_worker", 404, "not_found"),

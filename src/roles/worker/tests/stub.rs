@@ -25,6 +25,7 @@ pub(super) struct Seen {
     /// `register`, `beat`, `poll`, `result`, `event`, `token`, `refresh`, `frame`.
     pub(super) kind: &'static str,
     pub(super) token: String,
+    /// Of a poll, its query.
     pub(super) body: Value,
 }
 
@@ -213,7 +214,7 @@ async fn handle(
     let token = headers["x-worker-token"].to_str().unwrap().to_owned();
     assert_eq!(headers["x-worker-id"], "w-1");
     let body: Value = if body.is_empty() {
-        Value::Null
+        uri.query().map_or(Value::Null, Value::from)
     } else {
         serde_json::from_slice(&body).unwrap()
     };

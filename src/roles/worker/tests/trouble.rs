@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::stub::{self, Stub};
+use super::stub::{self, Seen, Stub};
 use super::*;
 
 #[tokio::test]
@@ -297,5 +297,37 @@ async fn after_an_outage_the_worker_registers_again() {
     let worker = start(config(&[&stub.url]));
     stub.until("register", |_| stub.seen("register").len() == 2)
         .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_poll_names_those_that_brought_no_answer() {
+    let stub = Stub::start().await;
+    let broken = |status| (status, json!({}));
+    stub.reply("poll", [stub::BROKEN, 502, 403, 204].map(broken));
+    let mut config = config(&[&stub.url]);
+    config.timing.poll_backoff_max = config.timing.poll_backoff;
+    let worker = start(config);
+    let polls = async {
+        stub.give(json!({"job_id": "j", "task_id": "t", "type": "echo"}));
+        stub.result_of("t").await;
+        stub.seen("poll")
+    };
+    let polls = polls.await;
+    let part = |seen: &Seen, name: &str| -> Option<String> {
+        let parts = seen.body.as_str().expect("a query").split('&');
+        let mut pairs = parts.filter_map(|part| part.split_once('='));
+        pairs
+            .find(|pair| pair.0 == name)
+            .map(|pair| pair.1.to_owned())
+    };
+    let own = |index: usize| part(&polls[index], "lease_id").expect("each has one");
+    let lost = |index: usize| part(&polls[index], "lost_lease_ids");
+    assert_eq!(lost(0), None);
+    assert_eq!(lost(1), Some(own(0)), "the connection broke");
+    let both = format!("{},{}", own(0), own(1));
+    assert_eq!(lost(2), Some(both.clone()), "a proxy lost the orchestrator");
+    assert_eq!(lost(3), Some(both), "a refused poll was given nothing");
+    assert_eq!(lost(4), None, "the fourth was answered");
     worker.stop().await;
 }
