@@ -16,9 +16,7 @@ const PORTION: usize = 4;
 
 async fn start(site: &Site, cluster: &RedisCluster) -> Server {
     let mut command = site.orchestrator(0);
-    command
-        .env("STORE", cluster.url())
-        .env("TASK_LEASE_SECONDS", "3");
+    command.env("STORE", cluster.url());
     Server::start(command).await
 }
 

@@ -66,9 +66,7 @@ impl Fleet {
 
     async fn start(&self, port: u16) -> Server {
         let mut command = on(&self.site, &self.redis, port);
-        command
-            .env("TASK_LEASE_SECONDS", "3")
-            .env("REDIS_TIMEOUT_SECONDS", "2");
+        command.env("REDIS_TIMEOUT_SECONDS", "2");
         Server::start(command).await
     }
 
