@@ -1,13 +1,48 @@
 //! Children: jobs that a job starts and waits for.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::passage::{Next, Passage, Trouble, View};
-use super::{ChildEnd, ChildStart, Effect, Limits, Signal, Submission, codes};
+use super::{Effect, Limits, Signal, Submission, codes};
 use crate::base::JobId;
 use crate::blueprint::{Action, Run};
 use crate::domain::job::Waiting;
 use crate::domain::{EventKind, Job, JobError, Object, ParentLink};
+
+/// What a parent is told of its child. Also what the outbox carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildEnd {
+    /// The child.
+    pub child: JobId,
+    /// The parent's visit that started it.
+    pub visit: u64,
+    /// Whether it ended in a state whose outcome is `finished`.
+    pub finished: bool,
+    /// Its last state.
+    pub final_state: String,
+    /// Its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// Why it did not end well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+}
+
+/// A child to be started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildStart {
+    /// The child's id, derived from the parent's.
+    pub child: JobId,
+    /// The parent.
+    pub parent: JobId,
+    /// The parent's visit.
+    pub visit: u64,
+    /// The child's blueprint, by name; its newest revision at the time of the start.
+    pub blueprint: String,
+    /// The child's `initial_data`.
+    pub input: Value,
+}
 
 /// The ways out of a `run`.
 const SUCCESS: &str = "success";

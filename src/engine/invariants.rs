@@ -121,7 +121,9 @@ fn reports_are_guarded(advance: &Advance) -> Result<(), String> {
         };
         let guarded = advance.guards.iter().any(|guard| match guard {
             Guard::TaskHeldBy { id: held, .. } => held == id,
-            Guard::TaskDue { id: due, .. } => due == id && *answer == Answer::None,
+            Guard::TaskDue { id: over, .. } | Guard::TaskLeasedBy { id: over, .. } => {
+                over == id && *answer == Answer::None
+            }
             _ => false,
         });
         require(

@@ -32,13 +32,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::blueprint::Blueprint;
 pub use crate::domain::task::Answer;
 use crate::domain::task::RetryPolicy;
-use crate::domain::{Event, Job, JobError, Object, Task, TaskReport, Webhook};
+use crate::domain::{Event, Job, Object, Task, TaskReport, Webhook};
 
+pub use child::{ChildEnd, ChildStart};
 pub use step::{create, step};
 pub use submission::{IdempotencyKey, Quota, Submission, SubmitError};
 
@@ -194,40 +196,6 @@ pub struct WorkerEvent {
     pub timestamp: Option<i64>,
 }
 
-/// What a parent is told of its child. Also what the outbox carries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ChildEnd {
-    /// The child.
-    pub child: JobId,
-    /// The parent's visit that started it.
-    pub visit: u64,
-    /// Whether it ended in a state whose outcome is `finished`.
-    pub finished: bool,
-    /// Its last state.
-    pub final_state: String,
-    /// Its result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<Value>,
-    /// Why it did not end well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<JobError>,
-}
-
-/// A child to be started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ChildStart {
-    /// The child's id, derived from the parent's.
-    pub child: JobId,
-    /// The parent.
-    pub parent: JobId,
-    /// The parent's visit.
-    pub visit: u64,
-    /// The child's blueprint, by name; its newest revision at the time of the start.
-    pub blueprint: String,
-    /// The child's `initial_data`.
-    pub input: Value,
-}
-
 /// An input for another job, stored with the step that caused it and delivered at least once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "signal", rename_all = "snake_case")]
@@ -322,6 +290,13 @@ pub enum Guard {
         id: TaskId,
         /// By whom.
         worker: WorkerId,
+    },
+    /// The task is still with its worker, and by this lease.
+    TaskLeasedBy {
+        /// Which.
+        id: TaskId,
+        /// The lease's id.
+        lease: Uuid,
     },
     /// The task's `due_at` is still not after this time: no heartbeat has extended it meanwhile.
     TaskDue {

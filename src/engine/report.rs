@@ -10,7 +10,7 @@ use crate::blueprint::{Action, Dispatch, ParallelTasks};
 use crate::domain::error_code::FailureClass;
 use crate::domain::job::Waiting;
 use crate::domain::task::status;
-use crate::domain::{EventKind, Job, Object, Task, TaskErrorCode, TaskReport, TaskStatus};
+use crate::domain::{EventKind, Job, Lease, Object, Task, TaskErrorCode, TaskReport, TaskStatus};
 
 /// Takes a worker's report (I4).
 pub(super) fn reported(
@@ -53,12 +53,12 @@ pub(super) fn expired(world: &World<'_>, job: Job, task: &Task) -> Outcome {
 
 /// Takes the word of a task's worker that it has not got the task.
 pub(super) fn lost(world: &World<'_>, job: Job, task: &Task) -> Outcome {
-    let guard = |worker: &WorkerId| Guard::TaskHeldBy {
+    let guard = |lease: &Lease| Guard::TaskLeasedBy {
         id: task.id.clone(),
-        worker: worker.clone(),
+        lease: lease.id,
     };
     let lease = task.lease.as_ref();
-    let over = lease.map(|lease| (Expiry::Lost, guard(&lease.worker)));
+    let over = lease.map(|lease| (Expiry::Lost, guard(lease)));
     over_unreported(world, job, task, over.ok_or(Ignored::WorkerMismatch))
 }
 

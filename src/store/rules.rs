@@ -94,8 +94,7 @@ pub fn lease_task(task: &mut Task, lease: Lease) -> bool {
 
 /// Takes a task back from whoever has it by that lease; false when nobody has.
 pub fn release_task(task: &mut Task, lease: Uuid) -> bool {
-    let is_it = |held: &Lease| held.id == lease;
-    if task.status != TaskStatus::Leased || !task.lease.as_ref().is_some_and(is_it) {
+    if !is_leased_by(task, lease) {
         return false;
     }
     task.status = TaskStatus::Queued;
@@ -113,6 +112,13 @@ pub fn extend_lease(task: &mut Task, worker: &WorkerId, until: Timestamp) -> boo
         lease.until = lease.until.max(until);
     }
     true
+}
+
+/// Tells whether somebody has the task by that lease.
+#[must_use]
+pub fn is_leased_by(task: &Task, lease: Uuid) -> bool {
+    let is_it = |held: &Lease| held.id == lease;
+    task.status == TaskStatus::Leased && task.lease.as_ref().is_some_and(is_it)
 }
 
 /// Tells whether the task is leased to the worker.

@@ -46,7 +46,7 @@ const CLUSTER_SEEDS: u64 = 4;
 /// Stack of a thread that plays worlds: futures are large before they are optimised.
 const STACK_BYTES: usize = 16 << 20;
 /// Things that a hundred worlds must have seen between them, or they prove nothing.
-const REACHED: [&str; 44] = [
+const REACHED: [&str; 45] = [
     "crash",
     "told to stop",
     "stopped",
@@ -58,6 +58,7 @@ const REACHED: [&str; 44] = [
     "lease done, its answer lost",
     "Leased",
     "Released",
+    "Missed",
     "Extended",
     "Recorded",
     "OverQuota",

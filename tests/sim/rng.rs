@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use uuid::Uuid;
+
 /// A small generator (SplitMix64): fast, and good enough to decide what goes wrong.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
@@ -52,6 +54,11 @@ impl Rng {
     /// Picks one.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.index(of.len())]
+    }
+
+    /// Draws an id.
+    pub fn uuid(&mut self) -> Uuid {
+        Uuid::from_u64_pair(self.next(), self.next())
     }
 
     /// Fills the buffer.

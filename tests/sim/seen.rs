@@ -25,6 +25,8 @@ pub enum Seen {
     },
     /// The store took a task back.
     Released { task: TaskId, lease: Uuid },
+    /// A worker got no answer to a poll, by which it would have had this lease.
+    Missed { worker: WorkerId, lease: Uuid },
     /// The history took lines that belong to no step.
     Recorded { events: Vec<Event> },
     /// An outbox row is done with, or will be tried again.
@@ -103,6 +105,7 @@ impl Seen {
             Self::Released { task, lease } => {
                 format!("give back task {} of lease {}", short(task), short(lease))
             }
+            Self::Missed { worker, lease } => format!("{worker} missed lease {}", short(lease)),
             Self::Recorded { events } => {
                 let kinds: Vec<_> = events.iter().map(|event| &event.kind).collect();
                 format!("history {kinds:?}")

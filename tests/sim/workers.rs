@@ -8,9 +8,10 @@ use std::time::Duration;
 use avtomatika::base::{JobId, TaskId, Timestamp, WorkerId};
 use avtomatika::domain::worker::{Capabilities, Resources, SkillInfo, WorkerStatus};
 use avtomatika::domain::{Task, TaskReport, Worker};
-use avtomatika::runtime::{Beat, Reported};
+use avtomatika::runtime::{Beat, Handout, PollRequest, Reported};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::blueprints::SKILLS;
 use crate::cluster::{Cluster, Line};
@@ -43,6 +44,8 @@ pub struct SimWorker {
 struct Body {
     held: BTreeMap<TaskId, CancellationToken>,
     past: Vec<(JobId, TaskId)>,
+    /// Polls that brought no answer, as the next one names them.
+    lost: Vec<Uuid>,
 }
 
 /// How a life goes on.
@@ -186,20 +189,26 @@ impl SimWorker {
     /// Polls and works in one place.
     async fn work(self, home: Line, mut rng: Rng) {
         loop {
-            let wait = Duration::from_millis(rng.within(1_000..=20_000));
-            let poll = home.request(&mut rng, home.runtime.poll(&self.id, wait));
-            match poll.await {
+            // As the original's workers do, which cannot say what they did not get, or as ours.
+            let lease = rng.chance(500).then(|| rng.uuid());
+            let lost = self.body().lost.clone();
+            let request = PollRequest {
+                wait: Duration::from_millis(rng.within(1_000..=20_000)),
+                lease,
+                lost: lost.clone(),
+            };
+            let poll = home.request(&mut rng, home.runtime.poll(&self.id, request));
+            let answer = poll.await;
+            if let Some(Ok(_)) = answer {
+                self.body().lost.retain(|lease| !lost.contains(lease));
+            } else {
+                self.missed(lease);
+            }
+            match answer {
                 Some(Ok(Some(handout))) => {
-                    let task = handout.task().clone();
-                    if !self.world.is_calm() && rng.chance(self.world.plan.broken) {
-                        self.say(format!("hung up before task {} came", short(&task.id)));
+                    let Some(task) = self.receive(handout, lease, &mut rng) else {
                         continue;
-                    }
-                    handout.delivered();
-                    if !self.world.is_calm() && rng.chance(self.world.plan.unanswered) {
-                        self.say(format!("task {} got lost on the way", short(&task.id)));
-                        continue;
-                    }
+                    };
                     if let Life::Died = self.perform(&task, &mut rng).await {
                         return;
                     }
@@ -216,6 +225,32 @@ impl SimWorker {
                     }
                 }
             }
+        }
+    }
+
+    /// Takes a task in, if it arrives.
+    fn receive(&self, handout: Handout, lease: Option<Uuid>, rng: &mut Rng) -> Option<Task> {
+        let task = handout.task().clone();
+        if !self.world.is_calm() && rng.chance(self.world.plan.broken) {
+            self.say(format!("hung up before task {} came", short(&task.id)));
+            self.missed(lease);
+            return None;
+        }
+        handout.delivered();
+        if !self.world.is_calm() && rng.chance(self.world.plan.unanswered) {
+            self.say(format!("task {} got lost on the way", short(&task.id)));
+            self.missed(lease);
+            return None;
+        }
+        Some(task)
+    }
+
+    /// Remembers a poll that brought no answer.
+    fn missed(&self, lease: Option<Uuid>) {
+        if let Some(lease) = lease {
+            self.body().lost.push(lease);
+            let worker = self.id.clone();
+            self.note(Seen::Missed { worker, lease });
         }
     }
 

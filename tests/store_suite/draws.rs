@@ -114,8 +114,14 @@ impl World {
     pub fn guards(&mut self, job: &Job) -> Vec<Guard> {
         let mut guards = Vec::new();
         if self.chance(10) {
-            let (id, worker) = (self.task(job).id, self.worker().as_str().into());
-            guards.push(Guard::TaskHeldBy { id, worker });
+            let id = self.task(job).id;
+            guards.push(if self.chance(30) {
+                let lease = self.lease_number();
+                Guard::TaskLeasedBy { id, lease }
+            } else {
+                let worker = self.worker().as_str().into();
+                Guard::TaskHeldBy { id, worker }
+            });
         }
         if self.chance(10) {
             guards.push(Guard::TaskDue {

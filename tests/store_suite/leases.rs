@@ -326,3 +326,40 @@ pub async fn lets_either_the_result_or_the_expiry_win(store: Store) {
         );
     }
 }
+
+pub async fn guards_a_task_by_its_lease(store: Store) {
+    let job = job(1);
+    let task = task(&job, None, 1);
+    store
+        .commit(commit(job.clone(), vec![put(&task)], vec![]))
+        .await
+        .expect("commits");
+    let guarded = |lease: u128| {
+        let guard = Guard::TaskLeasedBy {
+            id: task.id.clone(),
+            lease: Uuid::from_u128(lease),
+        };
+        commit(next(&job), vec![], vec![guard])
+    };
+    let is_refused = async |lease: u128| {
+        let refused = store.commit(guarded(lease)).await;
+        matches!(refused, Err(CommitError::TaskChanged(id)) if id == task.id)
+    };
+    let give = async |id: u128| {
+        let lease = Lease {
+            id: Uuid::from_u128(id),
+            ..lease("w1", 1000)
+        };
+        let given = store.lease_task(&task.id, lease).await;
+        given.expect("leases").expect("is queued");
+    };
+    assert!(is_refused(1).await, "nobody has it");
+    give(1).await;
+    assert!(is_refused(2).await, "its worker has it by another");
+    let released = store.release_task(&task.id, Uuid::from_u128(1)).await;
+    released.expect("releases").expect("is leased");
+    assert!(is_refused(1).await, "that one is over");
+    give(2).await;
+    assert!(is_refused(1).await, "its worker has it again, by another");
+    store.commit(guarded(2)).await.expect("by this one");
+}

@@ -71,6 +71,7 @@ macro_rules! suite {
             commits::counts_a_quota_exactly,
             commits::takes_no_quota_for_a_refused_commit,
             commits::guards_a_task_by_its_holder,
+            leases::guards_a_task_by_its_lease,
             commits::guards_a_task_by_its_due_time,
             commits::guards_a_child_by_its_parent,
             records::keeps_data_stores_by_blueprint,

@@ -28,6 +28,10 @@ impl Bench {
                     let lease = self.tasks[id].lease.as_ref().expect("held");
                     assert_eq!(lease.worker, *worker);
                 }
+                Guard::TaskLeasedBy { id, lease } => {
+                    let held = self.tasks[id].lease.as_ref().expect("held");
+                    assert_eq!(held.id, *lease);
+                }
                 Guard::TaskDue { id, now } => {
                     assert!(self.tasks[id].due_at().is_some_and(|at| at <= *now));
                 }

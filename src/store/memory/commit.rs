@@ -97,6 +97,9 @@ impl State {
             Guard::TaskHeldBy { id, worker } => {
                 self.expect_task(id, |task| rules::is_held_by(task, worker))
             }
+            Guard::TaskLeasedBy { id, lease } => {
+                self.expect_task(id, |task| rules::is_leased_by(task, *lease))
+            }
             Guard::JobAt { id, revision } => {
                 let known = self.jobs.get(id).map(|job| job.revision);
                 if known == Some(*revision) {
@@ -138,7 +141,10 @@ impl State {
                     .entry((client.clone(), quota.month.clone()))
                     .or_default() += 1;
             }
-            Guard::TaskHeldBy { .. } | Guard::TaskDue { .. } | Guard::JobAt { .. } => {}
+            Guard::TaskHeldBy { .. }
+            | Guard::TaskLeasedBy { .. }
+            | Guard::TaskDue { .. }
+            | Guard::JobAt { .. } => {}
         }
     }
 

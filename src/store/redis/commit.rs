@@ -199,6 +199,7 @@ impl RedisStore {
                 ("quota", arguments([&name, &quota.limit, &QUOTA_KEPT_MS]))
             }
             Guard::TaskHeldBy { id, worker } => ("held", arguments([id, worker])),
+            Guard::TaskLeasedBy { id, lease } => ("leased", arguments([id, lease])),
             Guard::TaskDue { id, now } => ("due", arguments([id, &now.0])),
             Guard::JobAt { id, revision } => ("job", arguments([id, revision])),
         };
@@ -301,9 +302,11 @@ fn refusal(guards: &[&Guard], answer: &[Value]) -> CommitError {
             }
         }
         Some(Guard::Quota { quota, .. }) => CommitError::QuotaExceeded { limit: quota.limit },
-        Some(Guard::TaskHeldBy { id, .. } | Guard::TaskDue { id, .. }) => {
-            CommitError::TaskChanged(id.clone())
-        }
+        Some(
+            Guard::TaskHeldBy { id, .. }
+            | Guard::TaskLeasedBy { id, .. }
+            | Guard::TaskDue { id, .. },
+        ) => CommitError::TaskChanged(id.clone()),
         Some(Guard::JobAt { id, .. }) => CommitError::OtherJobChanged(*id),
         None => unreadable().into(),
     }

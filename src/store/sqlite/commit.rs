@@ -104,7 +104,10 @@ impl Prepared {
                 )?
                 .execute(params![client.as_str(), quota.month])?;
             }
-            Guard::TaskHeldBy { .. } | Guard::TaskDue { .. } | Guard::JobAt { .. } => {}
+            Guard::TaskHeldBy { .. }
+            | Guard::TaskLeasedBy { .. }
+            | Guard::TaskDue { .. }
+            | Guard::JobAt { .. } => {}
         }
         Ok(())
     }
@@ -285,6 +288,11 @@ fn check(
         Guard::TaskHeldBy { id, worker } => {
             let is_held = tasks::load(db, id)?.is_some_and(|task| rules::is_held_by(&task, worker));
             Ok((!is_held).then(|| CommitError::TaskChanged(id.clone())))
+        }
+        Guard::TaskLeasedBy { id, lease } => {
+            let task = tasks::load(db, id)?;
+            let is_leased = task.is_some_and(|task| rules::is_leased_by(&task, *lease));
+            Ok((!is_leased).then(|| CommitError::TaskChanged(id.clone())))
         }
         Guard::JobAt { id, revision } => {
             let is_at = self::revision(db, *id)? == Some(*revision);

@@ -63,6 +63,7 @@ pub struct Auditor {
     tasks: BTreeMap<TaskId, TaskBook>,
     tasks_of: BTreeMap<JobId, Vec<TaskId>>,
     results: BTreeMap<TaskId, (WorkerId, Answer)>,
+    missed: BTreeSet<(WorkerId, Uuid)>,
     outbox: BTreeMap<Uuid, Message>,
     resumed: BTreeSet<JobId>,
     given_up: BTreeSet<JobId>,
@@ -92,6 +93,10 @@ impl Auditor {
                 until,
             } => self.extended(worker, tasks, *until),
             Seen::Released { task, lease } => self.released(task, *lease),
+            Seen::Missed { worker, lease } => {
+                self.missed.insert((worker.clone(), *lease));
+                Ok(())
+            }
             Seen::Recorded { events } => self.recorded(events),
             Seen::Settled { id, delivery } => self.settled(*id, delivery),
             Seen::Accepted { request, job } => self.accepted(request, *job),

@@ -49,6 +49,11 @@ local check = {
     local f = look(t)
     if f[1] ~= 'l' or f[2] ~= worker then return { 'refused', index } end
   end,
+  leased = function(index)
+    local t, lease = take(), take()
+    local f = call('HMGET', P .. 't:' .. t, 's', 'li')
+    if f[1] ~= 'l' or f[2] ~= lease then return { 'refused', index } end
+  end,
   due = function(index)
     local t, seen = take(), tonumber(take())
     local f = call('HMGET', P .. 't:' .. t, 's', 'dd', 'rd', 'lu', 'ld')
