@@ -1,13 +1,15 @@
 //! What other orchestrators on the same store do: their queued tasks find polls that are open here,
 //! those who watch a job here are told, and so are workers whose sockets are here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast::{
     self,
     error::{RecvError, TryRecvError},
 };
+use tokio::time::{Instant, sleep_until};
 
 use super::queue::Origin;
 use super::registry::Known;
@@ -19,6 +21,48 @@ use crate::store::{Hint, StoreError};
 
 /// Hints that are taken together.
 const HINTS_AT_ONCE: usize = 256;
+/// How long a task that another orchestrator has queued is left unread while no worker waits here: by
+/// then most are handed out where they are queued.
+const UNREAD_FOR: Duration = Duration::from_millis(100);
+/// Tasks that are left unread at most.
+const UNREAD_MAX: usize = 4_096;
+
+/// Tasks that others have queued while no worker waited here. None has been read from the store.
+#[derive(Default)]
+struct Unread {
+    /// What has gone since is only found out at its turn.
+    order: VecDeque<(Instant, TaskId)>,
+    ids: HashSet<TaskId>,
+}
+
+impl Unread {
+    fn add(&mut self, ids: Vec<TaskId>, now: Instant) {
+        for id in ids {
+            if self.ids.insert(id.clone()) {
+                self.order.push_back((now, id));
+            }
+        }
+    }
+
+    /// Forgets one that is to be had no more.
+    fn forget(&mut self, id: &TaskId) {
+        self.ids.remove(id);
+    }
+
+    /// Returns when the next one is to be read, if any is left unread.
+    fn due(&self) -> Option<Instant> {
+        self.order.front().map(|(since, _)| *since + UNREAD_FOR)
+    }
+
+    /// Takes those that are to be read now, or all.
+    fn take(&mut self, now: Instant, all: bool) -> Vec<TaskId> {
+        let all = all || self.order.len() > UNREAD_MAX;
+        let is_due = |since: Instant| all || since + UNREAD_FOR <= now;
+        let count = self.order.partition_point(|(since, _)| is_due(*since));
+        let taken = self.order.drain(..count).map(|(_, id)| id);
+        taken.filter(|id| self.ids.remove(id)).collect()
+    }
+}
 
 /// What is done about hints that were taken together.
 #[derive(Debug, PartialEq)]
@@ -66,18 +110,22 @@ impl Inner {
     /// Takes hints until the process ends: all that are there at once, so that one look at the store
     /// brings all the tasks that they tell of.
     pub(super) async fn run_hints(self: Arc<Self>, mut hints: broadcast::Receiver<Hint>) {
+        let mut unread = Unread::default();
         loop {
-            let hint = tokio::select! {
+            let mut taken = Vec::new();
+            let (due, is_waiting) = (unread.due(), unread.due().is_some());
+            tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
                 hint = hints.recv() => match hint {
-                    Ok(hint) => hint,
-                    Err(RecvError::Lagged(_)) => Hint::Missed,
+                    Ok(hint) => taken.push(hint),
+                    Err(RecvError::Lagged(_)) => taken.push(Hint::Missed),
                     Err(RecvError::Closed) => return,
                 },
-            };
-            let mut taken = vec![hint];
-            while taken.len() < HINTS_AT_ONCE {
+                () = self.matchmaker.poll_opened.notified(), if is_waiting => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if is_waiting => {}
+            }
+            while !taken.is_empty() && taken.len() < HINTS_AT_ONCE {
                 match hints.try_recv() {
                     Ok(hint) => taken.push(hint),
                     Err(TryRecvError::Lagged(_)) => taken.push(Hint::Missed),
@@ -85,20 +133,46 @@ impl Inner {
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
             }
-            self.take_hints(taken).await;
+            self.take_hints(taken, &mut unread).await;
         }
     }
 
-    async fn take_hints(self: &Arc<Self>, hints: Vec<Hint>) {
-        for step in steps(hints) {
-            let taken = match step {
-                Step::Offer(ids) => self.offer_of_others(&ids).await,
-                Step::Take(hint) => self.take_hint(hint).await,
-            };
+    async fn take_hints(self: &Arc<Self>, hints: Vec<Hint>, unread: &mut Unread) {
+        let followed = |taken: Result<(), RuntimeError>| {
             if let Err(error) = taken {
                 tracing::debug!(%error, "a hint was not followed: the next look finds it");
             }
+        };
+        for step in steps(hints) {
+            let hint = match step {
+                Step::Offer(ids) => {
+                    unread.add(ids, Instant::now());
+                    continue;
+                }
+                Step::Take(hint) => hint,
+            };
+            match &hint {
+                Hint::Ended(id) | Hint::Leased(id) | Hint::Stop { task_id: id, .. } => {
+                    unread.forget(id);
+                }
+                // An offer is of a task that is known.
+                Hint::Fleet(news) if !news.offers.is_empty() => {
+                    followed(self.read(unread, true).await);
+                }
+                Hint::Missed => *unread = Unread::default(),
+                _ => {}
+            }
+            followed(self.take_hint(hint).await);
         }
+        let is_asked = self.matchmaker.has_open_polls();
+        followed(self.read(unread, is_asked).await);
+    }
+
+    async fn read(self: &Arc<Self>, unread: &mut Unread, all: bool) -> Result<(), RuntimeError> {
+        for ids in unread.take(Instant::now(), all).chunks(HINTS_AT_ONCE) {
+            self.offer_of_others(ids).await?;
+        }
+        Ok(())
     }
 
     /// Offers tasks that other orchestrators have queued, as far as they are still to be had.
@@ -167,6 +241,25 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::store::FleetNews;
+
+    #[test]
+    fn tasks_are_left_unread_until_they_are_due_or_somebody_asks() {
+        let mut unread = Unread::default();
+        let start = Instant::now();
+        let ids = |ids: &[&str]| ids.iter().map(|id| TaskId::from(*id)).collect::<Vec<_>>();
+        let later = |ms| start + Duration::from_millis(ms);
+        unread.add(ids(&["a", "b"]), start);
+        unread.add(ids(&["b", "c"]), later(60));
+        unread.forget(&"a".into());
+        assert_eq!(unread.due(), Some(start + UNREAD_FOR));
+        assert_eq!(unread.take(later(99), false), ids(&[]));
+        assert_eq!(unread.take(later(100), false), ids(&["b"]));
+        assert_eq!(unread.take(later(101), true), ids(&["c"]));
+        assert_eq!(unread.due(), None);
+        let many = (0..=UNREAD_MAX).map(|number| TaskId::from(number.to_string().as_str()));
+        unread.add(many.collect(), start);
+        assert_eq!(unread.take(start, false).len(), UNREAD_MAX + 1, "no room");
+    }
 
     fn queued(id: &str) -> Hint {
         Hint::Queued(id.into())

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::fleet::News;
@@ -33,6 +33,8 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Matchmaker {
     state: Mutex<State>,
+    /// A worker has begun to wait here.
+    pub(super) poll_opened: Notify,
 }
 
 /// Closes a poll when its caller goes away.
@@ -123,6 +125,8 @@ impl Matchmaker {
         let mut state = self.state();
         if state.polls.put_back(worker, poll) {
             state.news.poll_changed(worker);
+            drop(state);
+            self.poll_opened.notify_one();
         }
     }
 
@@ -266,6 +270,8 @@ impl Inner {
             state.polls.index(worker, known.open_skills());
         }
         state.news.poll_changed(worker);
+        drop(state);
+        self.matchmaker.poll_opened.notify_one();
         Err((
             OpenPoll {
                 inner: Arc::clone(self),
