@@ -59,12 +59,14 @@ fn each(count: u64, jobs: f64) -> String {
 /// with two of them, clients and Redis leave something of two cores idle.
 const SHARE: u32 = 30;
 
+/// Clients and workers that leave no orchestrator idle.
+const MANY: [&str; 4] = ["--concurrency", "256", "--workers", "256"];
 /// Clients and workers where tasks wait for workers.
 const LONG_QUEUE: [&str; 4] = ["--concurrency", "256", "--workers", "32"];
 
 /// Whether two orchestrators on one Redis do less than one: where each has a share of a core, as on machines
 /// of their own, and where everything shares the machine, which one of them fills; both likewise with a long
-/// queue, which they share.
+/// queue, which they share, and the latter with four times the usual clients and workers.
 pub fn orchestrators(settings: &Settings) -> Result<(), String> {
     head(&["Orchestrators on one Redis", "jobs/s", "ratio"]);
     let share = |name| Share::make(name, SHARE);
@@ -77,6 +79,7 @@ pub fn orchestrators(settings: &Settings) -> Result<(), String> {
         line("not measured with a share of a core each: no control group can be made");
     }
     one_and_two(settings, ("sharing all cores", &[]), None)?;
+    one_and_two(settings, ("sharing all cores, many at once", &MANY), None)?;
     one_and_two(
         settings,
         ("sharing all cores, a long queue", &LONG_QUEUE),
