@@ -45,7 +45,7 @@ pub const UNTIL_UNMET: &str = "until_unmet";
 pub const WAIT_TIMEOUT: &str = "wait_timeout";
 /// A worker reported a task as cancelled and the blueprint has no way out for that.
 pub const WORKER_CANCELLED: &str = "worker_cancelled";
-/// A task's workers died with it once too often.
+/// A task was lost once too often, with its workers or on the way to them.
 pub const WORKER_LOST: &str = "worker_lost";
 
 /// Every code, in alphabetical order.

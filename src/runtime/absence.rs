@@ -45,7 +45,7 @@ impl Inner {
         self: &Arc<Self>,
         ticket: Ticket,
         worker: &WorkerId,
-        lease: Option<Uuid>,
+        lease: &mut Option<Uuid>,
         deadline: Instant,
     ) -> Result<Option<Handout>, RuntimeError> {
         let mut turn = None;
@@ -63,8 +63,10 @@ impl Inner {
                 turn = None;
             }
         }
-        match self.lease(ticket, worker, lease).await {
+        match self.lease(ticket, worker, *lease).await {
             Err(error @ RuntimeError::Store(StoreError::Unavailable(_))) => {
+                // It is being given back, and that may take until after the next try.
+                *lease = None;
                 // A task whose parameters lie in a blob store that is away is no reason for others to
                 // wait.
                 let is_away = self.ports.jobs.health().await.is_err();

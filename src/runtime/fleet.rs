@@ -307,23 +307,20 @@ impl Inner {
         if ids.is_empty() {
             return Ok(());
         }
-        self.meet(&ids).await
+        self.meet(&ids, false).await
     }
 
     /// Learns of a worker that asks here for work and is not known: the orchestrator with which it has
     /// registered may have died before it told.
     pub(super) async fn meet_if_new(self: &Arc<Self>, worker: &WorkerId) {
         let is_shared = self.matchmaker.state().news.is_shared;
-        if is_shared
-            && self.registry.known(worker).is_none()
-            && let Err(error) = self.meet(std::slice::from_ref(worker)).await
-        {
+        if is_shared && let Err(error) = self.meet(std::slice::from_ref(worker), true).await {
             // Its next heartbeat has it register anew.
             tracing::debug!(worker.id = %worker, %error, "a worker could not be looked up");
         }
     }
 
-    async fn meet(self: &Arc<Self>, ids: &[WorkerId]) -> Result<(), StoreError> {
+    async fn meet(self: &Arc<Self>, ids: &[WorkerId], only_new: bool) -> Result<(), StoreError> {
         for mut worker in self.ports.workers.load_workers(ids).await? {
             let id = worker.id.clone();
             if worker.status == WorkerStatus::Offline {
@@ -331,6 +328,10 @@ impl Inner {
                 continue;
             }
             let known = self.registry.known(&id);
+            if only_new && known.is_some() {
+                // It has registered here meanwhile.
+                continue;
+            }
             let until = known.map_or(worker.expires_at, |known| known.worker.expires_at);
             // It may have been heard here since.
             worker.expires_at = worker.expires_at.max(until);

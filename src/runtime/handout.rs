@@ -74,7 +74,8 @@ impl Handout {
         &self.task
     }
 
-    /// The worker has it: from here on only its result, its death or a deadline ends the lease.
+    /// The worker has it: from here on only its result, its death, a deadline, or its word that the
+    /// task did not arrive, ends the lease.
     pub fn delivered(mut self) {
         self.inner = None;
     }
@@ -109,7 +110,11 @@ impl Runtime {
         worker: &WorkerId,
         request: impl Into<PollRequest>,
     ) -> Result<Option<Handout>, RuntimeError> {
-        let PollRequest { wait, lease, lost } = request.into();
+        let PollRequest {
+            wait,
+            mut lease,
+            lost,
+        } = request.into();
         let deadline = Instant::now() + wait;
         if self.inner.registry.known(worker).is_none() {
             // On the heap, as below.
@@ -117,11 +122,7 @@ impl Runtime {
         }
         if !lost.is_empty() {
             // Hardly any poll has lost anything.
-            let ended = Box::pin(self.inner.end_lost(worker, lost)).await;
-            if let Err(error) = ended {
-                // The lease ends by itself.
-                warn_of!(error, worker.id = %worker, "a lost lease was not ended");
-            }
+            Box::pin(self.inner.end_lost(worker, lost)).await;
         }
         while !self.inner.stop.is_cancelled() {
             let offer = match self.inner.take_or_open(worker, lease) {
@@ -140,7 +141,9 @@ impl Runtime {
                 Offer::Leased(handout) => Some(handout),
                 // On the heap: it is short, and every poll that waits would carry its size.
                 Offer::Queued(ticket) => {
-                    let leasing = self.inner.lease_when_there(ticket, worker, lease, deadline);
+                    let leasing = self
+                        .inner
+                        .lease_when_there(ticket, worker, &mut lease, deadline);
                     Box::pin(leasing).await?
                 }
             };
@@ -158,18 +161,24 @@ impl Inner {
     /// Ends the leases by which polls of the worker were given tasks that did not reach it: the
     /// orchestrator that held such a poll may have died between the lease and the answer, and nobody
     /// but the worker knows. It counts as a lost delivery, so that what never arrives ends some time.
-    async fn end_lost(
-        self: &Arc<Self>,
-        worker: &WorkerId,
-        lost: Vec<Uuid>,
-    ) -> Result<(), RuntimeError> {
-        for task in self.ports.jobs.leased_tasks(worker).await? {
+    ///
+    /// What cannot be done now, the worker's next polls ask for as well.
+    async fn end_lost(self: &Arc<Self>, worker: &WorkerId, lost: Vec<Uuid>) {
+        let leased = match self.ports.jobs.leased_tasks(worker).await {
+            Ok(leased) => leased,
+            Err(error) => {
+                tracing::debug!(worker.id = %worker, %error, "lost leases were not ended");
+                return;
+            }
+        };
+        for task in leased {
             let lease = task.lease.as_ref().map(|lease| lease.id);
             if let Some(lease) = lease.filter(|lease| lost.contains(lease)) {
                 tracing::info!(task.id = %task.id, worker.id = %worker, "its worker did not get it");
-                self.lose(&task, lease).await?;
+                if let Err(error) = self.lose(&task, lease).await {
+                    tracing::debug!(task.id = %task.id, %error, "a lost lease was not ended");
+                }
             }
         }
-        Ok(())
     }
 }

@@ -21,8 +21,8 @@ use crate::store::{Hint, StoreError};
 
 /// Hints that are taken together.
 const HINTS_AT_ONCE: usize = 256;
-/// How long a task that another orchestrator has queued is left unread while no worker waits here: by
-/// then most are handed out where they are queued.
+/// How long a task that another orchestrator has queued is left unread while no worker waits here and no
+/// task is offered to one: by then most are handed out where they are queued.
 const UNREAD_FOR: Duration = Duration::from_millis(100);
 /// Tasks that are left unread at most.
 const UNREAD_MAX: usize = 4_096;
@@ -169,8 +169,12 @@ impl Inner {
     }
 
     async fn read(self: &Arc<Self>, unread: &mut Unread, all: bool) -> Result<(), RuntimeError> {
-        for ids in unread.take(Instant::now(), all).chunks(HINTS_AT_ONCE) {
-            self.offer_of_others(ids).await?;
+        let ids = unread.take(Instant::now(), all);
+        for (index, part) in ids.chunks(HINTS_AT_ONCE).enumerate() {
+            if let Err(error) = self.offer_of_others(part).await {
+                unread.add(ids[index * HINTS_AT_ONCE..].to_vec(), Instant::now());
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -191,7 +195,8 @@ impl Inner {
                 self.watchers.look_again(job);
                 self.exporting.look();
             }
-            Hint::Queued(id) => self.offer_of_others(&[id]).await?,
+            // Comes as an offer.
+            Hint::Queued(_) => {}
             Hint::Ended(id) => drop(self.matchmaker.remove(&id)),
             Hint::Stop {
                 worker,

@@ -98,7 +98,16 @@ impl Reservations {
 
 impl Drop for Reservations {
     fn drop(&mut self) {
-        for Reservation { worker, poll, .. } in self.reserved.drain(..) {
+        for Reservation {
+            worker,
+            mut poll,
+            handout,
+        } in self.reserved.drain(..)
+        {
+            if handout.inner.is_some() {
+                // The store may have the lease, and it is being given back.
+                poll.lease = None;
+            }
             self.inner.matchmaker.put_back(&worker, poll);
             // Tasks may have been queued meanwhile that found no poll.
             self.inner.rematch(&worker);

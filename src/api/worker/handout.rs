@@ -16,8 +16,8 @@ use crate::runtime::Handout;
 /// The body of a poll's answer.
 ///
 /// A handout that is dropped gives its lease back at once, so a connection that goes before the
-/// task was written costs the task nothing (WQ17). What the network loses after that is found by
-/// the lease: the worker's heartbeats do not name the task.
+/// task was written costs the task nothing (WQ17). What the network loses after that the
+/// worker's next poll names as lost, or else the lease's end finds: heartbeats do not name the task.
 pub struct HandoutBody {
     bytes: Option<Bytes>,
     handout: Option<Handout>,

@@ -34,7 +34,7 @@ pub(super) const KEYS: &[Key] = &[
         "MAX_DELIVERIES",
         count(100),
         "3",
-        "workers that may die with a task before it is quarantined",
+        "deliveries of a task that may be lost, on the way to a worker or with it, before it is quarantined",
     ),
     key(
         "JOB_MAX_RETRIES",

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use self::lost::Lost;
+pub(super) use self::lost::Lost;
 use self::tokens::Access;
 use super::config::{Endpoint, WorkerConfig};
 use super::socket::{Frame, Sent, hand_over};
@@ -55,14 +55,18 @@ pub(super) struct Link {
     heard: Mutex<Heard>,
     socket: Mutex<Option<mpsc::Sender<Frame>>>,
     poll_timeout: Duration,
-    lost: Lost,
+    lost: Arc<Lost>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Link {
     /// Prepares the connection; nothing is sent yet.
-    pub(super) fn new(config: &WorkerConfig, endpoint: &Endpoint) -> Result<Self, NetError> {
+    pub(super) fn new(
+        config: &WorkerConfig,
+        endpoint: &Endpoint,
+        lost: Arc<Lost>,
+    ) -> Result<Self, NetError> {
         let options = ClientOptions {
             tls: config.tls.clone(),
             ..ClientOptions::default()
@@ -87,7 +91,7 @@ impl Link {
             heard: Mutex::default(),
             socket: Mutex::default(),
             poll_timeout: config.timing.poll,
-            lost: Lost::default(),
+            lost,
             clock: Arc::clone(&config.clock),
             entropy: Arc::clone(&config.entropy),
         })

@@ -43,7 +43,7 @@ use super::probes::Probes;
 use super::traces::{Tracing, service};
 use board::Board;
 use contract::Contracts;
-use link::Link;
+use link::{Link, Lost};
 use transfer::Transfer;
 
 /// How long unfinished tasks may take to say so once the wait for them has ended.
@@ -63,10 +63,9 @@ struct Worker {
 
 impl Worker {
     fn new(config: WorkerConfig) -> anyhow::Result<Self> {
-        let links = config
-            .endpoints
-            .iter()
-            .map(|endpoint| Link::new(&config, endpoint));
+        let lost = Arc::new(Lost::new(config.endpoints.len()));
+        let endpoints = config.endpoints.iter();
+        let links = endpoints.map(|endpoint| Link::new(&config, endpoint, Arc::clone(&lost)));
         Ok(Self {
             links: links.collect::<Result<_, _>>()?,
             board: Board::new(config.max_concurrent_tasks),
