@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use avtomatika::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use avtomatika::domain::{Event, Job, JobStatus, Lease, Task, TaskReport, Worker};
 use avtomatika::engine::DataStores;
-use avtomatika::runtime::{RuntimeError, Settings};
+use avtomatika::runtime::{PollRequest, RuntimeError, Settings};
 use avtomatika::store::{
     BlobBody, BlobError, BlobInfo, BlobStore, BlueprintRevision, Commit, CommitError, Committed,
     Delivery, DeliveryRecord, Due, Durability, FleetNews, HistoryStore, JobQuery, JobStore,
@@ -195,9 +195,14 @@ async fn workers_wait_for_a_store_that_is_away_and_work_at_once_when_it_is_back(
         world.submit("one", json!({})).await;
     }
     store.goes(true);
+    let asked = Uuid::from_u128(7);
     let polls = |wait| {
-        let polls = workers.iter().map(move |worker| (worker, wait));
-        futures::future::join_all(polls.map(|(worker, wait)| world.runtime.poll(worker, wait)))
+        let request = PollRequest {
+            lease: Some(asked),
+            ..PollRequest::from(wait)
+        };
+        let polls = workers.iter().map(move |worker| (worker, request.clone()));
+        futures::future::join_all(polls.map(|(worker, one)| world.runtime.poll(worker, one)))
     };
     let began = tokio::time::Instant::now();
     for polled in polls(POLL).await {
@@ -213,9 +218,11 @@ async fn workers_wait_for_a_store_that_is_away_and_work_at_once_when_it_is_back(
         store.goes(false);
     });
     assert!(began.elapsed() < POLL * 3 / 2 + Duration::from_secs(2));
+    let mut tried = 0;
     for (worker, polled) in workers.iter().zip(polled) {
         let handout = polled.unwrap().expect("a task");
         let task = handout.task().clone();
+        tried += usize::from(task.lease.as_ref().unwrap().id != asked);
         handout.delivered();
         let report = TaskReport::success(data(json!({})));
         world.report(worker, &task, report).await;
@@ -225,6 +232,10 @@ async fn workers_wait_for_a_store_that_is_away_and_work_at_once_when_it_is_back(
             "{worker}"
         );
     }
+    assert!(
+        (1..20).contains(&tried),
+        "{tried} tries, whose lease is not given again"
+    );
     world.stop().await;
 }
 
