@@ -256,8 +256,8 @@ fn invalid_ids(seen: &str) -> ApiError {
     params(
         ("worker_id" = String, Path, description = "the worker"),
         ("timeout" = Option<f64>, Query, description = "seconds, at most the server's window; what is no number takes the window"),
-        ("lease_id" = Option<String>, Query, description = "a new UUID by which the lease is known, should the answer not arrive"),
-        ("lost_lease_ids" = Option<String>, Query, description = "the lease_id of up to 8 polls that brought no answer, with commas between: a task that one of them was given is queued again at once"),
+        ("lease_id" = Option<String>, Query, pattern = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", description = "a new UUID by which the lease is known, should the answer not arrive"),
+        ("lost_lease_ids" = Option<String>, Query, pattern = r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(,[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}){0,7})?$", description = "the lease_id of up to 8 polls that brought no answer, with commas between: a task that one of them was given is queued again at once"),
     ),
     responses(
         (status = 200, description = "a task, signed and leased to the worker", body = ref("#/components/schemas/TaskPayload")),

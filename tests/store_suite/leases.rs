@@ -328,12 +328,7 @@ pub async fn lets_either_the_result_or_the_expiry_win(store: Store) {
 }
 
 pub async fn guards_a_task_by_its_lease(store: Store) {
-    let job = job(1);
-    let task = task(&job, None, 1);
-    store
-        .commit(commit(job.clone(), vec![put(&task)], vec![]))
-        .await
-        .expect("commits");
+    let (job, task) = queue(&store, 1).await;
     let guarded = |lease: u128| {
         let guard = Guard::TaskLeasedBy {
             id: task.id.clone(),
