@@ -86,6 +86,19 @@ impl Launched {
         assert!(sent.expect("kill runs").success(), "{}", self.said());
     }
 
+    /// Sends a signal by name to the processes that it has started.
+    pub(super) fn signal_children(&self, name: &str) {
+        let id = self.child.id();
+        let children = format!("/proc/{id}/task/{id}/children");
+        let children = std::fs::read_to_string(children).expect("the kernel lists them");
+        for child in children.split_whitespace() {
+            // One that has ended meanwhile needs none.
+            let _ = Command::new("kill")
+                .args([&format!("-{name}"), child])
+                .status();
+        }
+    }
+
     /// Waits for its end.
     pub(super) fn ended(&mut self) {
         for _ in 0..LOOKS {

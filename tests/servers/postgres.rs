@@ -119,6 +119,9 @@ impl Postgres {
         let Some(mut launched) = self.launched.take() else {
             return;
         };
+        // It may stand still.
+        launched.signal("CONT");
+        launched.signal_children("CONT");
         // Its own way to end without any order; killing the first process would leave the others.
         launched.signal("QUIT");
         launched.ended();
@@ -128,6 +131,23 @@ impl Postgres {
     pub(crate) fn restart(&mut self) {
         self.kill();
         assert!(self.comes_up(), "port {} is taken meanwhile", self.port);
+    }
+
+    /// Has it stand still, its connections with it: none is closed, and none answered.
+    pub(crate) fn pause(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Has it go on.
+    pub(crate) fn resume(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn signal_all(&self, name: &str) {
+        let first = self.launched.as_ref().expect("it runs");
+        // The first one before the others: it would start new ones.
+        first.signal(name);
+        first.signal_children(name);
     }
 
     /// Runs statements by `psql` and returns what they print, columns parted by `|`.
