@@ -335,3 +335,17 @@ async fn the_next_poll_names_those_that_brought_no_answer() {
     assert_eq!(lost(6), None, "three were answered");
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn what_one_orchestrator_lost_the_others_are_told() {
+    let (first, second) = (Stub::start().await, Stub::start().await);
+    first.reply("poll", [(stub::BROKEN, json!({}))]);
+    let worker = start(config(&[&first.url, &second.url]));
+    let names = |seen: &Seen, name: &str| seen.body.as_str().is_some_and(|q| q.contains(name));
+    let lost = first.until("poll", |_| true).await;
+    let query = lost.body.as_str().expect("a query");
+    let (_, id) = query.split_once("&lease_id=").expect("each has one");
+    let told = format!("&lost_lease_ids={id}");
+    second.until("poll", |seen| names(seen, &told)).await;
+    worker.stop().await;
+}
