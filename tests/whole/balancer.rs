@@ -67,8 +67,10 @@ impl Balancer {
             lives: watch::Sender::new(true),
         });
         let behind: Vec<Behind> = behind.collect();
-        for one in behind.iter().filter(|_| asks) {
-            tasks.spawn(ask(one.clone()));
+        if asks {
+            for one in &behind {
+                tasks.spawn(ask(one.clone()));
+            }
         }
         tasks.spawn(accept(listener, behind, notes));
         Self {

@@ -1,7 +1,5 @@
 //! An orchestrator that dies between the lease of a task and the answer to the worker.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,16 +16,6 @@ const LEASE: &str = "600";
 /// What only an answer with a task has.
 const TASK: &[u8] = b"\"task_id\":";
 
-const ONCE: &str = "blueprint: once
-endpoint: /jobs/once
-start: work
-states:
-  work:
-    dispatch: { skill: echo }
-    on: { success: done }
-  done: { end: finished }
-";
-
 /// The way to the orchestrators: to the first until that hands out a task, which does not arrive; from
 /// then on to the second.
 struct Road {
@@ -42,13 +30,13 @@ impl Road {
         let address = listener.local_addr().expect("an address");
         let lost = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
-        let notes = Arc::new(lost.clone());
+        let notes = lost.clone();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.expect("accepts");
                 let port = if *notes.borrow() { second } else { first };
-                connections.spawn(pass(client, port, Arc::clone(&notes)));
+                connections.spawn(pass(client, port, notes.clone()));
             }
         });
         Self {
@@ -59,7 +47,7 @@ impl Road {
     }
 }
 
-async fn pass(client: TcpStream, port: u16, lost: Arc<watch::Sender<bool>>) {
+async fn pass(client: TcpStream, port: u16, lost: watch::Sender<bool>) {
     let server = TcpStream::connect(("127.0.0.1", port)).await;
     let (mut from_server, mut to_server) = server.expect("it listens").into_split();
     let (mut from_client, mut to_client) = client.into_split();
@@ -84,7 +72,6 @@ async fn pass(client: TcpStream, port: u16, lost: Arc<watch::Sender<bool>>) {
 #[tokio::test]
 async fn server_redis_a_task_goes_on_whose_orchestrator_died_handing_it_out() {
     let (site, redis) = (site(), Redis::start());
-    site.write("blueprints/once.yaml", ONCE);
     let start = async || {
         let mut command = on(&site, &redis, 0);
         command.env("TASK_LEASE_SECONDS", LEASE);
@@ -93,7 +80,7 @@ async fn server_redis_a_task_goes_on_whose_orchestrator_died_handing_it_out() {
     let (doomed, server) = (start().await, start().await);
     let road = Road::start(doomed.port(), server.port()).await;
     let worker = worker_at(&site, &road.url, "sh-1");
-    let job = server.submit("once").await;
+    let job = server.submit("small").await;
     let mut lost = road.lost.subscribe();
     let swallowed = tokio::time::timeout(PATIENCE, lost.wait_for(|lost| *lost)).await;
     swallowed

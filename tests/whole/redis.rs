@@ -31,6 +31,7 @@ states:
 ";
 
 const SMALL: &str = "blueprint: small
+endpoint: /jobs/small
 start: work
 states:
   work:
