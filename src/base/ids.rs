@@ -23,6 +23,14 @@ pub fn is_identifier(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+/// Returns the partition, 0 to 255, of what a name stands for and not an id: an idempotency key, a quota,
+/// a data store.
+#[must_use]
+pub fn partition_of(name: &[&str]) -> u8 {
+    let parts: Vec<&[u8]> = name.iter().map(|part| part.as_bytes()).collect();
+    crypto::sha256(&parts)[0]
+}
+
 /// A job's id: a version 7 UUID whose last byte is the family's partition.
 ///
 /// A child's id derives from its parent's and keeps the partition, so that everything that one
@@ -56,6 +64,14 @@ impl JobId {
         random.copy_from_slice(&digest[..10]);
         random[9] = self.partition();
         Self::from_parts(now, random)
+    }
+
+    /// Returns the same id in the partition: where something lies that is to be written with the job.
+    #[must_use]
+    pub const fn in_partition(self, partition: u8) -> Self {
+        let mut bytes = *self.0.as_bytes();
+        bytes[15] = partition;
+        Self(Uuid::from_bytes(bytes))
     }
 
     /// Returns when the id was made.

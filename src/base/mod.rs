@@ -9,7 +9,7 @@ pub mod time;
 pub mod trace;
 
 pub use entropy::{Entropy, SystemEntropy};
-pub use ids::{ClientId, JobId, TaskId, WorkerId};
+pub use ids::{ClientId, JobId, TaskId, WorkerId, partition_of};
 pub use secret::Secret;
 pub use time::{Clock, SystemClock, Timestamp};
 pub use trace::TraceContext;

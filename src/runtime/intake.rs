@@ -14,7 +14,7 @@ use crate::engine::{
     self, Advance, ChildStart, Guard, IdempotencyKey, Input, Quota, Submission, World, child,
 };
 use crate::observe::trace::StepTrace;
-use crate::store::{Commit, CommitError, StoreError};
+use crate::store::{Commit, CommitError, StoreError, rules};
 
 impl Runtime {
     /// Creates a job of the newest revision and runs it to its first wait; it is stored before
@@ -32,7 +32,10 @@ impl Runtime {
             }
         })?;
         let now = self.inner.ports.clock.now();
-        let id = self.inner.ports.entropy.job_id(now);
+        let mut id = self.inner.ports.entropy.job_id(now);
+        if let Some((key, _)) = &new.idempotency {
+            id = id.in_partition(rules::key_partition(&new.client.id, key));
+        }
         let submission = submission(id, now, new, self.inner.settings.idempotency_ms);
         let fingerprint = submission
             .idempotency

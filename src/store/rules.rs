@@ -7,23 +7,39 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Commit, DeliveryRecord, JobQuery};
-use crate::base::{JobId, Timestamp, WorkerId, crypto};
+use crate::base::{ClientId, JobId, Timestamp, WorkerId, crypto, partition_of};
 use crate::domain::task::Answer;
 use crate::domain::{Job, Lease, Task, TaskReport, TaskStatus, Webhook};
-use crate::engine::Signal;
+use crate::engine::{Guard, Signal};
 
 /// The reputation of a worker that nothing is known of.
 pub const REPUTATION_START: f64 = 1.0;
 
 /// Checks what whoever commits has to see to. A violation is a bug of theirs.
 ///
-/// Invariant: I1.
+/// Invariants: I1, I12.
 pub fn assert_well_formed(commit: &Commit) {
     debug_assert_eq!(
         commit.job.revision,
         commit.expected_revision + 1,
         "I1: one step, one revision"
     );
+    for guard in &commit.guards {
+        if let Guard::Idempotency { client, key } = guard {
+            debug_assert_eq!(
+                commit.job.id.partition(),
+                key_partition(client, &key.key),
+                "a job lies where its key does"
+            );
+        }
+    }
+}
+
+/// Returns the partition in which an idempotency key lies, and with it the job that has it: both are
+/// written at once, and only what lies in one partition can be.
+#[must_use]
+pub fn key_partition(client: &ClientId, key: &str) -> u8 {
+    partition_of(&[client.as_str(), key])
 }
 
 /// Returns the id of the signal that the effect at `index` of the job's commit puts into the outbox.

@@ -107,11 +107,11 @@ pub async fn lets_one_of_many_rivals_win(store: Store) {
 }
 
 pub async fn refuses_a_second_job_under_one_key(store: Store) {
-    let first = commit(job(1), vec![], vec![key_guard("k", "f1")]);
+    let first = commit(keyed(1, "k"), vec![], vec![key_guard("k", "f1")]);
     store.commit(first).await.expect("commits");
     let second = commit(
-        job(2),
-        vec![put(&task(&job(2), None, 1))],
+        keyed(2, "k"),
+        vec![put(&task(&keyed(2, "k"), None, 1))],
         vec![key_guard("k", "f2")],
     );
     match store.commit(second).await {
@@ -119,14 +119,17 @@ pub async fn refuses_a_second_job_under_one_key(store: Store) {
             job_id: known,
             fingerprint,
         }) => {
-            assert_eq!((known, fingerprint.as_str()), (job_id(1), "f1"));
+            assert_eq!((known, fingerprint.as_str()), (keyed_id(1, "k"), "f1"));
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(store.load(job_id(2)).await.expect("loads"), None);
-    assert_eq!(store.open_tasks(job_id(2), 9).await.expect("reads"), vec![]);
+    assert_eq!(store.load(keyed_id(2, "k")).await.expect("loads"), None);
+    assert_eq!(
+        store.open_tasks(keyed_id(2, "k"), 9).await.expect("reads"),
+        vec![]
+    );
     let known = KnownKey {
-        job_id: job_id(1),
+        job_id: keyed_id(1, "k"),
         fingerprint: "f1".to_owned(),
     };
     let acme = "acme".into();
@@ -150,7 +153,7 @@ pub async fn refuses_a_second_job_under_one_key(store: Store) {
 pub async fn makes_one_job_of_a_hundred_submissions_with_one_key(store: Store) {
     let submissions = (0..100).map(|n| {
         let guards = vec![key_guard("k", "f"), quota_guard("acme", "2026-11", 50)];
-        store.commit(commit(job(n), vec![], guards))
+        store.commit(commit(keyed(n, "k"), vec![], guards))
     });
     let results = join_all(submissions).await;
     let made: Vec<u16> = (0..100)
@@ -160,7 +163,9 @@ pub async fn makes_one_job_of_a_hundred_submissions_with_one_key(store: Store) {
     for result in &results {
         match result {
             Ok(_) => {}
-            Err(CommitError::KeyTaken { job_id: known, .. }) => assert_eq!(*known, job_id(made[0])),
+            Err(CommitError::KeyTaken { job_id: known, .. }) => {
+                assert_eq!(*known, keyed_id(made[0], "k"));
+            }
             Err(other) => panic!("{other}"),
         }
     }
@@ -177,7 +182,7 @@ pub async fn makes_one_job_of_a_hundred_submissions_with_one_key(store: Store) {
 
 pub async fn frees_a_key_when_its_time_is_over(store: Store) {
     store
-        .commit(commit(job(1), vec![], vec![key_guard("k", "f")]))
+        .commit(commit(keyed(1, "k"), vec![], vec![key_guard("k", "f")]))
         .await
         .expect("commits");
     let over = at(86_400_000);
@@ -186,7 +191,7 @@ pub async fn frees_a_key_when_its_time_is_over(store: Store) {
         store.find_by_key(&acme, "k", over).await.expect("reads"),
         None
     );
-    let mut again = commit(job(2), vec![], vec![key_guard("k", "f")]);
+    let mut again = commit(keyed(2, "k"), vec![], vec![key_guard("k", "f")]);
     again.now = over;
     if let Guard::Idempotency { key, .. } = &mut again.guards[0] {
         key.until = over.after_ms(1000);
@@ -197,7 +202,7 @@ pub async fn frees_a_key_when_its_time_is_over(store: Store) {
         .await
         .expect("reads")
         .expect("is known");
-    assert_eq!(known.job_id, job_id(2));
+    assert_eq!(known.job_id, keyed_id(2, "k"));
 }
 
 pub async fn counts_a_quota_exactly(store: Store) {
@@ -229,26 +234,34 @@ pub async fn takes_no_quota_for_a_refused_commit(store: Store) {
     let quota = || quota_guard("acme", "2026-11", 2);
     let key = || key_guard("k", "f");
     store
-        .commit(commit(job(1), vec![], vec![quota(), key()]))
+        .commit(commit(keyed(1, "k"), vec![], vec![quota(), key()]))
         .await
         .expect("commits");
     for guards in [vec![quota(), key()], vec![key(), quota()]] {
-        let refused = store.commit(commit(job(2), vec![], guards)).await;
+        let refused = store.commit(commit(keyed(2, "k"), vec![], guards)).await;
         assert!(
             matches!(refused, Err(CommitError::KeyTaken { .. })),
             "{refused:?}"
         );
     }
     assert!(matches!(
-        store.commit(commit(job(1), vec![], vec![quota()])).await,
+        store
+            .commit(commit(keyed(1, "k"), vec![], vec![quota()]))
+            .await,
         Err(CommitError::Conflict)
     ));
     store
         .commit(commit(job(3), vec![], vec![quota()]))
         .await
         .expect("one is left");
+    // A request that is repeated has its place already.
+    let repeated = commit(keyed(2, "k"), vec![], vec![key(), quota()]);
+    assert!(matches!(
+        store.commit(repeated).await,
+        Err(CommitError::KeyTaken { .. })
+    ));
     // A refused key is not taken either.
-    let refused = commit(job(4), vec![], vec![key_guard("k2", "f"), quota()]);
+    let refused = commit(keyed(4, "k2"), vec![], vec![key_guard("k2", "f"), quota()]);
     assert!(matches!(
         store.commit(refused).await,
         Err(CommitError::QuotaExceeded { limit: 2 })

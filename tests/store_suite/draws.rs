@@ -130,7 +130,7 @@ impl World {
             });
         }
         if job.revision == 1 && self.chance(40) {
-            guards.push(key_guard(&format!("k{}", self.below(6)), "f"));
+            guards.push(key_guard(&key_beside(job.id, self.below(2)), "f"));
         }
         if self.chance(20) {
             guards.push(quota_guard("acme", "2026-11", 6));

@@ -3,7 +3,7 @@
 use avtomatika::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use avtomatika::domain::{Event, EventKind, Job, JobStatus, Lease, Object, Task, Webhook, Worker};
 use avtomatika::engine::{Effect, Guard, IdempotencyKey, Quota};
-use avtomatika::store::Commit;
+use avtomatika::store::{Commit, rules};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -141,6 +141,27 @@ pub fn key_guard(key: &str, fingerprint: &str) -> Guard {
         client: ClientId::new("acme"),
         key,
     }
+}
+
+/// Returns the id of the `n`th job where it has to be to have client `acme`'s key.
+pub fn keyed_id(n: u16, key: &str) -> JobId {
+    job_id(n).in_partition(rules::key_partition(&"acme".into(), key))
+}
+
+/// Returns the `n`th job with that id.
+pub fn keyed(n: u16, key: &str) -> Job {
+    Job {
+        id: keyed_id(n, key),
+        ..job(n)
+    }
+}
+
+/// Returns one of the keys that a job may have where it lies.
+pub fn key_beside(job: JobId, n: u64) -> String {
+    (0..)
+        .map(|attempt| format!("k{n}-{attempt}"))
+        .find(|key| rules::key_partition(&"acme".into(), key) == job.partition())
+        .expect("one of them is")
 }
 
 /// Returns the guard of a quota.

@@ -235,13 +235,14 @@ pub async fn purges_what_is_over(store: Store) {
 }
 
 pub async fn forgets_keys_at_their_own_time(store: Store) {
-    let made = commit(job(1), vec![], vec![key_guard("k1", "f")]);
+    let made = commit(keyed(1, "k1"), vec![], vec![key_guard("k1", "f")]);
     store.commit(made).await.expect("commits");
-    put_job(&store, ended(&job(1), JobStatus::Finished, at(200))).await;
-    assert_eq!(store.purge(at(200), 9).await.expect("purges"), ids(&[1]));
+    let job = keyed(1, "k1");
+    put_job(&store, ended(&job, JobStatus::Finished, at(200))).await;
+    assert_eq!(store.purge(at(200), 9).await.expect("purges"), [job.id]);
     let acme = "acme".into();
     let known = store.find_by_key(&acme, "k1", NOW).await.expect("reads");
-    assert_eq!(known.expect("outlives its job").job_id, job_id(1));
+    assert_eq!(known.expect("outlives its job").job_id, job.id);
     store.purge(at(86_400_000), 9).await.expect("purges");
     assert_eq!(
         store.find_by_key(&acme, "k1", NOW).await.expect("reads"),

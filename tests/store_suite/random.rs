@@ -195,7 +195,7 @@ impl World {
                     let (id, delivery) = (self.messages[index], self.delivery());
                     Some(store.settle_outbox(id, delivery, self.now).await)
                 };
-                let key = format!("k{}", self.below(6));
+                let key = key_beside(job_id(self.job_number()), self.below(2));
                 format!(
                     "{settled:?} {:?} {:?} {:?}",
                     store.deliveries(job, limit).await,

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use avtomatika::domain::{EventKind, Job};
 use avtomatika::engine::Effect;
-use avtomatika::store::{
-    CommitError, HistoryFeed as _, JobStore as _, RedisSettings, RedisStore, StoreError,
-};
+use avtomatika::store::{CommitError, HistoryFeed as _, JobStore as _, RedisSettings, RedisStore};
 use serde_json::json;
 
 use crate::Store;
@@ -43,6 +41,23 @@ impl Cluster {
         self.0.nodes()[0].command(&[&["-c"], words].concat())
     }
 
+    /// Returns how many scripts were run so far.
+    fn scripts(&mut self) -> u64 {
+        let nodes = self.0.nodes().iter();
+        let said: String = nodes
+            .map(|node| node.command(&["info", "commandstats"]))
+            .collect();
+        let counts = said.split("cmdstat_evalsha:calls=").skip(1);
+        counts
+            .map(|rest| {
+                rest.split(',')
+                    .next()
+                    .and_then(|count| count.parse::<u64>().ok())
+            })
+            .map(|count| count.expect("a count"))
+            .sum()
+    }
+
     /// Returns the one key that ends so.
     fn key(&mut self, end: &str) -> String {
         let pattern = format!("*{end}");
@@ -54,48 +69,29 @@ impl Cluster {
     }
 }
 
-/// A crash between reserving a key and the job's commit: the key is free for another job soon, and a
-/// commit that was still on its way is refused.
+/// A key lies where its job does: both are there with one script, or neither is.
 #[tokio::test]
-async fn server_redis_cluster_gives_a_key_to_one_job_over_crashes() {
+async fn server_redis_cluster_gives_a_key_to_one_job_with_one_script() {
     let mut cluster = start();
-    let store = cluster.open("crash").await;
-    let submit = async |n: u16| {
+    let store = cluster.open("key").await;
+    let submit = async |n: u16, key: &str| {
         store
-            .commit(commit(job(n), vec![], vec![key_guard("k", "f")]))
+            .commit(commit(keyed(n, key), vec![], vec![key_guard(key, "f")]))
             .await
     };
-    submit(1).await.expect("commits");
-    let name = cluster.key(":k:acme:k");
-    // After the commit and before the key was settled: the job is there, and so is its key.
-    cluster.ask(&["hdel", &name, "s"]);
-    let known = store.find_by_key(&"acme".into(), "k", NOW).await;
-    assert_eq!(
-        known.expect("reads").map(|known| known.job_id),
-        Some(job_id(1))
-    );
-    let taken = submit(2).await;
+    submit(1, "k0").await.expect("loads the scripts");
+    let before = cluster.scripts();
+    submit(1, "k").await.expect("commits");
+    assert_eq!(cluster.scripts() - before, 1);
+    let (key, job) = (cluster.key(":k:acme:k"), keyed_id(1, "k"));
+    let tag = |key: &str| key.split(['{', '}']).nth(1).map(str::to_owned);
+    assert_eq!(tag(&key), tag(&cluster.key(&format!(":j:{job}"))));
+    let taken = submit(2, "k").await;
     assert!(
-        matches!(taken, Err(CommitError::KeyTaken { job_id: id, .. }) if id == job_id(1)),
+        matches!(taken, Err(CommitError::KeyTaken { job_id: id, .. }) if id == job),
         "{taken:?}"
     );
-    // Before the commit: job 7 has reserved the key and is not there.
-    cluster.ask(&["hdel", &name, "s"]);
-    cluster.ask(&["hset", &name, "j", &job_id(7).to_string()]);
-    let known = store.find_by_key(&"acme".into(), "k", NOW).await;
-    assert_eq!(known.expect("reads"), None);
-    submit(3).await.expect("takes the key over");
-    let late = store.commit(commit(job(7), vec![], vec![])).await;
-    assert!(
-        matches!(late, Err(CommitError::Store(StoreError::Unavailable(_)))),
-        "{late:?}"
-    );
-    assert_eq!(store.load(job_id(7)).await.expect("reads"), None);
-    let taken = submit(7).await;
-    assert!(
-        matches!(taken, Err(CommitError::KeyTaken { job_id: id, .. }) if id == job_id(3)),
-        "{taken:?}"
-    );
+    assert_eq!(store.load(keyed_id(2, "k")).await.expect("reads"), None);
     store.close().await;
 }
 
@@ -164,14 +160,12 @@ async fn server_redis_cluster_counts_a_commit_that_is_sent_again_once() {
     let mut cluster = start();
     let store = cluster.open("again").await;
     let submit = async |n: u16| {
-        let guards = vec![
-            key_guard(&format!("k{n}"), "f"),
-            quota_guard("acme", "2026-11", 2),
-        ];
-        store.commit(commit(job(n), vec![], guards)).await
+        let key = format!("k{n}");
+        let guards = vec![key_guard(&key, "f"), quota_guard("acme", "2026-11", 2)];
+        store.commit(commit(keyed(n, &key), vec![], guards)).await
     };
     submit(1).await.expect("commits");
-    let (count, key) = (cluster.key(":q:acme:2026-11"), cluster.key(":k:acme:k1"));
+    let count = cluster.key(":q:acme:2026-11");
     let open = format!("{count}:open");
     let is_conflict =
         |again: Result<_, CommitError>| assert!(matches!(again, Err(CommitError::Conflict)));
@@ -179,27 +173,23 @@ async fn server_redis_cluster_counts_a_commit_that_is_sent_again_once() {
     is_conflict(submit(1).await.map(drop));
     assert_eq!(cluster.ask(&["get", &count]), "1");
     // As right after the commit, with its notes still open: what the first try has taken is kept.
-    let first = job_id(1).to_string();
+    let id = keyed_id(1, "k1");
+    let first = id.to_string();
     cluster.ask(&["zadd", &open, "0", &first]);
-    cluster.ask(&["hdel", &key, "s"]);
     let at = |name: &str| -> u8 {
         let tag = name.split(['p', '}']).nth(1).expect("has a tag");
         tag.parse().expect("a number")
     };
-    let notes = format!("again:{{p{:02}}}:after", job_id(1).partition() % 16);
-    let key_note = json!({"kind": "key", "at": at(&key), "key": key, "job": first});
-    let quota_note =
+    let notes = format!("again:{{p{:02}}}:after", id.partition() % 16);
+    let note =
         json!({"kind": "quota", "at": at(&count), "count": count, "open": open, "job": first});
-    for (index, note) in [key_note, quota_note].iter().enumerate() {
-        let name = format!("{first}:{}:{index}", job(1).revision);
-        cluster.ask(&["hset", &notes, &name, &note.to_string()]);
-    }
+    let name = format!("{first}:{}:0", job(1).revision);
+    cluster.ask(&["hset", &notes, &name, &note.to_string()]);
     is_conflict(submit(1).await.map(drop));
     assert_eq!(cluster.ask(&["get", &count]), "1", "it has its place still");
     for name in [&open, &notes] {
         assert_eq!(cluster.ask(&["exists", name]), "0", "{name} is settled");
     }
-    assert_eq!(cluster.ask(&["hget", &key, "s"]), "1", "so is the key");
     store.due(NOW, 9).await.expect("looks");
     assert_eq!(cluster.ask(&["get", &count]), "1");
     submit(2).await.expect("the last place");

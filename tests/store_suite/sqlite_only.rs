@@ -101,12 +101,12 @@ async fn reopening_keeps_keys_and_quotas() {
     let store = open(&path);
     let guards = vec![key_guard("k", "f"), quota_guard("acme", "2026-11", 1)];
     store
-        .commit(commit(job(1), vec![], guards))
+        .commit(commit(keyed(1, "k"), vec![], guards))
         .await
         .expect("commits");
     store.close().await;
     let store = open(&path);
-    let key = commit(job(2), vec![], vec![key_guard("k", "f")]);
+    let key = commit(keyed(2, "k"), vec![], vec![key_guard("k", "f")]);
     assert!(matches!(
         store.commit(key).await,
         Err(CommitError::KeyTaken { .. })

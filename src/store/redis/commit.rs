@@ -9,7 +9,7 @@ use super::feed_entry::Number;
 use super::kept::Told;
 use super::link::{Repeat, held};
 use super::records::{self, branch_place, items, ordered, text, time};
-use super::spread::{After, after_name};
+use super::spread::{After, after_name, refused};
 use super::{PARTITIONS, RedisStore, arguments, code};
 use crate::base::{JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::Job;
@@ -36,10 +36,7 @@ impl RedisStore {
             return Box::pin(self.put_spread(&commit)).await;
         }
         let stored = self.put_in_partition(&commit, &[]).await?;
-        stored.ok_or_else(|| {
-            let why = "Redis: the job was so long on its way that it is refused";
-            StoreError::Unavailable(why.to_owned()).into()
-        })
+        stored.ok_or_else(|| refused().into())
     }
 
     /// Stores what lies in the job's partition, and notes what is to be done elsewhere afterwards;
@@ -102,8 +99,7 @@ impl RedisStore {
 
     /// Tells whether a guard is looked after by the commit's script.
     fn is_here(&self, guard: &Guard) -> bool {
-        let is_beside = matches!(guard, Guard::Idempotency { .. } | Guard::Quota { .. });
-        !(is_beside && self.link.is_cluster())
+        !(matches!(guard, Guard::Quota { .. }) && self.link.is_cluster())
     }
 
     fn written_out(
@@ -187,12 +183,8 @@ impl RedisStore {
     fn guard(&self, guard: &Guard) -> Vec<Value> {
         let (kind, values) = match guard {
             Guard::Idempotency { client, key } => {
-                let (at, name) = self.key_at(client, &key.key);
-                let names = self.key_names(at);
-                (
-                    "key",
-                    arguments([&name, &key.fingerprint, &key.until.0, &names]),
-                )
+                let name = self.key_name(client, &key.key);
+                ("key", arguments([&name, &key.fingerprint, &key.until.0]))
             }
             Guard::Quota { client, quota } => {
                 let (_, name) = self.quota_at(client, &quota.month);

@@ -3,8 +3,8 @@
 use super::link::Repeat;
 use super::records::{bytes, corrupt, items, read_time, text};
 use super::{PARTITIONS, RedisStore, arguments, code};
-use crate::base::{ClientId, Timestamp, crypto};
-use crate::store::{KnownKey, StoreError};
+use crate::base::{ClientId, Timestamp, partition_of};
+use crate::store::{KnownKey, StoreError, rules};
 
 code!(FORGET_KEYS, "forget_keys");
 
@@ -26,15 +26,15 @@ impl RedisStore {
         futures::future::try_join_all(calls).await.map(drop)
     }
 
-    /// Returns what a key stands for. One that is only reserved stands for nothing.
+    /// Returns what a key stands for.
     pub(super) async fn known_key(
         &self,
         client: &ClientId,
         key: &str,
         now: Timestamp,
     ) -> Result<Option<KnownKey>, StoreError> {
-        let (_, name) = self.key_at(client, key);
-        let asked = arguments([&name, &"j", &"f", &"u", &"s"]);
+        let name = self.key_name(client, key);
+        let asked = arguments([&name, &"j", &"f", &"u"]);
         let answer = self.link.call("HMGET", asked, Repeat::Safe).await?;
         let mut answer = items(answer).into_iter();
         let (job, fingerprint) = (answer.next().and_then(text), answer.next().and_then(text));
@@ -46,10 +46,6 @@ impl RedisStore {
             return Ok(None);
         };
         let job_id = job.parse().map_err(|error| corrupt("key", error))?;
-        let is_settled = answer.next().and_then(text).is_some() || !self.link.is_cluster();
-        if !is_settled && self.is_there(job_id, false).await? != Some(true) {
-            return Ok(None);
-        }
         Ok((until > now).then_some(KnownKey {
             job_id,
             fingerprint,
@@ -73,30 +69,19 @@ impl RedisStore {
 
     /// Returns the partition and the key of a blueprint's data stores.
     pub(super) fn data_at(&self, blueprint: &str) -> (u8, String) {
-        let at = partition_of(&[blueprint]);
+        let at = partition_of(&[blueprint]) % PARTITIONS;
         (at, format!("{}d:{blueprint}", self.link.partition(at)))
     }
 
-    /// Returns the partition and the key of a client's idempotency key.
-    pub(super) fn key_at(&self, client: &ClientId, key: &str) -> (u8, String) {
-        let at = partition_of(&[client.as_str(), key]);
-        (at, format!("{}k:{client}:{key}", self.link.partition(at)))
-    }
-
-    /// Returns the key of the partition's list of idempotency keys.
-    pub(super) fn key_names(&self, at: u8) -> String {
-        format!("{}keys", self.link.partition(at))
+    /// Returns what a client's idempotency key is called; it lies with the job that has it.
+    pub(super) fn key_name(&self, client: &ClientId, key: &str) -> String {
+        let at = rules::key_partition(client, key) % PARTITIONS;
+        format!("{}k:{client}:{key}", self.link.partition(at))
     }
 
     /// Returns the partition and the key of what a client has had of a month's quota.
     pub(super) fn quota_at(&self, client: &ClientId, month: &str) -> (u8, String) {
-        let at = partition_of(&[client.as_str()]);
+        let at = partition_of(&[client.as_str()]) % PARTITIONS;
         (at, format!("{}q:{client}:{month}", self.link.partition(at)))
     }
-}
-
-/// Returns the partition of what belongs to no job. Part of the layout, like the partitions of jobs.
-fn partition_of(name: &[&str]) -> u8 {
-    let parts: Vec<&[u8]> = name.iter().map(|part| part.as_bytes()).collect();
-    crypto::sha256(&parts)[0] % PARTITIONS
 }

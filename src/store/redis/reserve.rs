@@ -1,5 +1,5 @@
-//! What a commit in a cluster reserves in other partitions before it is made: its idempotency key, its
-//! place in a quota, its turn in a data store. What becomes of it afterwards is `spread`'s.
+//! What a commit in a cluster reserves in other partitions before it is made: its place in a quota, its
+//! turn in a data store. What becomes of it afterwards is `spread`'s.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use fred::types::Value;
 use super::commit::{QUOTA_KEPT_MS, unreadable};
 use super::link::Repeat;
 use super::records::{items, text};
-use super::spread::{After, RIVAL_LOOKS, RIVAL_PAUSE};
+use super::spread::After;
 use super::{RedisStore, arguments};
-use crate::base::{JobId, Timestamp};
-use crate::engine::{Effect, Guard, IdempotencyKey};
+use crate::base::JobId;
+use crate::engine::{Effect, Guard};
 use crate::store::{Commit, CommitError, StoreError};
 
 /// How old a place in a quota has to be for it to be doubted.
@@ -20,35 +20,29 @@ const DOUBTED_MS: u64 = 60_000;
 impl RedisStore {
     /// Reserves all that a commit needs elsewhere, or nothing.
     pub(super) async fn reserved(&self, commit: &Commit) -> Result<Vec<After>, CommitError> {
-        let (job, now) = (commit.job.id, commit.now);
         let mut after = Vec::new();
         for guard in &commit.guards {
-            let reserved = match guard {
-                Guard::Idempotency { client, key } => {
-                    let (at, name) = self.key_at(client, &key.key);
-                    self.reserve_key((at, &name), job, key, now)
-                        .await
-                        .map(|()| After::Key { at, key: name, job })
-                }
-                Guard::Quota { client, quota } => {
-                    let (at, count) = self.quota_at(client, &quota.month);
-                    let open = format!("{count}:open");
-                    self.reserve_place((at, &count, &open), job, quota.limit)
-                        .await
-                        .map(|is_new| After::Quota {
-                            at,
-                            count,
-                            open,
-                            job,
-                            is_new,
-                        })
-                }
-                _ => continue,
+            let Guard::Quota { client, quota } = guard else {
+                continue;
             };
-            match reserved {
-                Ok(one) => after.push(one),
+            let job = commit.job.id;
+            let (at, count) = self.quota_at(client, &quota.month);
+            let open = format!("{count}:open");
+            // A request that is repeated is to be known as such, though its first has taken the last place.
+            self.is_new_key(commit).await?;
+            let place = self.reserve_place((at, &count, &open), job, quota.limit);
+            match place.await {
+                Ok(is_new) => after.push(After::Quota {
+                    at,
+                    count,
+                    open,
+                    job,
+                    is_new,
+                }),
                 Err(error) => {
                     self.free(&after).await;
+                    // It may just have done so.
+                    self.is_new_key(commit).await?;
                     return Err(error);
                 }
             }
@@ -57,6 +51,23 @@ impl RedisStore {
             after.push(data);
         }
         Ok(after)
+    }
+
+    /// Fails when another job has the commit's idempotency key, if it has one.
+    async fn is_new_key(&self, commit: &Commit) -> Result<(), CommitError> {
+        for guard in &commit.guards {
+            let Guard::Idempotency { client, key } = guard else {
+                continue;
+            };
+            let known = self.known_key(client, &key.key, commit.now).await?;
+            if let Some(known) = known.filter(|known| known.job_id != commit.job.id) {
+                return Err(CommitError::KeyTaken {
+                    job_id: known.job_id,
+                    fingerprint: known.fingerprint,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Returns what the commit has for the blueprint's data stores. Their number is drawn before the
@@ -85,62 +96,6 @@ impl RedisStore {
             number: number.ok_or_else(unreadable)?,
             values,
         }))
-    }
-
-    /// Reserves an idempotency key. One that another job has reserved is waited for a little, until it
-    /// is settled; a job that has not come by then never will.
-    async fn reserve_key(
-        &self,
-        (at, name): (u8, &str),
-        job: JobId,
-        key: &IdempotencyKey,
-        now: Timestamp,
-    ) -> Result<(), CommitError> {
-        let names = self.key_names(at);
-        let mut looks = 0;
-        loop {
-            let sent = arguments([
-                &"key",
-                &name,
-                &names,
-                &job,
-                &key.fingerprint,
-                &key.until.0,
-                &now.0,
-            ]);
-            let mut answer = items(self.beside(at, sent).await?).into_iter();
-            let how = answer.next().and_then(text);
-            let other = answer.next().and_then(text).and_then(|id| id.parse().ok());
-            let taken = |job_id, fingerprint: Option<String>| CommitError::KeyTaken {
-                job_id,
-                fingerprint: fingerprint.unwrap_or_default(),
-            };
-            match (how.as_deref(), other) {
-                (Some("ours"), _) => return Ok(()),
-                (Some("settled"), Some(other)) => {
-                    return Err(taken(other, answer.next().and_then(text)));
-                }
-                (Some("reserved"), Some(other)) => {
-                    match self.is_there(other, looks >= RIVAL_LOOKS).await? {
-                        Some(true) => {
-                            let sent = arguments([&"key_settle", &name, &other]);
-                            self.beside(at, sent).await?;
-                            return Err(taken(other, answer.next().and_then(text)));
-                        }
-                        Some(false) => {
-                            let sent = arguments([&"key_free", &name, &names, &other]);
-                            self.beside(at, sent).await?;
-                            looks = 0;
-                        }
-                        None => {
-                            looks += 1;
-                            tokio::time::sleep(RIVAL_PAUSE).await;
-                        }
-                    }
-                }
-                _ => return Err(unreadable().into()),
-            }
-        }
     }
 
     /// Takes a place in a quota, and tells whether the job had none yet. When none is left, places are

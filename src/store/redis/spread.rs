@@ -1,14 +1,13 @@
-//! Commits in a cluster that concern more than one partition: a new job under an idempotency key or a
-//! quota, and values for a data store.
+//! Commits in a cluster that concern more than one partition: a new job under a quota, and values for a
+//! data store.
 //!
 //! Reserve, commit, settle. What lies elsewhere is reserved first, in the name of the job; the commit
 //! notes what is to be done there afterwards; that is done, and the note crossed out. After a crash
-//! before the commit the reservation is in doubt: who needs the key or the place looks whether the job
-//! is there, has it refused for good if it is not, and only then takes it over. After a crash behind
+//! before the commit the reservation is in doubt: who needs the place looks whether the job is there,
+//! has it refused for good if it is not, and only then takes it over. After a crash behind
 //! the commit any orchestrator finds the note and does what it says. Doing it twice is doing it once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use fred::types::Value;
 use serde::{Deserialize, Serialize};
@@ -27,9 +26,6 @@ code!(NEVER, "never");
 code!(LEFT_OPEN, "left_open");
 code!(CLOSED, "closed");
 
-/// Between two looks at a job whose key is reserved, and how many until it is refused: two seconds.
-pub(super) const RIVAL_PAUSE: Duration = Duration::from_millis(20);
-pub(super) const RIVAL_LOOKS: u32 = 100;
 /// How long a job that was refused is remembered: longer than any commit can be on its way.
 const REFUSED_MS: u64 = 86_400_000;
 
@@ -37,8 +33,6 @@ const REFUSED_MS: u64 = 86_400_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum After {
-    /// The idempotency key is the job's for good.
-    Key { at: u8, key: String, job: JobId },
     /// The place in the quota is taken for good.
     Quota {
         at: u8,
@@ -61,8 +55,7 @@ pub(super) enum After {
 impl RedisStore {
     /// Tells whether the commit concerns another partition than the job's.
     pub(super) fn is_spread(&self, commit: &Commit) -> bool {
-        let is_guard =
-            |guard: &Guard| matches!(guard, Guard::Idempotency { .. } | Guard::Quota { .. });
+        let is_guard = |guard: &Guard| matches!(guard, Guard::Quota { .. });
         let is_effect = |effect: &Effect| matches!(effect, Effect::PutData { .. });
         self.link.is_cluster()
             && (commit.guards.iter().any(is_guard) || commit.effects.iter().any(is_effect))
@@ -82,17 +75,16 @@ impl RedisStore {
                 }
                 Ok(committed)
             }
-            // Somebody took the key over and refused this job for good.
+            // Somebody took the place over and refused this job for good.
             Ok(None) => {
                 self.free(&after).await;
-                Err(self.overtaken(commit).await)
+                Err(refused().into())
             }
-            // Whether it is there is unknown: whoever needs the key or the place will look.
+            // Whether it is there is unknown: whoever needs the place will look.
             Err(error @ CommitError::Store(StoreError::Unavailable(_))) => Err(error),
             Err(error) => {
-                // A job that is there already keeps its key and its place.
+                // A job that is there already keeps its place.
                 let keeps = |one: &After| match one {
-                    After::Key { .. } => true,
                     After::Quota { is_new, .. } => !is_new,
                     After::Data { .. } => false,
                 };
@@ -125,38 +117,11 @@ impl RedisStore {
         })
     }
 
-    /// Says why a job was refused: another has its key.
-    async fn overtaken(&self, commit: &Commit) -> CommitError {
-        for guard in &commit.guards {
-            let Guard::Idempotency { client, key } = guard else {
-                continue;
-            };
-            for _ in 0..RIVAL_LOOKS {
-                match self.known_key(client, &key.key, commit.now).await {
-                    Ok(Some(known)) => {
-                        return CommitError::KeyTaken {
-                            job_id: known.job_id,
-                            fingerprint: known.fingerprint,
-                        };
-                    }
-                    Ok(None) => tokio::time::sleep(RIVAL_PAUSE).await,
-                    Err(error) => return error.into(),
-                }
-            }
-        }
-        let why = "Redis: the request was overtaken by another with its key, which is under way";
-        StoreError::Unavailable(why.to_owned()).into()
-    }
-
     /// Gives back what was reserved for a job that was not stored. What cannot be given back is found
     /// out by who needs it.
     pub(super) async fn free(&self, after: &[After]) {
         for one in after {
             let (at, sent) = match one {
-                After::Key { at, key, job } => {
-                    let names = self.key_names(*at);
-                    (*at, arguments([&"key_free", key, &names, job]))
-                }
                 After::Quota {
                     at,
                     count,
@@ -177,7 +142,6 @@ impl RedisStore {
         let mut names: Vec<Value> = Vec::with_capacity(after.len());
         for (name, one) in after {
             let (at, sent) = match one {
-                After::Key { at, key, job } => (at, arguments([&"key_settle", &key, &job])),
                 After::Quota {
                     at,
                     count,
@@ -231,6 +195,12 @@ impl RedisStore {
     pub(super) async fn beside(&self, at: u8, sent: Vec<Value>) -> Result<Value, StoreError> {
         self.link.run(&BESIDE, at, sent, Repeat::Safe).await
     }
+}
+
+/// Returns the error of a new job that was refused for good.
+pub(super) fn refused() -> StoreError {
+    let why = "Redis: the job was so long on its way that it is refused";
+    StoreError::Unavailable(why.to_owned())
 }
 
 /// Returns the name under which a commit notes what is to be done.

@@ -1,41 +1,12 @@
--- What lies outside the partition of the job that it is about: idempotency keys, quotas, data stores. On
--- one server a commit's script writes them itself; in a cluster they are reserved before a commit and
--- settled after it. ARGV[1] names the call; keys are given whole.
+-- What lies outside the partition of the job that it is about: quotas and data stores. On one server a
+-- commit's script writes them itself; in a cluster they are reserved before a commit and settled after it.
+-- ARGV[1] names the call; keys are given whole.
 local call = redis.call
 local calls = {}
 
 local function now_ms()
   local clock = call('TIME')
   return tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
-end
-
--- key, list of keys, job, request, until, now
-function calls.key(key, names, job, fingerprint, until_, now)
-  local known = call('HMGET', key, 'j', 'f', 'u', 's')
-  if known[1] and tonumber(known[3]) > tonumber(now) then
-    if known[1] == job then return { 'ours' } end
-    return { known[4] and 'settled' or 'reserved', known[1], known[2] }
-  end
-  call('DEL', key)
-  call('HSET', key, 'j', job, 'f', fingerprint, 'u', until_)
-  call('ZADD', names, until_, key)
-  return { 'ours' }
-end
-
--- The job is there: the key is its for good.
-function calls.key_settle(key, job)
-  if call('HGET', key, 'j') == job then call('HSET', key, 's', 1) end
-  return 0
-end
-
--- The job will never be there.
-function calls.key_free(key, names, job)
-  local known = call('HMGET', key, 'j', 's')
-  if known[1] == job and not known[2] then
-    call('DEL', key)
-    call('ZREM', names, key)
-  end
-  return 0
 end
 
 -- count, those counted whose job may not come to be, job, limit, how long both are kept, how old one of

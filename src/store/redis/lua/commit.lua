@@ -19,7 +19,7 @@ local client, pin, history, place, settles = take(), take(), maybe(), maybe(), m
 local job = P .. 'j:' .. id
 local old = call('HMGET', job, 'v', 's', 'w', 'k', 'y')
 if (old[1] or '0') ~= expected then return { 'conflict' } end
--- Its key was given to another job meanwhile.
+-- Its place in a quota was given to another job meanwhile.
 if expected == '0' and call('EXISTS', P .. 'no:' .. id) == 1 then return { 'never' } end
 
 -- The status and the worker of a task, as long as nothing is written to it here.
@@ -33,7 +33,7 @@ end
 local check = {
   key = function(index)
     local key = take()
-    at = at + 3
+    at = at + 2
     local known = call('HMGET', key, 'j', 'f', 'u')
     if known[1] and tonumber(known[3]) > tonumber(now) then
       return { 'refused', index, known[1], known[2] }
@@ -76,9 +76,9 @@ at = first
 for _ = 1, guards do
   local kind = take()
   if kind == 'key' then
-    local key, fingerprint, until_, names = take(), take(), take(), take()
-    call('HSET', key, 'j', id, 'f', fingerprint, 'u', until_, 's', 1)
-    call('ZADD', names, until_, key)
+    local key, fingerprint, until_ = take(), take(), take()
+    call('HSET', key, 'j', id, 'f', fingerprint, 'u', until_)
+    call('ZADD', P .. 'keys', until_, key)
   elseif kind == 'quota' then
     local key, _, ttl = take(), take(), take()
     call('INCR', key)

@@ -16,7 +16,7 @@
 --   wake, keep, early   jobs by time      due  tasks by time     queued  tasks      l:WORKER  its tasks
 --   outbox       messages by time  pins  jobs by blueprint and revision
 --   no:JOB       there if the job is never to come     after  what commits have to do elsewhere
---   k:CLIENT:KEY   hash: j job, f request, u until, s settled        keys  these by time
+--   k:CLIENT:KEY   hash: j job, f request, u until        keys  these by time
 --   q:CLIENT:MONTH   count, and with :open those in doubt by time
 --   d:BLUEPRINT  hash of data stores, dl: of the numbers of their writers, dn: the last of these
 --   fe           stream of the rows of history that the archive does not have, each `JOB PLACE`; there,
