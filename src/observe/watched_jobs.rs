@@ -195,6 +195,12 @@ impl JobStore for WatchedJobs {
             .await
     }
 
+    async fn deployment_id(&self, proposed: Uuid) -> Result<Uuid, StoreError> {
+        self.watch
+            .timed(Operation::Find, self.jobs.deployment_id(proposed))
+            .await
+    }
+
     async fn find_by_key(
         &self,
         client: &ClientId,

@@ -9,11 +9,11 @@ use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::{Inner, RuntimeError};
+use super::{Inner, RuntimeError, orphans};
 use crate::base::{JobId, Timestamp};
 use crate::domain::Task;
 use crate::engine::Input;
-use crate::store::{BlobError, Due, Hints, StoreError};
+use crate::store::{Due, Hints, StoreError};
 use tracing::Instrument as _;
 
 /// Due jobs and tasks that one look brings.
@@ -32,20 +32,6 @@ const REFILL_SHARE: u32 = 20;
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Jobs that one sweep step deletes, so that it never holds the writer for long.
 const SWEEP_BATCH: u32 = 200;
-
-/// Between two searches for files of no job; the first is with the first sweep.
-const ORPHANS_EVERY: Duration = Duration::from_hours(24);
-/// Files may come before their job; not by this much.
-const ORPHAN_AFTER: Duration = Duration::from_hours(24);
-
-/// Why files of no job were not looked for.
-#[derive(Debug, thiserror::Error)]
-enum OrphanError {
-    #[error(transparent)]
-    Blobs(#[from] BlobError),
-    #[error(transparent)]
-    Jobs(#[from] StoreError),
-}
 
 /// What time has brought.
 enum Work {
@@ -266,41 +252,12 @@ impl Inner {
             let files = self.ports.blobs.health().await;
             let now = self.ports.clock.now();
             if now >= next_search && files.is_ok() && self.settings.deletes_files {
-                match self.delete_orphans(now).await {
-                    Ok(()) => next_search = now.after(ORPHANS_EVERY),
+                match self.search_orphans(now).await {
+                    Ok(()) => next_search = now.after(orphans::SEARCH_EVERY),
                     Err(error) => tracing::warn!(%error, "files of no job were not looked for"),
                 }
             }
         }
-    }
-
-    /// Deletes the files of jobs that are not there: of those that a crash, or the blob store's own
-    /// trouble, has left behind after a purge, and of those that never came to be.
-    async fn delete_orphans(&self, now: Timestamp) -> Result<(), OrphanError> {
-        for name in self.ports.blobs.folders("jobs/").await? {
-            let Ok(job) = name.parse::<JobId>() else {
-                continue;
-            };
-            if now.since(job.made_at()) < ORPHAN_AFTER {
-                continue;
-            }
-            match self.ports.jobs.load(job).await {
-                Ok(None) => {
-                    self.ports
-                        .blobs
-                        .delete_prefix(&format!("jobs/{job}/"))
-                        .await?;
-                    tracing::info!(job.id = %job, "files of no job have been deleted");
-                }
-                // A job that cannot be read is there.
-                Ok(Some(_)) | Err(StoreError::Corrupt(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if self.stop.is_cancelled() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     async fn sweep(&self) -> Result<(), StoreError> {

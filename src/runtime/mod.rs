@@ -21,6 +21,7 @@ mod intake;
 mod loops;
 mod matchmaker;
 mod measure;
+mod orphans;
 mod outbox;
 mod polls;
 mod queue;

@@ -287,6 +287,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// Returns a blueprint's data stores as written so far; what was never written is absent.
     async fn data_stores(&self, blueprint: &str) -> Result<DataStores, StoreError>;
 
+    /// Returns the id of the deployment whose jobs these are: the proposed one if it has none yet. All that
+    /// use this store get the same, for as long as it keeps what it was told.
+    async fn deployment_id(&self, proposed: Uuid) -> Result<Uuid, StoreError>;
+
     /// Returns what a key stands for, unless it is past its time.
     async fn find_by_key(
         &self,

@@ -32,13 +32,14 @@ async fn files_of_no_job_go_after_a_day() {
     let world = Fixture::start_with_files(blobs.clone()).await;
     let now = world.runtime.clock().now();
     let alive = world.submit("one", json!({})).await;
-    let young = JobId::from_parts(now, [1; 10]);
+    let young = JobId::from_parts(now.after(DAY / 2), [1; 10]);
     let old = JobId::from_parts(avtomatika::base::Timestamp(now.0 - 86_400_000), [2; 10]);
     for job in [alive, young, old] {
         put(&blobs, &format!("jobs/{job}/in.png")).await;
         put(&blobs, &format!("jobs/{job}/out/a.png")).await;
     }
     put(&blobs, "jobs/readme/x").await;
+    tokio::time::sleep(DAY).await;
     world.until(async || files_of(&blobs, old).await == 0).await;
     assert_eq!(files_of(&blobs, alive).await, 2);
     assert_eq!(
@@ -55,6 +56,40 @@ async fn files_of_no_job_go_after_a_day() {
         blobs.folders("jobs/").await.unwrap(),
         [alive.to_string(), "readme".to_owned()]
     );
+    world.stop().await;
+}
+
+/// Nor while a second deployment has the same files, or this one's store has lost its jobs.
+#[tokio::test(start_paused = true)]
+async fn files_of_no_job_stay_while_they_may_be_another_deployments() {
+    const OTHER: &str = "deployments/f7c80e3e-5b52-4b5c-a1ea-6b6f0e7f0000";
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Arc::new(DirBlobStore::open(folder.path(), "files").await.unwrap());
+    let world = Fixture::start_with_files(blobs.clone()).await;
+    let now = world.runtime.clock().now();
+    let old = JobId::from_parts(avtomatika::base::Timestamp(now.0 - 86_400_000), [2; 10]);
+    put(&blobs, &format!("jobs/{old}/x")).await;
+    let write = async |text: String| {
+        let body = futures::stream::iter([Ok(Bytes::from(text))]).boxed();
+        blobs.put(OTHER, body, 99).await.unwrap();
+    };
+    write(json!({"since": now, "seen": now}).to_string()).await;
+    tokio::time::sleep(DAY * 6 + DAY / 2).await;
+    assert_eq!(files_of(&blobs, old).await, 1, "the other may have its job");
+    // The other was not heard of for a week.
+    tokio::time::sleep(DAY).await;
+    world.until(async || files_of(&blobs, old).await == 0).await;
+    let markers = blobs.list("deployments/").await.unwrap();
+    assert_eq!(markers.len(), 1, "its own is left");
+
+    // Whose this one is cannot be told.
+    write("damaged".to_owned()).await;
+    put(&blobs, &format!("jobs/{old}/x")).await;
+    tokio::time::sleep(DAY * 9).await;
+    assert_eq!(files_of(&blobs, old).await, 1);
+    blobs.delete_prefix(OTHER).await.unwrap();
+    tokio::time::sleep(DAY).await;
+    world.until(async || files_of(&blobs, old).await == 0).await;
     world.stop().await;
 }
 

@@ -13,9 +13,10 @@ use avtomatika::store::{
     BlobBody, BlobError, BlobInfo, BlobStore, JobQuery, S3BlobStore, S3Settings,
 };
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::fixture::{Fixture, data, new_job};
 use crate::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
@@ -162,6 +163,11 @@ async fn a_crash_between_a_payload_and_its_commit_loses_and_doubles_nothing() {
     assert_eq!(all(&world).await.len(), 1);
 
     // What was stored for the job that never came goes; what the other has stays.
+    let deployment = world.ports.jobs.deployment_id(Uuid::nil()).await.unwrap();
+    let marker = json!({"since": 0, "seen": 0}).to_string();
+    let body = futures::stream::iter([Ok(Bytes::from(marker))]).boxed();
+    let key = format!("deployments/{deployment}");
+    bucket.put(&key, body, 99).await.unwrap();
     pass(Duration::from_hours(25)).await;
     let swept = async {
         while bucket.keys().await.iter().any(|key| orphan.contains(key)) {

@@ -226,6 +226,13 @@ impl JobStore for Ports {
             .await)
     }
 
+    async fn deployment_id(&self, proposed: Uuid) -> Result<Uuid, StoreError> {
+        through!(self, "deployment id", |world, _gate| world
+            .store
+            .deployment_id(proposed)
+            .await)
+    }
+
     async fn find_by_key(
         &self,
         client: &ClientId,

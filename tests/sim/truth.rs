@@ -150,6 +150,7 @@ held_still! { JobStore {
     fn settle_outbox(id: Uuid, delivery: Delivery, now: Timestamp) -> Result<(), StoreError>;
     fn deliveries(job: JobId, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
     fn data_stores(blueprint: &str) -> Result<DataStores, StoreError>;
+    fn deployment_id(proposed: Uuid) -> Result<Uuid, StoreError>;
     fn find_by_key(client: &ClientId, key: &str, now: Timestamp)
         -> Result<Option<KnownKey>, StoreError>;
     fn list(query: JobQuery) -> Result<Vec<Job>, StoreError>;

@@ -158,7 +158,7 @@ pub fn keyed(n: u16, key: &str) -> Job {
 
 /// Returns one of the keys that a job may have where it lies.
 pub fn key_beside(job: JobId, n: u64) -> String {
-    (0..)
+    (0..9_999)
         .map(|attempt| format!("k{n}-{attempt}"))
         .find(|key| rules::key_partition(&"acme".into(), key) == job.partition())
         .expect("one of them is")

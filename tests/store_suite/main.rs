@@ -75,6 +75,7 @@ macro_rules! suite {
             commits::guards_a_task_by_its_due_time,
             commits::guards_a_child_by_its_parent,
             records::keeps_data_stores_by_blueprint,
+            records::keeps_the_first_id_of_its_deployment,
             records::keeps_history_once_and_in_order,
             records::pins_blueprints,
             records::forgets_revisions_that_no_job_has,

@@ -40,6 +40,14 @@ pub async fn keeps_data_stores_by_blueprint(store: Store) {
     );
 }
 
+pub async fn keeps_the_first_id_of_its_deployment(store: Store) {
+    let first = uuid::Uuid::from_u128(7);
+    for proposed in [first, uuid::Uuid::from_u128(8)] {
+        let id = store.deployment_id(proposed).await;
+        assert_eq!(id.expect("answers"), first);
+    }
+}
+
 pub async fn keeps_history_once_and_in_order(store: Store) {
     let first = job(1);
     let second = next(&first);

@@ -246,6 +246,10 @@ impl JobStore for MemoryStore {
             .collect())
     }
 
+    async fn deployment_id(&self, proposed: Uuid) -> Result<Uuid, StoreError> {
+        Ok(*self.state()?.deployment.get_or_insert(proposed))
+    }
+
     async fn find_by_key(
         &self,
         client: &ClientId,

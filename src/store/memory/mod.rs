@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use serde_json::Value;
+use uuid::Uuid;
 
 use self::feed::Feed;
 use self::outbox::Outbox;
@@ -92,6 +93,7 @@ struct State {
     /// None while nothing is handed out.
     feed: Option<Feed>,
     workers: Workers,
+    deployment: Option<Uuid>,
 }
 
 impl State {

@@ -220,6 +220,10 @@ impl JobStore for Offloading {
         self.jobs.data_stores(blueprint).await
     }
 
+    async fn deployment_id(&self, proposed: Uuid) -> Result<Uuid, StoreError> {
+        self.jobs.deployment_id(proposed).await
+    }
+
     async fn find_by_key(
         &self,
         client: &ClientId,

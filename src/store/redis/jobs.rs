@@ -150,6 +150,10 @@ impl JobStore for RedisStore {
         self.data_of(blueprint).await
     }
 
+    async fn deployment_id(&self, proposed: Uuid) -> Result<Uuid, StoreError> {
+        self.id_of_deployment(proposed).await
+    }
+
     async fn find_by_key(
         &self,
         client: &ClientId,

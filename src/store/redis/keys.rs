@@ -1,5 +1,7 @@
 //! What belongs to no job: where idempotency keys, quotas and data stores lie, and what keys stand for.
 
+use uuid::Uuid;
+
 use super::link::Repeat;
 use super::records::{bytes, corrupt, items, read_time, text};
 use super::{PARTITIONS, RedisStore, arguments, code};
@@ -24,6 +26,17 @@ impl RedisStore {
             self.link.call("SET", sent, Repeat::Safe)
         });
         futures::future::try_join_all(calls).await.map(drop)
+    }
+
+    /// Returns the deployment's id: the proposed one if it has none yet.
+    pub(super) async fn id_of_deployment(&self, proposed: Uuid) -> Result<Uuid, StoreError> {
+        let name = format!("{}deployment", self.link.global());
+        let put = arguments([&name, &proposed]);
+        self.link.call("SETNX", put, Repeat::Safe).await?;
+        let got = self.link.call("GET", arguments([&name]), Repeat::Safe);
+        let id = text(got.await?).unwrap_or_default();
+        id.parse()
+            .map_err(|error| corrupt("deployment's id", error))
     }
 
     /// Returns what a key stands for.

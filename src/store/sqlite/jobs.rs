@@ -145,6 +145,19 @@ impl JobStore for SqliteStore {
             .await
     }
 
+    async fn deployment_id(&self, proposed: Uuid) -> Result<Uuid, StoreError> {
+        const PUT: &str = "INSERT OR IGNORE INTO deployment (place, id) VALUES (1, ?1)";
+        const GET: &str = "SELECT id FROM deployment";
+        let found: Option<[u8; 16]> = self
+            .write(move |db| {
+                db.prepare_cached(PUT)?.execute([proposed.as_bytes()])?;
+                first(db, GET, [])
+            })
+            .await?;
+        let none = || StoreError::Corrupt("the deployment's id is not there".to_owned());
+        found.map(Uuid::from_bytes).ok_or_else(none)
+    }
+
     async fn find_by_key(
         &self,
         client: &ClientId,

@@ -24,7 +24,7 @@
 --   fb           likewise those from before the feed was on, which go first
 --   fo           there if the feed is on                 ff  up to which job `fb` is being filled
 -- And for all partitions, below `NAME:{g}:`: bp sources by blueprint and revision, bpn when an
--- orchestrator named each as its own last.
+-- orchestrator named each as its own last; deployment the deployment's id.
 local P = KEYS[1]
 local call = redis.call
 
