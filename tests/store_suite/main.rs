@@ -28,6 +28,7 @@ mod resident;
 mod servers;
 mod sqlite_only;
 mod sqlite_versions;
+mod submissions;
 mod workers;
 
 #[path = "../servers/s3.rs"]
@@ -65,11 +66,11 @@ macro_rules! suite {
             commits::stores_a_job_with_everything_that_goes_with_it,
             commits::refuses_another_revision,
             commits::lets_one_of_many_rivals_win,
-            commits::refuses_a_second_job_under_one_key,
-            commits::makes_one_job_of_a_hundred_submissions_with_one_key,
-            commits::frees_a_key_when_its_time_is_over,
-            commits::counts_a_quota_exactly,
-            commits::takes_no_quota_for_a_refused_commit,
+            submissions::refuses_a_second_job_under_one_key,
+            submissions::makes_one_job_of_a_hundred_submissions_with_one_key,
+            submissions::frees_a_key_when_its_time_is_over,
+            submissions::counts_a_quota_exactly,
+            submissions::takes_no_quota_for_a_refused_commit,
             commits::guards_a_task_by_its_holder,
             leases::guards_a_task_by_its_lease,
             commits::guards_a_task_by_its_due_time,

@@ -116,6 +116,12 @@ async fn blobs(
     let store = DirBlobStore::open(folder, &settings.files.bucket)
         .await
         .with_context(|| format!("cannot open the job files in {}", folder.display()))?;
+    if settings.store.redis.is_some() {
+        tracing::info!(
+            folder = %folder.display(),
+            "files are kept in a folder: other orchestrators on this Redis need the same one, or S3"
+        );
+    }
     Ok(Arc::new(store))
 }
 
