@@ -157,10 +157,13 @@ impl<S: JobStore + HistoryStore + HistoryFeed> AnyFeed for S {}
 /// Likewise, shared.
 pub type FeedStore = Arc<dyn AnyFeed>;
 
-/// Makes one test of each function on the feed, each with an empty store that has one.
+/// Makes one test of each function on the feed, each with an empty store that has one; or one of all.
 macro_rules! feed_suite {
     ($adapter:ident, $open:path) => {
-        feed_suite!(@each $adapter, $open:
+        feed_suite!(each $adapter, $open);
+    };
+    ($how:ident $adapter:ident, $open:path) => {
+        feed_suite!(@$how $adapter, $open:
             feed::hands_out_what_commits_record_until_it_is_acknowledged,
             feed::hands_out_what_is_appended_once,
             feed::hands_out_in_bounded_portions,
@@ -182,11 +185,23 @@ macro_rules! feed_suite {
             )*
         }
     };
+    (@together $adapter:ident, $open:path: $($module:ident::$test:ident),* $(,)?) => {
+        #[tokio::test]
+        async fn $adapter() {
+            let server = $open();
+            $(
+                let store = server.feed_store(stringify!($test)).await;
+                Box::pin(crate::$module::$test(store.clone())).await;
+                store.close().await;
+            )*
+        }
+    };
 }
 
 feed_suite!(memory_feed, crate::open_memory_feed);
 feed_suite!(sqlite_feed, crate::open_sqlite_feed);
 feed_suite!(server_redis_feed, crate::open_redis_feed);
+feed_suite!(together server_redis_cluster_hands_out_history, crate::redis_cluster::start);
 
 /// Opens an empty store in memory that hands out its history.
 pub fn open_memory_feed() -> Ready<(FeedStore, Place)> {

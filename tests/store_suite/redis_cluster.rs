@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use avtomatika::base::{Clock as _, SystemClock};
 use avtomatika::domain::{EventKind, Job};
 use avtomatika::engine::Effect;
 use avtomatika::store::{CommitError, HistoryFeed as _, JobStore as _, RedisSettings, RedisStore};
 use serde_json::json;
 
-use crate::Store;
 use crate::fixtures::*;
 use crate::servers::redis::RedisCluster;
+use crate::{FeedStore, Store};
 
 /// A cluster on which stores are opened.
 pub struct Cluster(RedisCluster);
@@ -25,6 +26,13 @@ impl Cluster {
     /// Opens an empty store beside the others.
     pub async fn store(&self, prefix: &str) -> Store {
         Arc::new(self.open(prefix).await)
+    }
+
+    /// Opens an empty store that hands out its history.
+    pub async fn feed_store(&self, prefix: &str) -> FeedStore {
+        let store = self.open(prefix).await;
+        store.switch_feed(true).await.expect("switches it on");
+        Arc::new(store)
     }
 
     async fn open(&self, prefix: &str) -> RedisStore {
@@ -92,6 +100,53 @@ async fn server_redis_cluster_gives_a_key_to_one_job_with_one_script() {
         "{taken:?}"
     );
     assert_eq!(store.load(keyed_id(2, "k")).await.expect("reads"), None);
+    store.close().await;
+}
+
+/// Twins of a request and the last place in a quota, which is given to whose commit comes first: that of the
+/// other, which has no place then, is the same request all the same; and a place that a twin gives back is
+/// another's.
+#[tokio::test]
+async fn server_redis_cluster_waits_for_places_that_commits_under_way_have() {
+    let mut cluster = start();
+    let store = cluster.open("twins").await;
+    let submit = async |n: u16, key: &str| {
+        let guards = vec![key_guard(key, "f"), quota_guard("acme", "2026-11", 1)];
+        store.commit(commit(keyed(n, key), vec![], guards)).await
+    };
+    let first = submit(1, "k").await;
+    first.expect("loads the scripts, and makes the quota");
+    let count = cluster.key(":q:acme:2026-11");
+    let open = format!("{count}:open");
+    let now = SystemClock.now().0.to_string();
+    // As it is while job 2's commit is under way, the last place in its name.
+    cluster.ask(&["zadd", &open, &now, &keyed_id(2, "k2").to_string()]);
+    let (before, mut is_asked) = (cluster.scripts(), false);
+    let rival = async {
+        while !is_asked {
+            tokio::task::yield_now().await;
+            is_asked = cluster.scripts() > before;
+        }
+        let guards = vec![key_guard("k2", "f")];
+        let stored = store.commit(commit(keyed(2, "k2"), vec![], guards)).await;
+        stored.expect("commits");
+    };
+    let (twin, ()) = tokio::join!(submit(3, "k2"), rival);
+    assert!(
+        matches!(twin, Err(CommitError::KeyTaken { job_id: id, .. }) if id == keyed_id(2, "k2")),
+        "{twin:?}"
+    );
+    // Now it is given back while another asks.
+    let before = cluster.scripts();
+    let freed = async {
+        while cluster.scripts() == before {
+            tokio::task::yield_now().await;
+        }
+        cluster.ask(&["decr", &count]);
+        cluster.ask(&["zrem", &open, &keyed_id(2, "k2").to_string()]);
+    };
+    let (other, ()) = tokio::join!(submit(4, "k4"), freed);
+    other.expect("there was a place");
     store.close().await;
 }
 

@@ -1,4 +1,5 @@
-//! What belongs to no job: where idempotency keys, quotas and data stores lie, and what keys stand for.
+//! What has a name and no id: where idempotency keys, quotas and data stores lie, what keys stand for, whose
+//! all of it is.
 
 use uuid::Uuid;
 

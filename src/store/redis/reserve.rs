@@ -2,6 +2,7 @@
 //! turn in a data store. What becomes of it afterwards is `spread`'s.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fred::types::Value;
 
@@ -10,47 +11,53 @@ use super::link::Repeat;
 use super::records::{items, text};
 use super::spread::After;
 use super::{RedisStore, arguments};
-use crate::base::JobId;
 use crate::engine::{Effect, Guard};
 use crate::store::{Commit, CommitError, StoreError};
 
 /// How old a place in a quota has to be for it to be doubted.
 const DOUBTED_MS: u64 = 60_000;
+/// Between two looks at a quota of which commits that are under way have the last places, and how many
+/// looks: two seconds.
+const WAIT: Duration = Duration::from_millis(20);
+const WAITS_MAX: u32 = 100;
 
 impl RedisStore {
     /// Reserves all that a commit needs elsewhere, or nothing.
     pub(super) async fn reserved(&self, commit: &Commit) -> Result<Vec<After>, CommitError> {
         let mut after = Vec::new();
+        match self.reserve_all(commit, &mut after).await {
+            Ok(()) => Ok(after),
+            Err(error) => {
+                // A place that the job had before may be that of a commit which went through.
+                after.retain(|one| matches!(one, After::Quota { is_new: true, .. }));
+                self.free(&after).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn reserve_all(
+        &self,
+        commit: &Commit,
+        after: &mut Vec<After>,
+    ) -> Result<(), CommitError> {
         for guard in &commit.guards {
-            let Guard::Quota { client, quota } = guard else {
-                continue;
-            };
-            let job = commit.job.id;
-            let (at, count) = self.quota_at(client, &quota.month);
-            let open = format!("{count}:open");
-            // A request that is repeated is to be known as such, though its first has taken the last place.
-            self.is_new_key(commit).await?;
-            let place = self.reserve_place((at, &count, &open), job, quota.limit);
-            match place.await {
-                Ok(is_new) => after.push(After::Quota {
+            if let Guard::Quota { client, quota } = guard {
+                let (at, count) = self.quota_at(client, &quota.month);
+                let open = format!("{count}:open");
+                let place = self.reserve_place((at, &count, &open), commit, quota.limit);
+                let is_new = place.await?;
+                after.push(After::Quota {
                     at,
                     count,
                     open,
-                    job,
+                    job: commit.job.id,
                     is_new,
-                }),
-                Err(error) => {
-                    self.free(&after).await;
-                    // It may just have done so.
-                    self.is_new_key(commit).await?;
-                    return Err(error);
-                }
+                });
             }
         }
-        if let Some(data) = self.data(commit).await? {
-            after.push(data);
-        }
-        Ok(after)
+        after.extend(self.data(commit).await?);
+        Ok(())
     }
 
     /// Fails when another job has the commit's idempotency key, if it has one.
@@ -99,15 +106,18 @@ impl RedisStore {
     }
 
     /// Takes a place in a quota, and tells whether the job had none yet. When none is left, places are
-    /// doubted whose jobs did not come to be.
+    /// doubted whose jobs did not come to be, and those are waited for whose commits are under way: such a
+    /// commit may be refused, as that of a repeated request is.
     async fn reserve_place(
         &self,
         (at, count, open): (u8, &str, &str),
-        job: JobId,
+        commit: &Commit,
         limit: u64,
     ) -> Result<bool, CommitError> {
-        let mut is_checked = false;
-        loop {
+        let job = commit.job.id;
+        for wait in 0.. {
+            // A request that is repeated needs no place.
+            self.is_new_key(commit).await?;
             let sent = arguments([
                 &"quota",
                 &count,
@@ -124,26 +134,28 @@ impl RedisStore {
                 Some("full") => {}
                 _ => return Err(unreadable().into()),
             }
-            let doubted: Vec<JobId> = items(answer.next().unwrap_or(Value::Null))
-                .into_iter()
-                .filter_map(|id| text(id)?.parse().ok())
-                .collect();
-            if doubted.is_empty() || is_checked {
-                // It may have taken the last place itself, when this commit is sent again.
-                return Err(match self.is_there(job, false).await? {
-                    Some(true) => CommitError::Conflict,
-                    _ => CommitError::QuotaExceeded { limit },
-                });
+            let under_way = answer.next().and_then(text);
+            let is_settled = under_way.is_none_or(|count| count == "0");
+            if is_settled || wait >= WAITS_MAX {
+                break;
             }
-            is_checked = true;
-            for other in doubted {
-                let act = match self.is_there(other, true).await? {
-                    Some(true) => "quota_settle",
-                    _ => "quota_free",
+            let doubted = items(answer.next().unwrap_or(Value::Null)).into_iter();
+            for other in doubted.filter_map(|id| text(id)?.parse().ok()) {
+                let act = if self.is_there(other, true).await? {
+                    "quota_settle"
+                } else {
+                    "quota_free"
                 };
                 self.beside(at, arguments([&act, &count, &open, &other]))
                     .await?;
             }
+            tokio::time::sleep(WAIT).await;
         }
+        // The last place may be that of the same request, or of this very job, when its commit is sent again.
+        self.is_new_key(commit).await?;
+        if self.is_there(job, false).await? {
+            return Err(CommitError::Conflict);
+        }
+        Err(CommitError::QuotaExceeded { limit })
     }
 }

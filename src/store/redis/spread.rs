@@ -102,19 +102,11 @@ impl RedisStore {
         }
     }
 
-    /// Tells whether a new job is there; false is that it never will be, which `refuse` brings about.
-    pub(super) async fn is_there(
-        &self,
-        job: JobId,
-        refuse: bool,
-    ) -> Result<Option<bool>, StoreError> {
+    /// Tells whether a new job is there. `refuse` sees to it that one which is not never will be.
+    pub(super) async fn is_there(&self, job: JobId, refuse: bool) -> Result<bool, StoreError> {
         let sent = arguments([&job, &if refuse { REFUSED_MS } else { 0 }]);
         let run = self.link.run(&NEVER, job.partition(), sent, Repeat::Safe);
-        Ok(match text(run.await?).as_deref() {
-            Some("1") => Some(true),
-            Some("2") => Some(false),
-            _ => None,
-        })
+        Ok(text(run.await?).as_deref() == Some("1"))
     }
 
     /// Gives back what was reserved for a job that was not stored. What cannot be given back is found

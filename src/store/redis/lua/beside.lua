@@ -15,7 +15,8 @@ function calls.quota(count, open, job, limit, ttl, old)
   if call('ZSCORE', open, job) then return { 'ours' } end
   local now = now_ms()
   if tonumber(call('GET', count) or '0') >= tonumber(limit) then
-    return { 'full', call('ZRANGEBYSCORE', open, '-inf', now - tonumber(old), 'LIMIT', 0, 100) }
+    local doubted = call('ZRANGEBYSCORE', open, '-inf', now - tonumber(old), 'LIMIT', 0, 100)
+    return { 'full', call('ZCARD', open), doubted }
   end
   call('INCR', count)
   call('ZADD', open, now, job)

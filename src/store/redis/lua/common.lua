@@ -1,7 +1,7 @@
 -- What the scripts of the job store have in common. Each script is sent with this in front of it.
 --
 -- KEYS[1] is the prefix of all keys of one partition, `NAME:{pNN}:`. The scripts make these keys of
--- it; keys of what belongs to no job lie in the partition of their name's hash, and come as arguments, whole.
+-- it; keys of what has a name and no id lie in the partition of its hash, and come as arguments, whole.
 --
 --   j:JOB        hash: v revision, d body, f what it was given, s status, w wake_at, k keep_until,
 --                y when it may go once the archive has it, c client, b blueprint and revision,
