@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
@@ -16,16 +17,22 @@ use tokio_util::io::ReaderStream;
 
 use super::blob_keys::{INCOMING, check_folder, check_key, check_prefix};
 use super::{BlobBody, BlobError, BlobInfo, BlobStore};
-use crate::base::crypto;
+use crate::base::{Entropy as _, SystemEntropy, crypto};
+
+/// How long nothing is written to a body that comes in until it is taken for broken off. Far longer than any
+/// pause in an upload.
+const BROKEN_OFF_AFTER: Duration = Duration::from_hours(24);
 
 /// Tries at putting a file into place while somebody removes its folder because it is empty.
 const PLACE_TRIES: u32 = 5;
 
-/// Blobs in a directory that this process has to itself.
+/// Blobs in a directory, which processes may share.
 #[derive(Debug)]
 pub struct DirBlobStore {
     root: Arc<Path>,
     bucket: String,
+    /// Names of bodies that come in begin with it: no other process's do.
+    name: String,
     arrivals: AtomicU64,
     /// Held while folders are made.
     making: Arc<Mutex<()>>,
@@ -36,15 +43,12 @@ impl DirBlobStore {
     /// know the blobs as `s3://<bucket>/<key>`.
     pub async fn open(root: &Path, bucket: &str) -> Result<Self, BlobError> {
         let incoming = root.join(INCOMING);
-        match fs::remove_dir_all(&incoming).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(unavailable(&error)),
-            _ => {}
-        }
         fs::create_dir_all(&incoming)
             .await
             .map_err(|error| unavailable(&error))?;
         let above = root.canonicalize().map_err(|error| unavailable(&error))?;
         blocking(move || {
+            remove_broken_off(&incoming).map_err(|error| unavailable(&error))?;
             let above = above.parent().unwrap_or(&above);
             sync_folder(above).map_err(|error| unavailable(&error))
         })
@@ -52,6 +56,7 @@ impl DirBlobStore {
         Ok(Self {
             root: root.into(),
             bucket: bucket.to_owned(),
+            name: SystemEntropy.uuid().simple().to_string(),
             arrivals: AtomicU64::new(0),
             making: Arc::default(),
         })
@@ -62,6 +67,26 @@ impl DirBlobStore {
         let (arrival, key) = (arrival.to_owned(), key.to_owned());
         blocking(move || place(&root, &making, &arrival, &key)).await
     }
+}
+
+/// Removes bodies that nobody has written to for long: a process that is gone has left them half-written.
+fn remove_broken_off(incoming: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(incoming)? {
+        let entry = entry?;
+        let removed = entry.metadata().and_then(|facts| {
+            let age = facts.modified()?.elapsed().unwrap_or_default();
+            if age > BROKEN_OFF_AFTER {
+                std::fs::remove_file(entry.path())?;
+            }
+            Ok(())
+        });
+        match removed {
+            // It has come in meanwhile, or another process was faster.
+            Err(error) if !is_absent(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Gives the file its name, which is on disk when this returns, with the folders above it.
@@ -90,7 +115,11 @@ fn make_folders(root: &Path, making: &Mutex<()>, folder: &Path) -> std::io::Resu
     let is_missing = |path: &&Path| *path != root && !path.is_dir();
     let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
     for path in missing.into_iter().rev() {
-        std::fs::create_dir(path)?;
+        match std::fs::create_dir(path) {
+            // Another process was faster; it may not have come to what follows.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made?,
+        }
         if let Err(error) = path.parent().map_or(Ok(()), sync_folder) {
             // Nobody is to find it; where it stays, the disk is in trouble that shows elsewhere.
             drop(std::fs::remove_dir(path));
@@ -113,7 +142,7 @@ struct Arrival {
 impl Drop for Arrival {
     fn drop(&mut self) {
         if !self.is_placed {
-            // What stays because this fails is removed at the next start.
+            // What stays because this fails is removed at a start, a day later.
             drop(std::fs::remove_file(&self.path));
         }
     }
@@ -151,7 +180,10 @@ impl BlobStore for DirBlobStore {
     async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError> {
         check_key(key)?;
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join(INCOMING).join(number.to_string());
+        let path = self
+            .root
+            .join(INCOMING)
+            .join(format!("{}-{number}", self.name));
         let mut arrival = Arrival {
             path,
             is_placed: false,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use avtomatika::base::crypto;
+use avtomatika::base::{Clock as _, SystemClock, crypto};
 use avtomatika::store::{BlobBody, BlobError, BlobRight, BlobStore, DirBlobStore, S3BlobStore};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -320,12 +320,69 @@ async fn removes_what_a_crash_has_left_and_keeps_the_rest() {
         .put("jobs/j1/f", body(&["kept"]), 99)
         .await
         .expect("stores");
-    std::fs::write(root.join(".incoming/left"), "by a crash").expect("writes");
+    let incoming = |name: &str, age: Duration| {
+        let file = std::fs::File::create(root.join(".incoming").join(name)).expect("writes");
+        let now = u64::try_from(SystemClock.now().0).expect("later");
+        let modified = std::time::UNIX_EPOCH + Duration::from_millis(now) - age;
+        file.set_modified(modified).expect("sets");
+    };
+    incoming("left", Duration::from_hours(25));
+    incoming("coming", Duration::from_hours(23));
     let store = open(&root).await;
-    let left = std::fs::read_dir(root.join(".incoming"))
-        .expect("is there")
-        .count();
-    assert_eq!(left, 0);
+    let left = std::fs::read_dir(root.join(".incoming")).expect("is there");
+    let left: Vec<_> = left
+        .map(|entry| entry.expect("reads").file_name())
+        .collect();
+    assert_eq!(left, ["coming"], "another process may be writing it");
     assert_eq!(keys(&store, "").await, ["jobs/j1/f"]);
     assert_eq!(read(&store, "jobs/j1/f").await.as_deref(), Some("kept"));
+}
+
+/// As orchestrators do that have a volume in common.
+#[tokio::test]
+async fn processes_share_a_directory() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let open = async || {
+        DirBlobStore::open(folder.path(), "files")
+            .await
+            .expect("opens")
+    };
+    let first = open().await;
+    let (tell, told) = futures::channel::mpsc::unbounded();
+    tell.unbounded_send(Ok("from the ".into()))
+        .expect("is heard");
+    let store: Blobs = Arc::new(first);
+    let has_begun = || {
+        let mut entries = std::fs::read_dir(folder.path().join(".incoming")).expect("is there");
+        entries.any(|entry| {
+            entry
+                .expect("reads")
+                .metadata()
+                .is_ok_and(|facts| facts.len() > 0)
+        })
+    };
+    let beside = async {
+        while !has_begun() {
+            tokio::task::yield_now().await;
+        }
+        let second: Blobs = Arc::new(open().await);
+        let other = second.put("jobs/j1/g", body(&["from the second"]), 99);
+        other.await.expect("stores");
+        tell.unbounded_send(Ok("first".into())).expect("is heard");
+        drop(tell);
+        second
+    };
+    let (slow, second) = tokio::join!(store.put("jobs/j1/f", Box::pin(told), 99), beside);
+    slow.expect("stores");
+    for store in [store, second] {
+        let content = async |key| read(&store, key).await;
+        assert_eq!(
+            content("jobs/j1/f").await.as_deref(),
+            Some("from the first")
+        );
+        assert_eq!(
+            content("jobs/j1/g").await.as_deref(),
+            Some("from the second")
+        );
+    }
 }
