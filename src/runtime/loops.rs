@@ -251,7 +251,7 @@ impl Inner {
             // log when it is asked.
             let files = self.ports.blobs.health().await;
             let now = self.ports.clock.now();
-            if now >= next_search && files.is_ok() && self.settings.deletes_files {
+            if now >= next_search && files.is_ok() {
                 match self.search_orphans(now).await {
                     Ok(()) => next_search = now.after(orphans::SEARCH_EVERY),
                     Err(error) => tracing::warn!(%error, "files of no job were not looked for"),

@@ -4,7 +4,8 @@
 //! Only who knows all jobs may delete the files of those that it does not know. So each deployment leaves a
 //! marker among the files, under the id that its job store keeps, and renews it with every search. While
 //! there is a fresh one of another deployment nothing is deleted: no files of a deployment that shares the
-//! bucket, and none of jobs that the store has lost and that may yet be restored.
+//! bucket, and none of the jobs of a store that has lost everything and may yet be restored. A store that was
+//! copied, or put back to an older state, has the same id: what it is missing it cannot know.
 
 use std::time::Duration;
 
@@ -49,12 +50,16 @@ pub(super) enum OrphanError {
 }
 
 impl Inner {
-    /// Deletes the files of no job, unless they may be another deployment's.
+    /// Renews the marker; deletes the files of no job, unless they may be another deployment's or it is to
+    /// delete none.
     pub(super) async fn search_orphans(&self, now: Timestamp) -> Result<(), OrphanError> {
         let proposed = self.ports.entropy.uuid();
         let own = self.ports.jobs.deployment_id(proposed).await?;
         let own_key = format!("{MARKERS}{own}");
         let since = self.renew_marker(&own_key, now).await?;
+        if !self.settings.deletes_files {
+            return Ok(());
+        }
         if let Some(other) = self.other_marker(&own_key, now).await? {
             tracing::warn!(
                 deployment = %own, marker = %other,
@@ -72,7 +77,7 @@ impl Inner {
 
     /// Leaves this deployment's marker; returns since when it has had one.
     async fn renew_marker(&self, key: &str, now: Timestamp) -> Result<Timestamp, BlobError> {
-        let known = self.marker(key).await?;
+        let known = self.marker(key).await?.and_then(Result::ok);
         let since = known.map_or(now, |marker| marker.since);
         let marker = serde_json::to_vec(&Marker { since, seen: now });
         let text = Bytes::from(marker.expect("it has no keys that are none of JSON's"));
@@ -81,14 +86,19 @@ impl Inner {
         Ok(since)
     }
 
-    /// Reads a marker; nothing where there is none that can be read.
-    async fn marker(&self, key: &str) -> Result<Option<Marker>, BlobError> {
-        let found = self.ports.blobs.get(key).await?;
-        let Some((_, body)) = found.filter(|(info, _)| info.bytes <= MARKER_MAX) else {
+    /// Reads a marker, if it is there.
+    async fn marker(
+        &self,
+        key: &str,
+    ) -> Result<Option<Result<Marker, serde_json::Error>>, BlobError> {
+        let Some((info, body)) = self.ports.blobs.get(key).await? else {
             return Ok(None);
         };
-        let pieces: Vec<Bytes> = body.try_collect().await?;
-        Ok(serde_json::from_slice(&pieces.concat()).ok())
+        let mut text = Vec::new();
+        if info.bytes <= MARKER_MAX {
+            text = body.try_collect::<Vec<Bytes>>().await?.concat();
+        }
+        Ok(Some(serde_json::from_slice(&text)))
     }
 
     /// Returns a marker of another deployment that is fresh, or cannot be read; deletes those that are not.
@@ -98,10 +108,12 @@ impl Inner {
                 continue;
             }
             match self.marker(&other.key).await? {
-                Some(marker) if now.since(marker.seen) >= FRESH_FOR => {
+                Some(Ok(marker)) if now.since(marker.seen) >= FRESH_FOR => {
                     self.ports.blobs.delete_prefix(&other.key).await?;
                 }
-                _ => return Ok(Some(other.key)),
+                Some(_) => return Ok(Some(other.key)),
+                // Another orchestrator has just deleted it.
+                None => {}
             }
         }
         Ok(None)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use avtomatika::base::JobId;
 use avtomatika::domain::TaskReport;
+use avtomatika::runtime::Settings;
 use avtomatika::store::{BlobStore, DirBlobStore};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -90,6 +91,25 @@ async fn files_of_no_job_stay_while_they_may_be_another_deployments() {
     blobs.delete_prefix(OTHER).await.unwrap();
     tokio::time::sleep(DAY).await;
     world.until(async || files_of(&blobs, old).await == 0).await;
+    world.stop().await;
+}
+
+/// It has files there, whatever becomes of them: the others are to know.
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_deletes_no_files_leaves_its_marker() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Arc::new(DirBlobStore::open(folder.path(), "files").await.unwrap());
+    let settings = Settings {
+        deletes_files: false,
+        ..Settings::default()
+    };
+    let world = Fixture::start_heavy(blobs.clone(), usize::MAX, settings).await;
+    let old = JobId::from_parts(avtomatika::base::Timestamp(0), [2; 10]);
+    put(&blobs, &format!("jobs/{old}/x")).await;
+    let has_marker = async || blobs.list("deployments/").await.unwrap().len() == 1;
+    world.until(has_marker).await;
+    tokio::time::sleep(DAY * 3).await;
+    assert_eq!(files_of(&blobs, old).await, 1);
     world.stop().await;
 }
 

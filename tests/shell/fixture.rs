@@ -160,16 +160,16 @@ impl Fixture {
 
     /// Starts with job files.
     pub async fn start_with_files(blobs: Arc<dyn BlobStore>) -> Self {
-        Self::start_heavy(blobs, usize::MAX).await
+        Self::start_heavy(blobs, usize::MAX, Settings::default()).await
     }
 
     /// Starts with job files, larger values than so many bytes among them.
-    pub async fn start_heavy(blobs: Arc<dyn BlobStore>, bytes_max: usize) -> Self {
+    pub async fn start_heavy(blobs: Arc<dyn BlobStore>, max: usize, settings: Settings) -> Self {
         let store = Arc::new(MemoryStore::new());
         let (mut ports, webhooks) = Self::ports(store.clone());
-        ports.jobs = Arc::new(Offloading::new(store, blobs.clone(), bytes_max));
+        ports.jobs = Arc::new(Offloading::new(store, blobs.clone(), max));
         ports.blobs = blobs;
-        Self::begin(ports, Settings::default(), webhooks, BLUEPRINTS).await
+        Self::begin(ports, settings, webhooks, BLUEPRINTS).await
     }
 
     fn ports<S>(store: Arc<S>) -> (Ports, Arc<Receiver>)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use avtomatika::base::{Secret, crypto};
 use avtomatika::domain::{JobStatus, TaskReport};
-use avtomatika::runtime::Reported;
+use avtomatika::runtime::{Reported, Settings};
 use avtomatika::store::{
     BlobBody, BlobError, BlobInfo, BlobStore, JobQuery, S3BlobStore, S3Settings,
 };
@@ -114,7 +114,7 @@ async fn pass(time: Duration) {
 async fn a_crash_between_a_payload_and_its_commit_loses_and_doubles_nothing() {
     let server = S3Server::start();
     let bucket = Deadly::new(&server);
-    let world = Fixture::start_heavy(bucket.clone(), BYTES_MAX).await;
+    let world = Fixture::start_heavy(bucket.clone(), BYTES_MAX, Settings::default()).await;
     let new = || {
         let mut new = new_job(json!({"x": 1, "large": large("a")}));
         new.idempotency = Some(("key".to_owned(), "same".to_owned()));
