@@ -46,6 +46,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -110,6 +111,7 @@ fn public_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(public::metrics))
         .routes(routes!(openapi::document))
         .routes(routes!(docs::page))
+        .route("/_public/docs/", get(docs::without_slash))
         .routes(routes!(docs::plain::page))
         .routes(routes!(docs::file))
         .routes(routes!(approval::by_token))

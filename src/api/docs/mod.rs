@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use axum::body::Body;
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
+use axum::response::{Redirect, Response};
 use tower::ServiceExt as _;
 use tower_http::decompression::Decompression;
 
@@ -73,6 +73,12 @@ pub async fn page() -> Response {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// Leads to the page, whose links would lead nowhere from below it. Relative: a proxy may have put
+/// something before all paths.
+pub async fn without_slash() -> Redirect {
+    Redirect::permanent("../docs")
 }
 
 /// Returns a file of the documentation's page.

@@ -30,6 +30,14 @@ fn quoted<'a>(html: &'a str, before: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slash_at_the_end_leads_to_the_page() {
+    let api = Api::start().await;
+    let answer = api.call(request("GET /_public/docs/")).await;
+    assert_eq!(answer.status(), 308);
+    assert_eq!(text_of(answer.headers(), "location"), "../docs");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_page_has_all_that_it_loads_and_may_load_it() {
     let api = Api::start().await;
     let page = api.call(request("GET /_public/docs")).await;
