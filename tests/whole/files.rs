@@ -3,7 +3,7 @@
 use avtomatika::base::crypto;
 use avtomatika::net::Method;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::{Process, command, run};
 use crate::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
@@ -24,6 +24,8 @@ states:
 const LARGE: usize = (1 << 30) + 1;
 /// What it may cost. An upload holds 25 MiB, the rest is what the process has not given back.
 const MEMORY_MAX: u64 = 64 << 20;
+/// What a worker may have in all that moves it, its program included.
+const WORKER_MAX: u64 = 100 << 20;
 
 async fn start(site: &Site, s3: &S3Server, links: &str) -> Server {
     let mut command = site.orchestrator(0);
@@ -36,9 +38,31 @@ async fn start(site: &Site, s3: &S3Server, links: &str) -> Server {
     Server::start(command).await
 }
 
-/// Returns the most memory that the server has had so far, in bytes.
-fn memory_peak(server: &Server) -> u64 {
-    let id = server.process.child.id().expect("it runs");
+/// Starts a worker that moves files.
+fn mover(site: &Site, s3: &S3Server, server: &Server) -> Process {
+    let arguments = ["worker", "--profile", "gpu", "--id", "mover"];
+    let mut worker = command(site.folder(), &arguments);
+    worker
+        .env("ORCHESTRATOR_URL", &server.url)
+        .env("WORKER_TOKEN", WORKER)
+        .env("TASK_FILES_DIR", site.path("tasks"))
+        .env("S3_ENDPOINT_URL", s3.endpoint())
+        .env("S3_ACCESS_KEY", ACCESS_KEY)
+        .env("S3_SECRET_KEY", SECRET_KEY)
+        .env("S3_DEFAULT_BUCKET", BUCKET);
+    Process::start(worker)
+}
+
+/// Has it move a job's `in.bin` to a job of its own; returns what is said of that one.
+async fn moved(site: &Site, server: &Server, job: &str) -> Value {
+    let from = format!("from=s3://{BUCKET}/jobs/{job}/");
+    let arguments = ["submit", "moved", "--set", &from, "-o", "json"];
+    site.ask(server, &arguments).await.with(0).json()
+}
+
+/// Returns the most memory that a process has had so far, in bytes.
+fn memory_peak(process: &Process) -> u64 {
+    let id = process.child.id().expect("it runs");
     let text = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
@@ -50,17 +74,18 @@ fn memory_peak(server: &Server) -> u64 {
 
 #[tokio::test]
 async fn a_large_file_passes_through_little_memory() {
-    let (site, s3) = (Site::new(&[("waiting.yaml", WAITING)]), S3Server::start());
+    let blueprints = [("waiting.yaml", WAITING), ("moved.yaml", MOVED)];
+    let (site, s3) = (Site::new(&blueprints), S3Server::start());
     let server = start(&site, &s3, "orchestrator").await;
     let job = server.submit("waiting").await;
-    let before = memory_peak(&server);
+    let before = memory_peak(&server.process);
     let content = Bytes::from(vec![7; LARGE]);
     let digest = crypto::sha256_hex(&content);
-    let path = format!("/jobs/{job}/files/content/large");
+    let path = format!("/jobs/{job}/files/content/in.bin");
     let stored = server.send(Method::Put, &path, Some(content)).await;
     let stored = stored.success().expect("is stored").json().expect("JSON");
     assert_eq!(stored["sha256"], digest.as_str());
-    assert_eq!(stored["uri"], format!("s3://{BUCKET}/jobs/{job}/large"));
+    assert_eq!(stored["uri"], format!("s3://{BUCKET}/jobs/{job}/in.bin"));
     let listed = server
         .send(Method::Get, &format!("/jobs/{job}/files"), None)
         .await;
@@ -69,13 +94,25 @@ async fn a_large_file_passes_through_little_memory() {
         (&listed[0]["size"], &listed[0]["sha256"]),
         (&LARGE.into(), &stored["sha256"])
     );
-    let path = format!("/jobs/{job}/files/download/large");
+    let path = format!("/jobs/{job}/files/download/in.bin");
     let found = server.send(Method::Get, &path, None).await;
     let link = found.header("location").expect("a link").to_owned();
     assert!(link.starts_with(&server.url), "{link}");
     assert_eq!(server.digest_of(&link).await, digest);
-    let cost = memory_peak(&server) - before;
+    let cost = memory_peak(&server.process) - before;
     assert!(cost < MEMORY_MAX, "{cost} bytes");
+
+    let worker = mover(&site, &s3, &server);
+    let moved = moved(&site, &server, &job).await;
+    let blob = &moved["result"]["blobs"][0];
+    assert_eq!(
+        (&blob["size"], &blob["sha256"]),
+        (&LARGE.into(), &stored["sha256"]),
+        "{moved}"
+    );
+    let peak = memory_peak(&worker);
+    assert!(peak < WORKER_MAX, "{peak} bytes of the worker");
+    worker.stop().await.with(0);
     server.process.stop().await.with(0);
 }
 
@@ -204,23 +241,8 @@ async fn a_worker_moves_files_from_job_to_job() {
     let stored = server.send(Method::Put, &path, Some(content)).await;
     assert_eq!(stored.status, 200);
 
-    let arguments = ["worker", "--profile", "gpu", "--id", "mover"];
-    let mut worker = command(site.folder(), &arguments);
-    worker
-        .env("ORCHESTRATOR_URL", &server.url)
-        .env("WORKER_TOKEN", WORKER)
-        .env("TASK_FILES_DIR", site.path("tasks"))
-        .env("S3_ENDPOINT_URL", s3.endpoint())
-        .env("S3_ACCESS_KEY", ACCESS_KEY)
-        .env("S3_SECRET_KEY", SECRET_KEY)
-        .env("S3_DEFAULT_BUCKET", BUCKET);
-    let worker = Process::start(worker);
-    let from = |job: &str| format!("from=s3://{BUCKET}/jobs/{job}/");
-    let submit = async |from: String| {
-        let arguments = ["submit", "moved", "--set", &from, "-o", "json"];
-        site.ask(&server, &arguments).await
-    };
-    let summary = submit(from(&first)).await.with(0).json();
+    let worker = mover(&site, &s3, &server);
+    let summary = moved(&site, &server, &first).await;
     let second = summary["job_id"].as_str().expect("an id");
     let blobs = &summary["result"]["blobs"];
     assert_eq!(blobs[0]["sha256"], digest.as_str(), "{summary}");
