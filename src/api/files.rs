@@ -65,13 +65,22 @@ fn open_for_files(job: &Job) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Stores a body as the job's file.
-pub(super) async fn receive(state: &ApiState, job: &Job, name: &str, body: Body) -> Answer {
+/// Stores a body as the job's file. It has to have so many bytes, if that is said.
+pub(super) async fn receive(
+    state: &ApiState,
+    job: &Job,
+    name: &str,
+    (body, bytes): (Body, Option<u64>),
+) -> Answer {
     let key = key_of(job.id, name)?;
     open_for_files(job)?;
     let blobs = state.runtime.blobs();
-    let bytes_max = state.settings.upload_bytes_max;
-    let body = timed(body, state.settings.upload_timeout);
+    let mut bytes_max = state.settings.upload_bytes_max;
+    let mut body = timed(body, state.settings.upload_timeout);
+    if let Some(bytes) = bytes {
+        bytes_max = bytes_max.min(bytes);
+        body = at_least(body, bytes);
+    }
     let info = blobs.put(&key, body, bytes_max).await?;
     let uri = blobs.uri(&key);
     Ok(answers::ok(&json!({
@@ -93,6 +102,25 @@ fn timed(body: Body, pause_max: Duration) -> BlobBody {
             Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(pieces))),
             Ok(Some(Err(error))) => Some((Err(BlobError::Interrupted(error.to_string())), None)),
             Err(_) => Some((Err(BlobError::Interrupted("too slow".to_owned())), None)),
+        }
+    });
+    pieces.boxed()
+}
+
+/// Lets a body that ends before it has so many bytes break off.
+fn at_least(body: BlobBody, bytes: u64) -> BlobBody {
+    let pieces = futures::stream::unfold((Some(body), 0), move |(body, seen)| async move {
+        let mut body = body?;
+        match body.next().await {
+            Some(Ok(piece)) => {
+                let seen = seen + piece.len() as u64;
+                Some((Ok(piece), (Some(body), seen)))
+            }
+            None if seen < bytes => {
+                let reason = format!("{seen} bytes have come, the link is for {bytes}");
+                Some((Err(BlobError::Interrupted(reason)), (None, seen)))
+            }
+            end => end.map(|error| (error, (None, seen))),
         }
     });
     pieces.boxed()
@@ -167,6 +195,7 @@ pub async fn list(
 pub struct UploadQuery {
     filename: Option<String>,
     expires_in: Option<String>,
+    size: Option<String>,
 }
 
 /// Makes a link by which anybody may upload one file of the job, for a while.
@@ -176,6 +205,7 @@ pub struct UploadQuery {
         ("job_id" = String, Path, description = "the job"),
         ("filename" = String, Query, description = "the file"),
         ("expires_in" = Option<i64>, Query, description = "seconds"),
+        ("size" = Option<i64>, Query, minimum = 0, description = "bytes of the file: the link takes no other. Without it a link to a server of files takes any, one to this server what it is set to take"),
     ),
     responses(
         (status = 200, description = "the link", body = ref("#/components/schemas/UploadLink")),
@@ -207,11 +237,17 @@ pub async fn upload_link(
             .map(Duration::from_secs)
             .ok_or_else(|| refused(format!("expires_in must be 1 to {longest} seconds")))?,
     };
+    let largest = state.settings.upload_bytes_max;
+    let size = query.size.map(|text| {
+        let size = text.parse().ok().filter(|size| *size <= largest);
+        size.ok_or_else(|| refused(format!("size must be 0 to {largest} bytes")))
+    });
+    let right = BlobRight::Put(size.transpose()?);
     let job = owned(&state, &caller, &job_id).await?;
     key_of(job.id, name)?;
     open_for_files(&job)?;
     let file = (job.id, name);
-    let url = link(&state, &headers, BlobRight::Put, file, expires_in).await?;
+    let url = link(&state, &headers, right, file, expires_in).await?;
     Ok(answers::ok(
         &json!({"url": url, "method": "PUT", "expires_in": expires_in.as_secs()}),
     ))
@@ -241,7 +277,7 @@ pub async fn upload(
     body: Body,
 ) -> Answer {
     let job = owned(&state, &caller, &job_id).await?;
-    receive(&state, &job, &filename, body).await
+    receive(&state, &job, &filename, (body, None)).await
 }
 
 /// Leads to a file of the job, by a link that is good for a minute.

@@ -23,18 +23,21 @@ use crate::store::BlobRight as Right;
 #[derive(Debug, Deserialize)]
 pub struct LinkQuery {
     expires: Option<i64>,
+    size: Option<u64>,
     signature: Option<String>,
 }
 
-const fn verb(right: Right) -> &'static str {
+/// Returns what a link allows, as its signature covers it.
+fn deed(right: Right) -> String {
     match right {
-        Right::Get => "GET",
-        Right::Put => "PUT",
+        Right::Get => "GET".to_owned(),
+        Right::Put(None) => "PUT".to_owned(),
+        Right::Put(Some(bytes)) => format!("PUT {bytes}"),
     }
 }
 
 fn signature(state: &ApiState, right: Right, job: JobId, file: &str, expires: i64) -> String {
-    let text = format!("{}\n{job}\n{expires}\n{file}", verb(right));
+    let text = format!("{}\n{job}\n{expires}\n{file}", deed(right));
     crypto::base64url(&crypto::hmac_sha256(
         &state.settings.link_key(),
         text.as_bytes(),
@@ -72,7 +75,11 @@ fn own_link(
     let signature = signature(state, right, job, file, expires);
     let path = encoded(file);
     let base = base_url(state, headers);
-    format!("{base}/_public/files/{job}/{path}?expires={expires}&signature={signature}")
+    let size = match right {
+        Right::Put(Some(bytes)) => format!("&size={bytes}"),
+        Right::Get | Right::Put(None) => String::new(),
+    };
+    format!("{base}/_public/files/{job}/{path}?expires={expires}{size}&signature={signature}")
 }
 
 /// Returns where clients reach this server: as configured, else as this client just did.
@@ -155,6 +162,7 @@ pub async fn download(
         ("job_id" = String, Path, description = "the job"),
         ("filename" = String, Path, description = "the file"),
         ("expires" = i64, Query, description = "as the link has it"),
+        ("size" = Option<i64>, Query, minimum = 0, description = "as the link has it: the bytes of the file, if that was asked for"),
         ("signature" = String, Query, description = "as the link has it"),
     ),
     request_body(content = ref("#/components/schemas/FileContent"), content_type = "application/octet-stream", description = "the content"),
@@ -174,13 +182,14 @@ pub async fn upload(
     Parameters(query): Parameters<LinkQuery>,
     body: Body,
 ) -> Answer {
-    let id = check(&state, Right::Put, (&job_id, &filename), &query)?;
+    let right = Right::Put(query.size);
+    let id = check(&state, right, (&job_id, &filename), &query)?;
     let job = state
         .runtime
         .job(id)
         .await?
         .ok_or_else(ApiError::job_not_found)?;
-    files::receive(&state, &job, &filename, body).await
+    files::receive(&state, &job, &filename, (body, query.size)).await
 }
 
 #[cfg(test)]

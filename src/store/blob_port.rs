@@ -49,8 +49,8 @@ pub struct BlobInfo {
 pub enum BlobRight {
     /// Reading one blob.
     Get,
-    /// Writing one blob.
-    Put,
+    /// Writing one blob, of just so many bytes if that is said.
+    Put(Option<u64>),
 }
 
 /// The longest life of a presigned address. Source: the limit of S3's signatures.

@@ -38,6 +38,7 @@ fn the_reference_of_the_api_is_that_of_the_code() {
         endpoints: vec![("/api/v1/jobs/greet".to_owned(), &blueprint)],
         public_url: None,
         transitions_max: 100,
+        upload_bytes_max: 5 << 30,
     };
     let document = outline.document().expect("a document");
     let text = page(&document);

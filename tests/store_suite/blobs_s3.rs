@@ -224,10 +224,19 @@ async fn presigned_addresses_work_and_end() {
             let signed = store.presign(right, &key, PRESIGN_MAX).await;
             signed.expect("signs").expect("a server has addresses")
         };
-        let put = address(BlobRight::Put).await;
+        let put = address(BlobRight::Put(None)).await;
         assert!(put.starts_with(&format!("http://{host}:")), "{put}");
         let stored = call(Method::Put, &put, "by a stranger").await;
         assert_eq!(stored.status, 200, "{stored:?}");
+        let sized = address(BlobRight::Put(Some(13))).await;
+        for (body, status) in [
+            ("by a stranger!", 403),
+            ("by a", 403),
+            ("by a stranger", 200),
+        ] {
+            let answer = call(Method::Put, &sized, body).await;
+            assert_eq!(answer.status, status, "{body}: {answer:?}");
+        }
         let get = address(BlobRight::Get).await;
         let got = call(Method::Get, &get, "").await;
         assert_eq!((got.status, &got.body[..]), (200, &b"by a stranger"[..]));

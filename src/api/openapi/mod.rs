@@ -139,6 +139,7 @@ fn describe(state: &ApiState, catalog: &Catalog) -> Result<Value, ApiError> {
             .collect(),
         public_url: state.settings.public_url.as_deref(),
         transitions_max: state.settings.transitions_max,
+        upload_bytes_max: state.settings.upload_bytes_max,
     }
     .document()
 }
@@ -154,6 +155,19 @@ pub struct Outline<'a> {
     pub public_url: Option<&'a str>,
     /// Most state entries that a request may ask for.
     pub transitions_max: u32,
+    /// Largest file of a job, in bytes.
+    pub upload_bytes_max: u64,
+}
+
+/// Says how large the file of a link may be.
+fn bound_uploads(paths: &mut Object, bytes_max: u64) {
+    let link = paths.get_mut("/jobs/{job_id}/files/upload");
+    let parameters = link.and_then(|link| link["get"]["parameters"].as_array_mut());
+    for parameter in parameters.into_iter().flatten() {
+        if parameter["name"] == "size" {
+            parameter["schema"]["maximum"] = bytes_max.into();
+        }
+    }
 }
 
 impl Outline<'_> {
@@ -192,7 +206,8 @@ impl Outline<'_> {
             paths.insert(path.clone(), json!({"post": operation}));
             blueprints::add_schemas(components, blueprint);
         }
-        let common = complete::paths(&client::routes().into_openapi(), Audience::Client)?;
+        let mut common = complete::paths(&client::routes().into_openapi(), Audience::Client)?;
+        bound_uploads(&mut common, self.upload_bytes_max);
         for mount in &self.mounts {
             for (path, item) in &common {
                 let entry = paths.entry(format!("{mount}{path}"));

@@ -102,6 +102,34 @@ async fn a_link_lets_anybody_upload_one_file_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_link_may_be_for_just_so_many_bytes() {
+    let settings = ApiSettings {
+        upload_bytes_max: 10,
+        ..ApiSettings::default()
+    };
+    let api = Api::with(settings).await;
+    let job = api.create(ALICE, "/api/v1/jobs/listen", &json!({})).await;
+    let link = |size: &str| format!("/api/v1/jobs/{job}/files/upload?filename=in.bin&size={size}");
+    for wrong in ["", "-1", "1.5", "11", "x"] {
+        let refused = api.get(ALICE, &link(wrong)).await;
+        assert_eq!(refused.code(), "invalid_query", "{wrong}");
+    }
+    let link = api.get(ALICE, &link("5")).await.json();
+    let url = link["url"].as_str().expect("a link");
+    let put = |url: &str, content: &str| format!("PUT {url}\n\n{content}");
+    for (content, code) in [("hello!", "body_too_large"), ("hell", "upload_interrupted")] {
+        assert_eq!(api.send(&put(url, content)).await.code(), code);
+    }
+    for other in ["size=6", "size=4", "x=1"] {
+        let url = url.replace("size=5", other);
+        assert_eq!(api.send(&put(&url, "hello!")).await.code(), "link_invalid");
+    }
+    let files = format!("/api/v1/jobs/{job}/files");
+    assert_eq!(api.get(ALICE, &files).await.json(), json!([]));
+    assert_eq!(api.send(&put(url, "hello")).await.json()["size"], 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_has_a_limit_of_its_own() {
     let settings = ApiSettings {
         upload_bytes_max: 10,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use s3::creds::Credentials;
 use s3::serde_types::{ListBucketResult, ObjectIdentifier};
 use s3::{Bucket, Region};
@@ -282,7 +283,12 @@ impl BlobStore for S3BlobStore {
                 let queries = Some(answer.into_iter().collect());
                 bucket.presign_get(key, seconds, queries).await
             }
-            BlobRight::Put => bucket.presign_put(key, seconds, None, None).await,
+            BlobRight::Put(bytes) => {
+                // What is signed has to come with the request, and the server holds its body to it.
+                let length = bytes.map(|bytes| (CONTENT_LENGTH, HeaderValue::from(bytes)));
+                let headers = length.map(|header| HeaderMap::from_iter([header]));
+                bucket.presign_put(key, seconds, headers, None).await
+            }
         };
         // Nobody is asked: only the settings can be wrong.
         signed

@@ -179,6 +179,8 @@ pub(crate) fn queries(facts: &Facts) -> Vec<Row> {
         "files/upload?filename=a&expires_in=604801",
         "files/upload?filename=a&expires_in=1%27",
         "files/upload?filename=a&filename=b",
+        "files/upload?filename=a&size=-1",
+        "files/upload?filename=a&size=99999999999999999999",
     ] {
         let raw = get(&format!("/jobs/{job}/{path}"));
         rows.push(Row::new(format!("query {path}"), raw, 400, "invalid_query"));
