@@ -103,6 +103,11 @@ async fn server_redis_cluster_gives_a_key_to_one_job_with_one_script() {
     store.close().await;
 }
 
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(Duration::from_mins(1), what).await;
+    done.expect("it ends")
+}
+
 /// Twins of a request and the last place in a quota, which is given to whose commit comes first: that of the
 /// other, which has no place then, is the same request all the same; and a place that a twin gives back is
 /// another's.
@@ -131,7 +136,7 @@ async fn server_redis_cluster_waits_for_places_that_commits_under_way_have() {
         let stored = store.commit(commit(keyed(2, "k2"), vec![], guards)).await;
         stored.expect("commits");
     };
-    let (twin, ()) = tokio::join!(submit(3, "k2"), rival);
+    let (twin, ()) = soon(async { tokio::join!(submit(3, "k2"), rival) }).await;
     assert!(
         matches!(twin, Err(CommitError::KeyTaken { job_id: id, .. }) if id == keyed_id(2, "k2")),
         "{twin:?}"
@@ -145,7 +150,7 @@ async fn server_redis_cluster_waits_for_places_that_commits_under_way_have() {
         cluster.ask(&["decr", &count]);
         cluster.ask(&["zrem", &open, &keyed_id(2, "k2").to_string()]);
     };
-    let (other, ()) = tokio::join!(submit(4, "k4"), freed);
+    let (other, ()) = soon(async { tokio::join!(submit(4, "k4"), freed) }).await;
     other.expect("there was a place");
     store.close().await;
 }

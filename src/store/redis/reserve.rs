@@ -11,11 +11,14 @@ use super::link::Repeat;
 use super::records::{items, text};
 use super::spread::After;
 use super::{RedisStore, arguments};
+use crate::base::JobId;
 use crate::engine::{Effect, Guard};
 use crate::store::{Commit, CommitError, StoreError};
 
 /// How old a place in a quota has to be for it to be doubted.
 const DOUBTED_MS: u64 = 60_000;
+/// How old it may be for its commit to be under way, most likely.
+const UNDER_WAY_MS: u64 = 5_000;
 /// Between two looks at a quota of which commits that are under way have the last places, and how many
 /// looks: two seconds.
 const WAIT: Duration = Duration::from_millis(20);
@@ -126,6 +129,7 @@ impl RedisStore {
                 &limit,
                 &QUOTA_KEPT_MS,
                 &DOUBTED_MS,
+                &UNDER_WAY_MS,
             ]);
             let mut answer = items(self.beside(at, sent).await?).into_iter();
             match answer.next().and_then(text).as_deref() {
@@ -135,12 +139,13 @@ impl RedisStore {
                 _ => return Err(unreadable().into()),
             }
             let under_way = answer.next().and_then(text);
-            let is_settled = under_way.is_none_or(|count| count == "0");
-            if is_settled || wait >= WAITS_MAX {
+            let is_none = under_way.is_none_or(|count| count == "0");
+            let doubted = items(answer.next().unwrap_or(Value::Null)).into_iter();
+            let doubted: Vec<JobId> = doubted.filter_map(|id| text(id)?.parse().ok()).collect();
+            if wait >= WAITS_MAX || is_none && doubted.is_empty() {
                 break;
             }
-            let doubted = items(answer.next().unwrap_or(Value::Null)).into_iter();
-            for other in doubted.filter_map(|id| text(id)?.parse().ok()) {
+            for other in doubted {
                 let act = if self.is_there(other, true).await? {
                     "quota_settle"
                 } else {

@@ -10,13 +10,13 @@ local function now_ms()
 end
 
 -- count, those counted whose job may not come to be, job, limit, how long both are kept, how old one of
--- these has to be to be doubted
-function calls.quota(count, open, job, limit, ttl, old)
+-- these has to be to be doubted, and up to what age its commit may be under way
+function calls.quota(count, open, job, limit, ttl, old, young)
   if call('ZSCORE', open, job) then return { 'ours' } end
   local now = now_ms()
   if tonumber(call('GET', count) or '0') >= tonumber(limit) then
     local doubted = call('ZRANGEBYSCORE', open, '-inf', now - tonumber(old), 'LIMIT', 0, 100)
-    return { 'full', call('ZCARD', open), doubted }
+    return { 'full', call('ZCOUNT', open, now - tonumber(young), '+inf'), doubted }
   end
   call('INCR', count)
   call('ZADD', open, now, job)
