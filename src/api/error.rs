@@ -234,9 +234,9 @@ impl From<BlobError> for ApiError {
                 Code::BodyTooLarge,
                 format!("the file is larger than {limit} bytes"),
             ),
-            BlobError::Interrupted(_) => Self::new(
+            BlobError::Interrupted(reason) => Self::new(
                 Code::UploadInterrupted,
-                "the upload broke off, nothing was stored",
+                format!("the upload broke off, nothing was stored: {reason}"),
             ),
             BlobError::InvalidLifetime { max } => Self::new(
                 Code::InvalidQuery,

@@ -85,6 +85,10 @@ impl BlobStore for WatchedBlobs {
         self.blobs.delete_prefix(prefix).await
     }
 
+    async fn remove_broken_off(&self) -> Result<(), BlobError> {
+        self.blobs.remove_broken_off().await
+    }
+
     async fn presign(
         &self,
         right: BlobRight,

@@ -254,7 +254,10 @@ impl Inner {
             if now >= next_search && files.is_ok() {
                 match self.search_orphans(now).await {
                     Ok(()) => next_search = now.after(orphans::SEARCH_EVERY),
-                    Err(error) => tracing::warn!(%error, "files of no job were not looked for"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the search for files of no job has to wait");
+                        next_search = now.after(orphans::SEARCH_AGAIN);
+                    }
                 }
             }
         }

@@ -19,6 +19,8 @@ use crate::store::{BlobError, StoreError};
 
 /// Between two searches; the first is with the first sweep.
 pub(super) const SEARCH_EVERY: Duration = Duration::from_hours(24);
+/// After a search that failed.
+pub(super) const SEARCH_AGAIN: Duration = Duration::from_mins(10);
 /// Files may come before their job; not by this much.
 const ORPHAN_AFTER: Duration = Duration::from_hours(24);
 /// How long a deployment's marker is there before it deletes anything: by then others have left theirs.
@@ -50,9 +52,10 @@ pub(super) enum OrphanError {
 }
 
 impl Inner {
-    /// Renews the marker; deletes the files of no job, unless they may be another deployment's or it is to
-    /// delete none.
+    /// Removes bodies that broke off, renews the marker, and deletes the files of no job, unless they may be
+    /// another deployment's or it is to delete none.
     pub(super) async fn search_orphans(&self, now: Timestamp) -> Result<(), OrphanError> {
+        self.ports.blobs.remove_broken_off().await?;
         let proposed = self.ports.entropy.uuid();
         let own = self.ports.jobs.deployment_id(proposed).await?;
         let own_key = format!("{MARKERS}{own}");

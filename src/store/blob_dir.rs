@@ -109,7 +109,8 @@ fn place(root: &Path, making: &Mutex<()>, arrival: &Path, key: &str) -> Result<(
 }
 
 /// Makes the folders that are missing, and has each on disk before anything is put into it. One at a
-/// time: whoever finds a folder finds one that is on disk, and need not sync it again.
+/// time: whoever finds a folder that this process has made finds one that is on disk, and need not sync it
+/// again. One that another process is just making may yet go with the power.
 fn make_folders(root: &Path, making: &Mutex<()>, folder: &Path) -> std::io::Result<()> {
     let _one = making.lock().unwrap_or_else(PoisonError::into_inner);
     let is_missing = |path: &&Path| *path != root && !path.is_dir();
@@ -118,6 +119,10 @@ fn make_folders(root: &Path, making: &Mutex<()>, folder: &Path) -> std::io::Resu
         match std::fs::create_dir(path) {
             // Another process was faster; it may not have come to what follows.
             Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+            // And has removed it again, because it was empty.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && !path.exists() => {
+                return Err(ErrorKind::NotFound.into());
+            }
             made => made?,
         }
         if let Err(error) = path.parent().map_or(Ok(()), sync_folder) {
@@ -244,6 +249,11 @@ impl BlobStore for DirBlobStore {
             Ok(())
         })
         .await
+    }
+
+    async fn remove_broken_off(&self) -> Result<(), BlobError> {
+        let incoming = self.root.join(INCOMING);
+        blocking(move || remove_broken_off(&incoming).map_err(|error| unavailable(&error))).await
     }
 
     async fn health(&self) -> Result<(), BlobError> {

@@ -83,6 +83,11 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Deletes every blob whose key starts with the prefix.
     async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError>;
 
+    /// Removes what is left of bodies that broke off long ago, where the store does not do so by itself.
+    async fn remove_broken_off(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
     /// Returns an address of the store's own by which anybody may read or write the blob for a
     /// while; nothing when the store is no server of its own. At most [`PRESIGN_MAX`].
     async fn presign(

@@ -326,14 +326,18 @@ async fn removes_what_a_crash_has_left_and_keeps_the_rest() {
         let modified = std::time::UNIX_EPOCH + Duration::from_millis(now) - age;
         file.set_modified(modified).expect("sets");
     };
+    let left = || {
+        let left = std::fs::read_dir(root.join(".incoming")).expect("is there");
+        left.map(|entry| entry.expect("reads").file_name())
+            .collect::<Vec<_>>()
+    };
     incoming("left", Duration::from_hours(25));
     incoming("coming", Duration::from_hours(23));
     let store = open(&root).await;
-    let left = std::fs::read_dir(root.join(".incoming")).expect("is there");
-    let left: Vec<_> = left
-        .map(|entry| entry.expect("reads").file_name())
-        .collect();
-    assert_eq!(left, ["coming"], "another process may be writing it");
+    assert_eq!(left(), ["coming"], "another process may be writing it");
+    incoming("left", Duration::from_hours(25));
+    store.remove_broken_off().await.expect("removes");
+    assert_eq!(left(), ["coming"]);
     assert_eq!(keys(&store, "").await, ["jobs/j1/f"]);
     assert_eq!(read(&store, "jobs/j1/f").await.as_deref(), Some("kept"));
 }
@@ -372,7 +376,9 @@ async fn processes_share_a_directory() {
         drop(tell);
         second
     };
-    let (slow, second) = tokio::join!(store.put("jobs/j1/f", Box::pin(told), 99), beside);
+    let both = async { tokio::join!(store.put("jobs/j1/f", Box::pin(told), 99), beside) };
+    let both = tokio::time::timeout(Duration::from_mins(1), both).await;
+    let (slow, second) = both.expect("both end");
     slow.expect("stores");
     for store in [store, second] {
         let content = async |key| read(&store, key).await;
