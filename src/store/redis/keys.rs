@@ -1,5 +1,5 @@
-//! What has a name and no id: where idempotency keys, quotas and data stores lie, what keys stand for, whose
-//! all of it is.
+//! What has a name and no id: where idempotency keys, quotas and data stores lie, and what keys stand for;
+//! the deployment's own id.
 
 use uuid::Uuid;
 
