@@ -121,11 +121,13 @@ pub async fn register(State(state): State<Arc<ApiState>>, shown: Shown, body: Bo
         return Err(not_yours());
     }
     state.runtime.register(registration.into_worker()).await?;
+    let deployment = state.runtime.deployment().await?;
     let version = shown
         .headers
         .get(RXON_VERSION)
         .and_then(|value| value.to_str().ok());
-    Ok(json::ok(&RegisterAnswer::to(version).encode()))
+    let answer = RegisterAnswer::to(version, Some(deployment.to_string()));
+    Ok(json::ok(&answer.encode()))
 }
 
 /// E2: a worker says that it lives, and how it stands.
@@ -176,10 +178,16 @@ pub async fn heartbeat(
     let Some(answer) = state.runtime.heartbeat(&caller.id, beat).await? else {
         return Err(ApiError::new(Code::WorkerNotFound, "Worker not found"));
     };
+    let deployment = if answer.cancel_task_ids.is_empty() {
+        None
+    } else {
+        Some(state.runtime.deployment().await?.to_string())
+    };
     let answer = HeartbeatAnswer {
         ttl_refreshed: is_empty,
         require_full_sync: answer.require_full_sync,
         cancel_task_ids: answer.cancel_task_ids,
+        deployment,
         next_heartbeat_jitter_ms: None,
     };
     Ok(json::ok(&answer.encode()))

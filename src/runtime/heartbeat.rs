@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::registry::{Beat, BeatAnswer, Known, NOTICES_MAX, Notice, Socket};
 use super::{Runtime, RuntimeError};
@@ -24,6 +25,12 @@ impl Runtime {
         self.inner.rematch(&stored.id);
         tracing::info!(worker.id = %stored.id, worker.r#type = %stored.worker_type, "worker registered");
         Ok(stored)
+    }
+
+    /// Returns what all orchestrators on this store have in common, and no other has.
+    pub async fn deployment(&self) -> Result<Uuid, RuntimeError> {
+        let ports = &self.inner.ports;
+        Ok(ports.jobs.deployment_id(ports.entropy.uuid()).await?)
     }
 
     /// Takes a heartbeat; nothing when the worker is not known and has to register again.

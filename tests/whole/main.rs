@@ -9,6 +9,7 @@ mod files;
 mod full;
 mod lost;
 mod monitored;
+mod named;
 mod newcomer;
 mod outages;
 mod process;

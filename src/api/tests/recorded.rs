@@ -1,5 +1,5 @@
 //! What the original's unchanged worker once sent, byte for byte: it is understood, its signatures
-//! hold, and it is answered as it was then wherever the job does not matter.
+//! hold, and it is answered as it was then, or with more, wherever the job does not matter.
 
 use super::fixture::Api;
 
@@ -15,7 +15,8 @@ async fn the_originals_worker_is_understood() {
         let line = text.lines().next().unwrap_or_default();
         let path = line.split('?').next().unwrap_or_default();
         let expected: &[&str] = match path {
-            "POST /_worker/workers/register" => &[r#"{"status":"registered","version":"1.0b17"}"#],
+            // After the deployment's id, which the original has not.
+            "POST /_worker/workers/register" => &[r#""status":"registered","version":"1.0b17"}"#],
             "POST /_worker/events" => &[r#"{"status":"event_accepted"}"#],
             "POST /_worker/tasks/result" => &[r#""reason":"job_not_found","status":"ignored"}"#],
             // Tasks that this orchestrator does not know are to be stopped.

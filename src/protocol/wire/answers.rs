@@ -72,12 +72,14 @@ pub struct RegisterAnswer {
     pub warning: Option<String>,
     /// An orchestrator may hand out tokens at once.
     pub tokens: Option<TokenResponse>,
+    /// The same from all orchestrators on one store: a task of one may be reported to any. Ours alone.
+    pub deployment: Option<String>,
 }
 
 impl RegisterAnswer {
-    /// Returns the answer to a worker that named this version, or none.
+    /// Returns the answer of this deployment to a worker that named this version, or none.
     #[must_use]
-    pub fn to(version_seen: Option<&str>) -> Self {
+    pub fn to(version_seen: Option<&str>, deployment: Option<String>) -> Self {
         let warning = version_seen
             .filter(|seen| *seen != PROTOCOL_VERSION)
             .map(|seen| {
@@ -87,6 +89,7 @@ impl RegisterAnswer {
             version: Some(PROTOCOL_VERSION.to_owned()),
             warning,
             tokens: None,
+            deployment,
         }
     }
 
@@ -101,6 +104,7 @@ impl RegisterAnswer {
             version: from.opt_string("version")?,
             warning: from.opt_string("warning")?,
             tokens,
+            deployment: from.opt_string("deployment_id")?,
         })
     }
 
@@ -110,7 +114,8 @@ impl RegisterAnswer {
         let object = Sparse::default()
             .with("status", "registered")
             .with_some("version", self.version.clone())
-            .with_some("warning", self.warning.clone());
+            .with_some("warning", self.warning.clone())
+            .with_some("deployment_id", self.deployment.clone());
         let mut answer = object.done();
         if let Some(Value::Object(tokens)) = self.tokens.as_ref().map(TokenResponse::encode) {
             answer.extend(tokens);
@@ -128,6 +133,8 @@ pub struct HeartbeatAnswer {
     pub require_full_sync: bool,
     /// Tasks to stop.
     pub cancel_task_ids: Vec<TaskId>,
+    /// With them whose they are, as in [`RegisterAnswer`].
+    pub deployment: Option<String>,
     /// Added once to the worker's next pause. Units: milliseconds.
     pub next_heartbeat_jitter_ms: Option<i64>,
 }
@@ -145,6 +152,7 @@ impl HeartbeatAnswer {
             ttl_refreshed: from.opt_string("status")?.as_deref() == Some("ttl_refreshed"),
             require_full_sync: from.opt_bool("require_full_sync")?.unwrap_or(false),
             cancel_task_ids: cancel.into_iter().map(TaskId::from).collect(),
+            deployment: from.opt_string("deployment_id")?,
             next_heartbeat_jitter_ms: from.opt_seconds("next_heartbeat_jitter_ms")?,
         })
     }
@@ -162,6 +170,7 @@ impl HeartbeatAnswer {
             .with("status", status)
             .with_some("require_full_sync", self.require_full_sync.then_some(true))
             .with_serde("cancel_task_ids", cancel)
+            .with_some("deployment_id", self.deployment.clone())
             .with_some("next_heartbeat_jitter_ms", self.next_heartbeat_jitter_ms);
         Value::Object(object.done())
     }

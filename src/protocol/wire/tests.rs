@@ -179,15 +179,16 @@ fn answers() {
     assert_eq!(TokenResponse::decode(&tokens.encode()), Ok(tokens.clone()));
     assert!(!format!("{tokens:?}").contains("\"a\""));
 
-    let plain = RegisterAnswer::to(Some("1.0b17"));
+    let plain = RegisterAnswer::to(Some("1.0b17"), None);
     assert_eq!(
         text(&plain.encode()),
         r#"{"status":"registered","version":"1.0b17"}"#
     );
-    assert!(RegisterAnswer::to(Some("0.9")).warning.is_some());
-    assert_eq!(RegisterAnswer::to(None).warning, None);
+    assert!(RegisterAnswer::to(Some("0.9"), None).warning.is_some());
+    assert_eq!(RegisterAnswer::to(None, None).warning, None);
     let with_tokens = RegisterAnswer {
         tokens: Some(tokens),
+        deployment: Some("d".to_owned()),
         ..plain
     };
     assert_eq!(

@@ -175,11 +175,11 @@ impl Board {
         self.changed.send_replace(());
     }
 
-    /// Cancels a running task of that orchestrator; tells whether there was one.
-    pub(super) fn cancel(&self, task: &TaskId, link: usize) -> bool {
+    /// Cancels a running task of one of those orchestrators; tells whether there was one.
+    pub(super) fn cancel(&self, task: &TaskId, links: &[usize]) -> bool {
         let mut state = self.state();
         match state.running.get_mut(task) {
-            Some(running) if running.link == link => {
+            Some(running) if links.contains(&running.link) => {
                 running.cancel.cancel();
                 // It was meant as well: only what is handed out from now on is to be run.
                 running.again = None;
@@ -189,14 +189,14 @@ impl Board {
         }
     }
 
-    /// Returns the tasks that an orchestrator has given, in order of id. Others' tasks are none of
-    /// its business: it would ask to cancel what it does not know.
-    pub(super) fn current(&self, link: usize) -> Vec<TaskId> {
+    /// Returns the tasks that those orchestrators have given, in order of id. Others' tasks are none of
+    /// their business: they would ask to cancel what they do not know.
+    pub(super) fn current(&self, links: &[usize]) -> Vec<TaskId> {
         let state = self.state();
         let own = state
             .running
             .iter()
-            .filter(|(_, running)| running.link == link);
+            .filter(|(_, running)| links.contains(&running.link));
         own.map(|(id, _)| id.clone()).collect()
     }
 
@@ -259,9 +259,10 @@ mod tests {
         assert_eq!(board.status(), WorkerStatus::Idle);
         runs(&board, "b", 1);
         assert_eq!(board.status(), WorkerStatus::Full);
-        assert_eq!(board.current(0), std::slice::from_ref(&a));
-        assert!(!board.cancel(&a, 1), "another orchestrator's task");
-        assert!(board.cancel(&a, 0));
+        assert_eq!(board.current(&[0]), std::slice::from_ref(&a));
+        assert_eq!(board.current(&[1, 0]).len(), 2, "they share a store");
+        assert!(!board.cancel(&a, &[1]), "another orchestrator's task");
+        assert!(board.cancel(&a, &[0]));
         assert!(cancel.is_cancelled());
         board.finish(&a, None);
         assert_eq!(board.status(), WorkerStatus::Idle);
@@ -276,21 +277,21 @@ mod tests {
         let first = runs(&board, "a", 0);
         let done = result("a", "done");
         assert!(matches!(board.admit(task("a"), 1), Admission::Running));
-        assert!(board.cancel(&a, 0), "it is still the first's");
+        assert!(board.cancel(&a, &[0]), "it is still the first's");
         assert!(board.given_again(&a).is_none(), "both were cancelled");
         assert!(matches!(board.admit(task("a"), 1), Admission::Running));
         let given = board.given_again_or_finish(&a, Some(&done)).unwrap();
         assert_eq!(given.link, 1);
         assert!(first.is_cancelled() && !given.cancel.is_cancelled());
-        assert_eq!(board.current(1), std::slice::from_ref(&a));
+        assert_eq!(board.current(&[1]), std::slice::from_ref(&a));
         assert!(board.given_again(&a).is_none(), "it is told once");
         assert!(board.given_again_or_finish(&a, Some(&done)).is_none());
-        assert!(board.current(1).is_empty());
+        assert!(board.current(&[1]).is_empty());
         match board.admit(task("a"), 1) {
             Admission::Report(_, again) => assert_eq!(*again, done),
             _ => panic!("its result is known"),
         }
-        assert_eq!(board.current(1), std::slice::from_ref(&a));
+        assert_eq!(board.current(&[1]), std::slice::from_ref(&a));
         board.finish(&a, None);
         runs(&board, "a", 0);
     }

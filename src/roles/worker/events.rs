@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::link::Link;
+use super::ways::Ways;
 use crate::net::NetError;
 use crate::protocol::wire::WorkerEventPayload;
 
@@ -82,12 +82,12 @@ impl Events {
     /// left is kept for another call.
     pub(super) async fn carry(
         &self,
-        link: &Link,
+        ways: &mut Ways<'_>,
         give_up: &CancellationToken,
     ) -> Result<(), NetError> {
         tokio::select! {
             biased;
-            carried = self.deliver(link) => carried,
+            carried = self.deliver(ways) => carried,
             () = self.patience(give_up) => {
                 debug!(event.count = self.state().waiting.len(), "events dropped: nobody takes them");
                 self.state().waiting.clear();
@@ -109,12 +109,15 @@ impl Events {
         }
     }
 
-    async fn deliver(&self, link: &Link) -> Result<(), NetError> {
+    async fn deliver(&self, ways: &mut Ways<'_>) -> Result<(), NetError> {
         let mut delay = RETRY;
         while let Some(event) = self.next().await {
-            match link.event(&event).await {
+            match ways.link().event(&event).await {
                 Err(error) if is_outage(&error) => {
                     debug!(%error, "event not delivered");
+                    if ways.go_on() {
+                        continue;
+                    }
                     if self.closed.is_cancelled() {
                         return Err(error);
                     }
@@ -125,6 +128,7 @@ impl Events {
                         () = self.closed.cancelled() => {}
                     }
                     delay = (delay * 2).min(RETRY_MAX);
+                    ways.begin();
                 }
                 taken => {
                     if let Err(error) = taken {

@@ -15,6 +15,7 @@ use super::result::{Report, compose, deliver};
 use super::skill::{Outcome, Progress, Skill, TaskContext};
 use super::trace::Carried;
 use super::transfer::{Account, TaskFolder};
+use super::ways::Ways;
 use super::{Worker, ms};
 use crate::base::{TaskId, Timestamp};
 use crate::domain::task::status;
@@ -69,9 +70,9 @@ async fn run_once(worker: &Arc<Worker>, given: &Given, trace: Carried) -> Option
         events.close();
         (end, started.elapsed())
     };
-    let link = &worker.links[given.link];
     // An error leaves events for the delivery of the result.
-    let ((end, took), _) = tokio::join!(work, events.carry(link, &worker.give_up));
+    let mut ways = Ways::of(worker, given.link);
+    let ((end, took), _) = tokio::join!(work, events.carry(&mut ways, &worker.give_up));
     let End { outcome, is_own } = end;
     worker
         .config

@@ -1,5 +1,6 @@
 //! One orchestrator, as this worker talks to it: headers, tokens, signatures, the seven calls.
 
+mod heard;
 mod lost;
 mod tokens;
 
@@ -11,15 +12,15 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
+use self::heard::Heard;
 pub(super) use self::lost::Lost;
 use self::tokens::Access;
 use super::config::{Endpoint, WorkerConfig};
 use super::socket::{Frame, Sent, hand_over};
 use crate::base::trace::{BAGGAGE, TRACEPARENT, TRACESTATE};
-use crate::base::{Clock, Entropy, Secret, Timestamp, WorkerId};
+use crate::base::{Clock, Entropy, Secret, WorkerId};
 use crate::domain::Object;
 use crate::net::{Call, ClientOptions, HttpAnswer, HttpClient, Method, NetError, client_config};
-use crate::observe::OrchestratorStanding;
 use crate::protocol::sign::EVENT_IGNORED;
 use crate::protocol::wire::{
     Heartbeat, HeartbeatAnswer, RegisterAnswer, Registration, ResultAnswer, TaskResult,
@@ -31,13 +32,6 @@ use crate::protocol::{WireError, headers, parse_json, seal, to_wire_bytes};
 const POLL_MARGIN: Duration = Duration::from_secs(5);
 /// Longest wait for an event to be taken by request.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What was last heard of an orchestrator.
-#[derive(Default)]
-struct Heard {
-    at: Option<Timestamp>,
-    is_answering: bool,
-}
 
 /// The connection to one orchestrator.
 pub(super) struct Link {
@@ -109,29 +103,6 @@ impl Link {
 
     pub(super) fn set_registered(&self, registered: bool) {
         self.registered.send_replace(registered);
-    }
-
-    /// Notes whether the orchestrator has answered a registration or heartbeat.
-    pub(super) fn heard(&self, is_answering: bool) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.is_answering = is_answering;
-        if is_answering {
-            heard.at = Some(self.clock.now());
-        }
-    }
-
-    /// Returns how this worker and the orchestrator stand. What names it has neither path nor user:
-    /// anybody may read it.
-    pub(super) fn standing(&self) -> OrchestratorStanding {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split('/').next().unwrap_or_default();
-        let name = authority.rsplit('@').next().unwrap_or_default();
-        OrchestratorStanding {
-            name: name.to_owned(),
-            is_up: heard.is_answering && self.is_registered(),
-            heard: heard.at.map(|at| self.clock.now().since(at)),
-        }
     }
 
     /// Completes when the worker is registered.
@@ -227,6 +198,7 @@ impl Link {
         if let Some(tokens) = answer.tokens.take() {
             self.keep_tokens(tokens);
         }
+        self.heard_from(answer.deployment.clone());
         Ok(answer)
     }
 

@@ -23,6 +23,7 @@ mod standing;
 mod trace;
 mod transfer;
 mod usage;
+mod ways;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,10 +12,12 @@ use super::execute::carries_data;
 use super::link::pause_after;
 use super::skill::Outcome;
 use super::trace::Carried;
+use super::ways::Ways;
 use super::{Worker, ms};
 use crate::domain::{Object, TaskErrorCode};
 use crate::net::NetError;
 use crate::observe::Reported;
+use crate::protocol::errors::ignored;
 use crate::protocol::wire::{ResultAnswer, TaskPayload, TaskResult};
 
 /// Longest wait between two attempts at delivery.
@@ -81,33 +83,30 @@ impl Report {
     }
 }
 
-/// Delivers the result: each attempt is stamped and signed anew. While the orchestrator, or the store
-/// behind it, cannot be reached the attempts go on until the task's deadline; refusals are bounded by
-/// their number.
+/// Delivers the result: each attempt is stamped and signed anew. When its orchestrator cannot be reached
+/// any other on the same store may take it; while none can, or their store cannot, the attempts go on until
+/// the task's deadline. Refusals are bounded by their number.
 /// Tells whether the result was accepted.
 pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
     let timing = &worker.config.timing;
-    let link = &worker.links[report.link];
+    let mut ways = Ways::of(worker, report.link);
     let mut delay = timing.result;
     let mut attempts = 0;
     let mut is_replaced = false;
     loop {
         let result = &report.result;
-        let sent = match report.events.carry(link, &worker.give_up).await {
-            // The result would overtake the events, if it arrived at all.
-            Err(error) if attempts + 1 < timing.result_attempts => Err(error),
-            _ => {
-                let sending = report.trace.deliver(&worker.config);
-                let sent = link.result(result, &sending.members).await;
-                sending.ended(link.url(), sent.as_ref().err().map(|_| "not_delivered"));
-                sent
-            }
-        };
-        let error = match sent {
+        let may_wait = attempts + 1 < timing.result_attempts;
+        let error = match attempt(worker, report, &mut ways, may_wait).await {
             Ok(ResultAnswer::Accepted { transition }) => {
                 worker.config.metrics.reported(Reported::Accepted);
                 debug!(task.id = %result.task_id, transition, "result accepted");
                 return true;
+            }
+            // It has another store by now.
+            Ok(ResultAnswer::Ignored { reason, .. })
+                if ways.is_other() && reason == ignored::JOB_NOT_FOUND =>
+            {
+                NetError::Broken(reason)
             }
             Ok(ResultAnswer::Ignored { reason, .. }) => {
                 worker.config.metrics.reported(Reported::Ignored);
@@ -116,18 +115,24 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
             }
             Err(error) => error,
         };
-        if !is_replaced && cannot_be_taken(&error) {
+        // What another one has against the result says nothing of the task's own.
+        if !is_replaced && !ways.is_other() && cannot_be_taken(&error) {
             worker.config.metrics.reported(Reported::Retried);
             warn!(task.id = %result.task_id, %error, "result cannot be taken; reporting that instead");
             report.result = instead(&worker.config, result, &error);
             is_replaced = true;
             continue;
         }
+        let is_outage = ways.is_other() || is_outage(&error);
+        if is_outage && ways.go_on() {
+            let next = ways.link().url();
+            warn!(task.id = %result.task_id, %error, orchestrator.url = next, "result goes to another orchestrator");
+            continue;
+        }
         attempts += 1;
         let in_time = report
             .deadline
             .is_some_and(|at| worker.config.clock.now().as_secs() < at);
-        let is_outage = is_outage(&error);
         let is_last = attempts >= timing.result_attempts && !(is_outage && in_time);
         if is_last || worker.give_up.is_cancelled() {
             worker.config.metrics.reported(Reported::Lost);
@@ -149,7 +154,29 @@ pub(super) async fn deliver(worker: &Worker, report: &mut Report) -> bool {
             // One more attempt at once; the check above makes it the last.
             () = worker.give_up.cancelled() => {}
         }
+        ways.begin();
     }
+}
+
+/// Makes one attempt; the last events go first, or the result waits with them if it may.
+async fn attempt(
+    worker: &Worker,
+    report: &Report,
+    ways: &mut Ways<'_>,
+    may_wait: bool,
+) -> Result<ResultAnswer, NetError> {
+    if let Err(error) = report.events.carry(ways, &worker.give_up).await {
+        if may_wait {
+            // The result would overtake the events, if it arrived at all.
+            return Err(error);
+        }
+        ways.begin();
+    }
+    let link = ways.link();
+    let sending = report.trace.deliver(&worker.config);
+    let sent = link.result(&report.result, &sending.members).await;
+    sending.ended(link.url(), sent.as_ref().err().map(|_| "not_delivered"));
+    sent
 }
 
 /// Tells whether nobody has looked at the result: the connection broke, or who answered has not what it

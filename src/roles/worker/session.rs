@@ -146,8 +146,14 @@ async fn wait(changes: &mut tokio::sync::watch::Receiver<()>, cooldown: Duration
 
 /// Stops the tasks that the orchestrator wants stopped.
 fn obey(worker: &Worker, index: usize, answer: &HeartbeatAnswer) {
+    // One that has moved to another store, and knows the tasks of the others no more, must not stop them.
+    let links = if worker.links[index].is_of(answer.deployment.as_deref()) {
+        worker.sharing(index)
+    } else {
+        vec![index]
+    };
     for task in &answer.cancel_task_ids {
-        if worker.board.cancel(task, index) {
+        if worker.board.cancel(task, &links) {
             info!(task.id = %task, "task cancelled by heartbeat");
         }
     }
@@ -232,7 +238,7 @@ fn heartbeat(
         worker_id: config.id.clone(),
         status,
         usage: telemetry.news(),
-        current_tasks: Some(worker.board.current(index)),
+        current_tasks: Some(worker.board.current(&worker.sharing(index))),
         supported_skills: with_skills.then(|| config.skills.infos()),
         available_skills: takes_work.then(|| config.skills.names().to_vec()),
         hot_skills: None,

@@ -253,7 +253,7 @@ fn obey(worker: &Worker, index: usize, frame: &[u8]) {
     };
     match (command.command.as_str(), &command.task_id) {
         (CANCEL_TASK, Some(task)) => {
-            let is_running = worker.board.cancel(task, index);
+            let is_running = worker.board.cancel(task, &worker.sharing(index));
             info!(task.id = %task, is_running, "task cancelled by command");
         }
         (name, _) => warn!(command = name, "unknown command"),

@@ -4,6 +4,7 @@ mod channel;
 mod figures;
 mod flow;
 mod order;
+mod several;
 mod stub;
 mod trouble;
 
