@@ -122,13 +122,8 @@ impl Runtime {
         event: WorkerEvent,
     ) -> Result<Applied, RuntimeError> {
         if let Some(task_id) = &event.task_id {
-            let until = self.inner.lease_until();
             let held = std::slice::from_ref(task_id);
-            self.inner
-                .ports
-                .jobs
-                .extend_leases(&event.worker, held, until)
-                .await?;
+            self.inner.hear(&event.worker, held).await?;
         }
         self.inner.process(job, Request::Event(event), None).await
     }

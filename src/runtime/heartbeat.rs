@@ -98,8 +98,7 @@ impl Runtime {
         };
         let mut held = HashSet::new();
         if !tasks.is_empty() {
-            let until = self.inner.lease_until();
-            held.extend(jobs.extend_leases(&worker.id, &tasks, until).await?);
+            held.extend(self.inner.hear(&worker.id, &tasks).await?);
         }
         Ok(worker
             .current_tasks

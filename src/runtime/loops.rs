@@ -139,14 +139,18 @@ impl Inner {
             self.release_delayed(now);
             match self.ports.jobs.due(now, DUE_BATCH).await {
                 Ok(due) => {
-                    failed = false;
+                    if std::mem::take(&mut failed) {
+                        self.was_deaf();
+                    }
                     let full = due.jobs.len().max(due.tasks.len()) >= DUE_BATCH as usize;
                     if let Some(next) = due.next {
                         self.schedule.wake_at(next);
                     }
-                    self.deal_with(due).await;
+                    let is_done = self.deal_with(due).await;
                     if !full {
                         self.sleep_until_due().await;
+                    } else if !is_done {
+                        self.pause(STORE_PAUSE).await;
                     }
                 }
                 Err(error) => {
@@ -160,33 +164,37 @@ impl Inner {
         }
     }
 
-    async fn deal_with(self: &Arc<Self>, due: Due) {
+    /// Tells whether anything of it has been dealt with.
+    async fn deal_with(self: &Arc<Self>, due: Due) -> bool {
         let woken = due.jobs.into_iter().map(Work::Wake);
         let expired = due
             .tasks
             .into_iter()
             .map(|task| Work::Expire(Box::new(task)));
         futures::stream::iter(woken.chain(expired))
-            .for_each_concurrent(DUE_CONCURRENCY, |work| {
+            .map(|work| {
                 let inner = Arc::clone(self);
                 let log = inner.ports.traces.log_span();
                 async move { inner.deal_with_one(work).await }.instrument(log)
             })
-            .await;
+            .buffer_unordered(DUE_CONCURRENCY)
+            .fold(false, async |any, one| any | one)
+            .await
     }
 
-    async fn deal_with_one(self: Arc<Self>, work: Work) {
+    async fn deal_with_one(self: Arc<Self>, work: Work) -> bool {
         let (job, result) = match work {
-            Work::Wake(job) => (job, self.apply(job, Input::Woken).await),
-            Work::Expire(task) => (task.job_id, self.expire(&task).await),
+            Work::Wake(job) => (job, self.apply(job, Input::Woken).await.map(|_| ())),
+            Work::Expire(task) => (task.job_id, self.expire_unless_spared(&task).await),
         };
         match result {
-            Ok(_) | Err(RuntimeError::JobNotFound) => {}
+            Ok(()) | Err(RuntimeError::JobNotFound) => true,
             // Looked at again: it is still due.
             Err(error) => {
                 warn_of!(error, job.id = %job, "a due job has to wait");
                 self.schedule
                     .wake_at(self.ports.clock.now().after(STORE_PAUSE));
+                false
             }
         }
     }

@@ -28,6 +28,7 @@ mod queue;
 mod refused;
 mod registry;
 mod reserve;
+mod silence;
 mod tokens;
 mod turns;
 mod views;
@@ -267,6 +268,7 @@ pub(crate) struct Inner {
     registry: registry::Registry,
     matchmaker: matchmaker::Matchmaker,
     absence: absence::Absence,
+    silence: silence::Silence,
     watchers: watch::Watchers,
     schedule: loops::Schedule,
     loops: loops::Loops,
@@ -293,6 +295,7 @@ impl Runtime {
             registry: registry::Registry::default(),
             matchmaker: matchmaker::Matchmaker::default(),
             absence: absence::Absence::default(),
+            silence: silence::Silence::default(),
             watchers: watch::Watchers::default(),
             schedule: loops::Schedule::default(),
             loops: loops::Loops::default(),

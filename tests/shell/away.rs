@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use avtomatika::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use avtomatika::domain::{Event, Job, JobStatus, Lease, Task, TaskReport, Worker};
 use avtomatika::engine::DataStores;
-use avtomatika::runtime::{PollRequest, RuntimeError, Settings};
+use avtomatika::runtime::{Beat, PollRequest, RuntimeError, Settings};
 use avtomatika::store::{
     BlobBody, BlobError, BlobInfo, BlobStore, BlueprintRevision, Commit, CommitError, Committed,
     Delivery, DeliveryRecord, Due, Durability, FleetNews, HistoryStore, JobQuery, JobStore,
@@ -29,13 +29,17 @@ use crate::fixture::{BLUEPRINTS, Fixture, data};
 struct Fickle {
     inner: MemoryStore,
     is_away: AtomicBool,
+    /// As when a disk is full: it can only be read.
+    is_full: AtomicBool,
     /// Tasks that could not be leased.
     refused: AtomicU32,
 }
 
 impl Fickle {
     fn ask(&self, call: &str) -> Result<(), StoreError> {
-        if !self.is_away.load(Ordering::Relaxed) {
+        let is_written = ["commit", "extend_leases", "lease_task", "beat"].contains(&call);
+        let is_full = is_written && self.is_full.load(Ordering::Relaxed);
+        if !is_full && !self.is_away.load(Ordering::Relaxed) {
             return Ok(());
         }
         if call == "lease_task" {
@@ -45,7 +49,16 @@ impl Fickle {
     }
 
     fn goes(&self, is_away: bool) {
-        self.is_away.store(is_away, Ordering::Relaxed);
+        self.refuses(is_away, false);
+    }
+
+    fn refuses(&self, does: bool, writes_only: bool) {
+        let flag = if writes_only {
+            &self.is_full
+        } else {
+            &self.is_away
+        };
+        flag.store(does, Ordering::Relaxed);
     }
 }
 
@@ -258,6 +271,83 @@ async fn what_is_due_goes_on_when_a_store_is_back() {
     let back = tokio::time::Instant::now();
     world.ended(job).await;
     assert!(back.elapsed() < Duration::from_secs(2));
+    world.stop().await;
+}
+
+/// An outage ends no lease, be it longer than leases last or so long that a heartbeat falls into it, and be
+/// it of reads and writes or, as with a full disk, of writes alone: nobody could note that the worker lives.
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_has_it_keeps_over_an_outage() {
+    for (seconds, writes_only, beats) in [
+        (20, false, true),
+        (100, false, true),
+        (20, true, true),
+        (100, true, true),
+        (100, true, false),
+    ] {
+        let case = format!("{seconds} {writes_only} {beats}");
+        let store = Arc::new(Fickle::default());
+        let world = Fixture::start_on(Arc::clone(&store), Settings::default(), BLUEPRINTS).await;
+        let worker = world.worker("w1", &["work"]).await;
+        let job = world.submit("one", json!({})).await;
+        let task = world.take(&worker).await;
+        let beat = async || {
+            let beat = Beat {
+                current_tasks: Some(vec![task.id.clone()]),
+                ..Beat::default()
+            };
+            world.runtime.heartbeat(&worker, beat).await
+        };
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        store.refuses(true, writes_only);
+        for _ in 0..seconds / 10 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if beats {
+                assert!(beat().await.is_err(), "{case}");
+            }
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        store.refuses(false, writes_only);
+        // Until the next heartbeat the lease is over in any case.
+        tokio::time::sleep(Duration::from_secs(14)).await;
+        let told = beat().await.unwrap().expect("it is known");
+        assert!(told.cancel_task_ids.is_empty(), "{case}");
+        let report = TaskReport::success(data(json!({})));
+        world.report(&worker, &task, report).await;
+        assert_eq!(world.job(job).await.status, JobStatus::Finished);
+        world.stop().await;
+    }
+}
+
+/// A worker that died during an outage is not waited for for ever.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_not_heard_after_an_outage_has_lost_its_task() {
+    let store = Arc::new(Fickle::default());
+    let world = Fixture::start_on(Arc::clone(&store), Settings::default(), BLUEPRINTS).await;
+    let (dead, other) = (
+        world.worker("w1", &["work"]).await,
+        world.worker("w2", &["work"]).await,
+    );
+    let job = world.submit("one", json!({})).await;
+    let first = world.take(&dead).await;
+    store.refuses(true, false);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    store.refuses(false, false);
+    let back = tokio::time::Instant::now();
+    let handout = loop {
+        let polled = world.runtime.poll(&other, POLL).await.unwrap();
+        if let Some(handout) = polled {
+            break handout;
+        }
+    };
+    assert!(
+        (30..=62).contains(&back.elapsed().as_secs()),
+        "{:?}",
+        back.elapsed()
+    );
+    assert_eq!(handout.task().job_id, job);
+    assert_ne!(handout.task().id, first.id);
+    drop(handout);
     world.stop().await;
 }
 
