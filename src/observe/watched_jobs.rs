@@ -282,11 +282,20 @@ impl JobStore for WatchedJobs {
     }
 
     fn standing(&self) -> Standing {
-        self.watch.standing()
+        // One that must not be given jobs is no better than one that does not take them.
+        let standing = self.watch.standing();
+        Standing {
+            is_away: standing.is_away || self.jobs.refusal().is_some(),
+            ..standing
+        }
     }
 
     fn durability(&self) -> Durability {
         self.jobs.durability()
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.jobs.refusal()
     }
 
     fn server(&self) -> Option<String> {

@@ -14,6 +14,7 @@ use crate::store::{DeliveryRecord, JobQuery};
 
 /// The check whose failure leaves the server ready.
 const FILES: &str = "files";
+const STORE: &str = "store";
 /// The longest that readiness waits for the blob store.
 const FILES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long an answer of the blob store's is good: anybody may ask for readiness as often as they
@@ -106,11 +107,17 @@ impl Runtime {
     /// Tells whether work can be accepted.
     pub async fn readiness(&self) -> Readiness {
         let mut checks = BTreeMap::new();
-        let store = self.inner.ports.jobs.health().await;
-        checks.insert(
-            "store",
-            store.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
-        );
+        let jobs = &self.inner.ports.jobs;
+        let health = jobs.health().await;
+        let takes_jobs = health.is_ok();
+        let store = match health {
+            Ok(()) => jobs.refusal().map_or_else(
+                || "ok".to_owned(),
+                |why| format!("degraded: it takes jobs, but {why}"),
+            ),
+            Err(error) => error.to_string(),
+        };
+        checks.insert(STORE, store);
         let stopping = self.inner.stop.is_cancelled();
         let accepting = if stopping { "shutting down" } else { "ok" };
         checks.insert("accepting", accepting.to_owned());
@@ -123,19 +130,21 @@ impl Runtime {
         };
         checks.insert("loops", alive);
         checks.insert(FILES, self.files_check().await);
-        // Without its files a server still does most of its work; without those that lack them all,
-        // a load balancer would have none left.
+        // Without its files a server still does most of its work, and nothing is lost by a store that may
+        // drop jobs before it is full; without those that have such trouble all, a load balancer would have
+        // none left.
+        let goes_on = |part| part == FILES || part == STORE && takes_jobs;
         let ready = checks
             .iter()
-            .all(|(part, check)| *part == FILES || check == "ok");
+            .all(|(part, check)| check == "ok" || goes_on(*part));
         // Work goes on without the archive, which gets everything afterwards.
         if self.inner.archive().is_some() {
             checks.insert("history", self.history_check().await);
         }
         Readiness {
             ready,
-            durability: self.inner.ports.jobs.durability(),
-            server: self.inner.ports.jobs.server(),
+            durability: jobs.durability(),
+            server: jobs.server(),
             checks,
         }
     }

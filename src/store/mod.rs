@@ -352,6 +352,11 @@ pub trait JobStore: Send + Sync + 'static {
         None
     }
 
+    /// Says why it is not to be trusted with jobs, although it takes them.
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+
     /// Returns what other processes on the store do from now on.
     fn hints(&self) -> Hints {
         None

@@ -19,6 +19,7 @@ mod queries;
 mod random;
 mod records;
 mod redis_cluster;
+mod redis_facts;
 mod redis_feed;
 mod redis_only;
 mod redis_sentinel;

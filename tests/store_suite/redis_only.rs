@@ -5,8 +5,7 @@ use std::time::Duration;
 use avtomatika::engine::Effect;
 use avtomatika::net::TlsFiles;
 use avtomatika::store::{
-    BlueprintRevision, Durability, HistoryStore as _, JobStore as _, RedisSettings, RedisStore,
-    StoreError,
+    BlueprintRevision, HistoryStore as _, JobStore as _, RedisSettings, RedisStore, StoreError,
 };
 
 use serde_json::json;
@@ -14,11 +13,11 @@ use serde_json::json;
 use crate::fixtures::*;
 use crate::servers::redis::Redis;
 
-fn settings(redis: &Redis) -> RedisSettings {
+pub fn settings(redis: &Redis) -> RedisSettings {
     RedisSettings::new(redis.url().as_str().into())
 }
 
-async fn open(redis: &Redis) -> RedisStore {
+pub async fn open(redis: &Redis) -> RedisStore {
     RedisStore::open(&settings(redis)).await.expect("opens")
 }
 
@@ -26,7 +25,7 @@ fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Unavailable(_)))
 }
 
-async fn refusal(settings: &RedisSettings) -> String {
+pub async fn refusal(settings: &RedisSettings) -> String {
     match RedisStore::open(settings).await {
         Ok(_) => panic!("it opens"),
         Err(error) => error.to_string(),
@@ -39,37 +38,6 @@ async fn comes_back(store: &RedisStore) {
     tokio::time::timeout(Duration::from_mins(1), back)
         .await
         .expect("the connection comes back");
-}
-
-#[tokio::test]
-async fn server_redis_that_may_drop_jobs_is_refused() {
-    let redis = Redis::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    let error = refusal(&settings(&redis)).await;
-    assert!(error.contains("maxmemory-policy is allkeys-lru"), "{error}");
-    let development = RedisSettings {
-        allow_eviction: true,
-        ..settings(&redis)
-    };
-    let store = RedisStore::open(&development).await.expect("opens");
-    assert!(store.description().contains("allkeys-lru"));
-    store.close().await;
-}
-
-#[tokio::test]
-async fn server_redis_says_how_it_keeps_jobs() {
-    let redis = Redis::start();
-    for (appendonly, appendfsync, expected) in [
-        ("yes", "always", Durability::Fsync),
-        ("yes", "everysec", Durability::Everysec),
-        ("yes", "no", Durability::Os),
-        ("no", "always", Durability::None),
-    ] {
-        redis.command(&["config", "set", "appendonly", appendonly]);
-        redis.command(&["config", "set", "appendfsync", appendfsync]);
-        let store = open(&redis).await;
-        assert_eq!(store.durability(), expected, "{}", store.description());
-        store.close().await;
-    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use avtomatika::net::Method;
 use serde_json::Value;
 
+use crate::process::PATIENCE;
 use crate::redis::{on, site};
 use crate::servers::postgres::Postgres;
 use crate::servers::redis::Redis;
@@ -61,6 +62,22 @@ impl Server {
         let check = checks[part].as_str().unwrap_or_default().to_owned();
         (answer.status, check)
     }
+
+    /// Waits until readiness says so of the store; returns its status.
+    async fn says_of_store(&self, text: &str) -> u16 {
+        let mut last = String::new();
+        let said = async {
+            loop {
+                let (status, check) = self.ready("store").await;
+                if check.contains(text) {
+                    return status;
+                }
+                last = check;
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, said).await;
+        said.unwrap_or_else(|_| panic!("not `{text}`, but `{last}`"))
+    }
 }
 
 /// Returns the messages of warnings and errors, and of outages' ends, in order.
@@ -107,6 +124,39 @@ async fn server_redis_outage_is_two_lines_and_a_figure() {
     server.submit("steps").await;
     let log = server.process.stop().await.with(0).stderr;
     assert_eq!(told(&log), ["outage begins", "outage ends"], "{log}");
+}
+
+/// As after a failover to a server that nobody has looked at.
+#[tokio::test]
+async fn server_redis_that_may_drop_jobs_all_at_once_is_told() {
+    let (site, redis) = (site(), Redis::start());
+    let mut orchestrator = on(&site, &redis, 0);
+    orchestrator.env("ENVIRONMENT", "production");
+    let server = Server::start(orchestrator).await;
+    let kept = server.process.says("Redis keeps the jobs").await;
+    assert!(kept.contains("appendfsync everysec"), "{kept}");
+    let set = |policy| {
+        redis.command(&["config", "set", "maxmemory-policy", policy]);
+        redis.command(&["client", "kill", "type", "normal"]);
+    };
+    set("volatile-lru");
+    let told = server
+        .says_of_store("maxmemory-policy is volatile-lru")
+        .await;
+    assert_eq!(told, 200, "work goes on");
+    server.shows(r#"part_up{part="store"}"#, 0.0).await;
+    server.submit("steps").await;
+
+    set("noeviction");
+    assert_eq!(server.says_of_store("ok").await, 200);
+    server.shows(r#"part_up{part="store"}"#, 1.0).await;
+    let log = server.process.stop().await.with(0).stderr;
+    for line in [
+        "is not to be trusted with jobs",
+        "is to be trusted with jobs again",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
 }
 
 #[tokio::test]

@@ -295,6 +295,10 @@ impl JobStore for Offloading {
         self.jobs.durability()
     }
 
+    fn refusal(&self) -> Option<String> {
+        self.jobs.refusal()
+    }
+
     fn server(&self) -> Option<String> {
         self.jobs.server()
     }

@@ -12,6 +12,14 @@ use crate::store::{Durability, StoreError};
 /// The oldest server whose scripts can do what ours do.
 const VERSION_MIN: (u32, u32) = (6, 0);
 
+/// What a server is asked.
+const QUESTIONS: [(&str, &[&str]); 4] = [
+    ("INFO", &[]),
+    ("CONFIG", &["GET", "appendonly"]),
+    ("CONFIG", &["GET", "appendfsync"]),
+    ("CONFIG", &["GET", "maxmemory-policy"]),
+];
+
 /// A server's settings; what it does not tell is nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Server {
@@ -26,26 +34,30 @@ pub(super) struct Server {
 impl Server {
     /// Asks the server, or each of a cluster's.
     pub async fn look(link: &Link) -> Result<Vec<Self>, StoreError> {
-        let infos = link.ask_each("INFO", &[]).await?;
-        let mut servers: Vec<Self> = infos
-            .into_iter()
-            .map(|info| Self::read(&text(info).unwrap_or_default()))
-            .collect();
-        for name in ["appendonly", "appendfsync", "maxmemory-policy"] {
+        let said = link.ask_each(&QUESTIONS).await?;
+        said.into_iter().map(Self::of).collect()
+    }
+
+    /// Reads the answers to the questions.
+    fn of(answers: Vec<Option<Value>>) -> Result<Self, StoreError> {
+        let mut answers = answers.into_iter();
+        let info = answers.next().flatten().and_then(text);
+        let info = info.ok_or_else(|| {
+            StoreError::Unavailable("Redis: its user must be allowed INFO".to_owned())
+        })?;
+        let mut server = Self::read(&info);
+        let slots = [
+            &mut server.appendonly,
+            &mut server.appendfsync,
+            &mut server.maxmemory_policy,
+        ];
+        for (slot, answer) in slots.into_iter().zip(answers) {
             // Hosted servers may not tell.
-            let Ok(answers) = link.ask_each("CONFIG", &["GET".into(), name.into()]).await else {
-                continue;
-            };
-            for (server, answer) in servers.iter_mut().zip(answers) {
-                let slot = match name {
-                    "appendonly" => &mut server.appendonly,
-                    "appendfsync" => &mut server.appendfsync,
-                    _ => &mut server.maxmemory_policy,
-                };
+            if let Some(answer) = answer {
                 *slot = setting(answer);
             }
         }
-        Ok(servers)
+        Ok(server)
     }
 
     /// Returns the one of several that keeps least of what it is given.
@@ -78,8 +90,9 @@ impl Server {
         }
     }
 
-    /// Refuses a server that is too old, or that may drop jobs when its memory is full.
-    pub fn accepted(self, settings: &RedisSettings) -> Result<Self, StoreError> {
+    /// Says why jobs must not be given to this server, if so: it is too old, or may drop them when its
+    /// memory is full.
+    pub fn refusal(&self, settings: &RedisSettings) -> Option<String> {
         let mut numbers = self
             .version
             .split('.')
@@ -88,26 +101,21 @@ impl Server {
         if version < VERSION_MIN {
             let (major, minor) = VERSION_MIN;
             let found = &self.version;
-            return Err(StoreError::Unavailable(format!(
+            return Some(format!(
                 "Redis {found} is too old, {major}.{minor} or newer is needed"
-            )));
+            ));
         }
-        match self.maxmemory_policy.as_deref() {
-            Some("noeviction") | None => {}
-            Some(policy) if settings.allow_eviction => {
-                tracing::warn!(
-                    policy,
-                    "Redis drops jobs when its memory is full: set maxmemory-policy to noeviction"
-                );
-            }
-            Some(policy) => {
-                return Err(StoreError::Unavailable(format!(
-                    "Redis drops jobs when its memory is full: its maxmemory-policy is {policy}, \
-                     set it to noeviction"
-                )));
-            }
-        }
-        Ok(self)
+        let policy = self.eviction().filter(|_| !settings.allow_eviction)?;
+        Some(format!(
+            "Redis drops jobs when its memory is full: its maxmemory-policy is {policy}, set it to \
+             noeviction"
+        ))
+    }
+
+    /// Returns the policy by which it drops what it was given, if it has told of one.
+    fn eviction(&self) -> Option<&str> {
+        let policy = self.maxmemory_policy.as_deref();
+        policy.filter(|policy| *policy != "noeviction")
     }
 
     /// Tells how much a crash may cost. What is not told counts as the worst that it may be.
@@ -120,7 +128,12 @@ impl Server {
         }
     }
 
-    /// Says so on the log.
+    /// Tells whether both keep what they are given alike.
+    pub fn keeps_like(&self, other: &Self) -> bool {
+        self.durability() == other.durability() && self.eviction() == other.eviction()
+    }
+
+    /// Says on the log how it keeps the jobs.
     pub fn tell(&self) {
         let durability = self.durability();
         if durability == Durability::None {
@@ -130,6 +143,12 @@ impl Server {
             );
         } else {
             tracing::info!(server = %self, ?durability, "Redis keeps the jobs");
+        }
+        if let Some(policy) = self.eviction() {
+            tracing::warn!(
+                policy,
+                "Redis drops jobs when its memory is full: set maxmemory-policy to noeviction"
+            );
         }
     }
 }
@@ -199,13 +218,15 @@ mod tests {
     fn eviction_is_for_development_only() {
         let mut settings = RedisSettings::new("redis://localhost".into());
         let evicts = server("yes", None, Some("allkeys-lru"));
-        let error = evicts.clone().accepted(&settings).expect_err("refused");
-        assert!(error.to_string().contains("allkeys-lru"), "{error}");
+        let refusal = evicts.refusal(&settings).expect("refused");
+        assert!(refusal.contains("allkeys-lru"), "{refusal}");
         for policy in [Some("noeviction"), None] {
-            assert!(server("yes", None, policy).accepted(&settings).is_ok());
+            let server = server("yes", None, policy);
+            assert_eq!(server.refusal(&settings), None);
+            assert!(!server.keeps_like(&evicts));
         }
         settings.allow_eviction = true;
-        assert!(evicts.accepted(&settings).is_ok());
+        assert_eq!(evicts.refusal(&settings), None);
     }
 
     #[test]
@@ -218,7 +239,8 @@ mod tests {
             ("", false),
         ] {
             let server = Server::read(&format!("redis_version:{version}\r\n"));
-            assert_eq!(server.accepted(&settings).is_ok(), is_good, "{version}");
+            let refusal = server.refusal(&settings);
+            assert_eq!(refusal.is_none(), is_good, "{version}: {refusal:?}");
         }
     }
 }

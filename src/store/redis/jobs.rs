@@ -7,7 +7,7 @@ use fred::types::Value;
 use uuid::Uuid;
 
 use super::commit::pin;
-use super::link::Repeat;
+use super::link::{Repeat, held};
 use super::records::{items, text};
 use super::{RedisStore, arguments, code};
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
@@ -212,6 +212,10 @@ impl JobStore for RedisStore {
         Some(self.description())
     }
 
+    fn refusal(&self) -> Option<String> {
+        self.facts.refusal()
+    }
+
     fn durability(&self) -> Durability {
         self.kept()
     }
@@ -226,6 +230,8 @@ impl JobStore for RedisStore {
 
     async fn close(&self) {
         self.leave_feed().await;
+        let mut looking = std::mem::take(&mut *held(&self.looking));
+        looking.shutdown().await;
         self.hints.close().await;
         self.link.close().await;
     }

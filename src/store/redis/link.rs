@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use fred::clients::{Client, Pool};
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike as _, ClusterInterface as _};
-use fred::types::config::Options;
+use fred::interfaces::{ClientLike as _, ClusterInterface as _, EventInterface as _};
+use fred::types::config::{Options, Server};
 use fred::types::scripts::Script;
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value};
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::address::{Refusal, pool};
@@ -98,37 +99,59 @@ impl Link {
         })
     }
 
+    /// Returns whom a connection that was lost was made to again, from now on.
+    pub fn reconnections(&self) -> broadcast::Receiver<Server> {
+        self.pool.next().reconnect_rx()
+    }
+
     /// Tells whether partitions lie on several servers.
     pub fn is_cluster(&self) -> bool {
         self.is_cluster
     }
 
-    /// Asks each server that keeps something; returns the answers by server.
+    /// Asks each server that keeps something the same; returns the answers by server, none where it refuses.
     pub async fn ask_each(
         &self,
-        name: &'static str,
-        arguments: &[Value],
-    ) -> Result<Vec<Value>, StoreError> {
+        questions: &[(&'static str, &[&str])],
+    ) -> Result<Vec<Vec<Option<Value>>>, StoreError> {
         let client = self.pool.next();
         let routes = client.cached_cluster_state();
         let servers = routes.map(|routes| routes.unique_primary_nodes());
+        let servers = servers.map_or(vec![None], |all| all.into_iter().map(Some).collect());
+        let mut answers = Vec::new();
+        for server in servers {
+            let mut said = Vec::new();
+            for (name, words) in questions {
+                let words: Vec<Value> = words.iter().map(|word| (*word).into()).collect();
+                said.push(match self.ask(client, server.clone(), name, words).await {
+                    Ok(answer) => Some(answer),
+                    Err(error) if is_refused(&error) => None,
+                    Err(error) => return Err(told(&error)),
+                });
+            }
+            answers.push(said);
+        }
+        Ok(answers)
+    }
+
+    /// Asks one server of a cluster, or the only one.
+    async fn ask(
+        &self,
+        client: &Client,
+        server: Option<Server>,
+        name: &'static str,
+        words: Vec<Value>,
+    ) -> Result<Value, Error> {
+        let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+        let Some(server) = server else {
+            return self.send(client, command, words, Repeat::Safe).await;
+        };
         let options = Options {
             timeout: Some(self.settings.command_timeout),
             ..Options::default()
         };
-        let Some(servers) = servers else {
-            return Ok(vec![
-                self.call(name, arguments.to_vec(), Repeat::Safe).await?,
-            ]);
-        };
-        let mut answers = Vec::new();
-        for server in servers {
-            let command = CustomCommand::new_static(name, ClusterHash::Random, false);
-            let asked = client.with_cluster_node(server).with_options(&options);
-            let asked = asked.custom(command, arguments.to_vec()).await;
-            answers.push(asked.map_err(|error| told(&error))?);
-        }
-        Ok(answers)
+        let client = client.with_cluster_node(server);
+        client.with_options(&options).custom(command, words).await
     }
 
     /// Returns the prefix of a partition's keys.
@@ -345,6 +368,17 @@ async fn end(connections: Vec<ConnectHandle>) {
 
 pub(super) fn unavailable(error: &Error) -> StoreError {
     StoreError::Unavailable(format!("Redis: {error}"))
+}
+
+/// Tells whether the server has answered that it will not, as hosted ones do.
+fn is_refused(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unknown
+            | ErrorKind::InvalidCommand
+            | ErrorKind::InvalidArgument
+            | ErrorKind::Auth
+    )
 }
 
 /// Tells a fault of a script, which no repetition mends, from trouble that may pass.

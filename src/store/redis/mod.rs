@@ -9,6 +9,7 @@ mod address;
 mod commit;
 mod data;
 mod durability;
+mod facts;
 mod feed;
 mod feed_batch;
 mod feed_entry;
@@ -35,9 +36,10 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use fred::types::Value;
+use tokio::task::JoinSet;
 
 use self::address::Refusal;
-use self::durability::Server;
+use self::facts::Facts;
 use self::hints::Listener;
 use self::kept::Kept;
 use self::link::{Code, Link};
@@ -152,7 +154,9 @@ pub struct RedisStore {
     link: Arc<Link>,
     hints: Listener,
     seal: Seal,
-    server: Server,
+    facts: Arc<Facts>,
+    /// Keeps them true.
+    looking: Mutex<JoinSet<()>>,
     replicas: u32,
     retention: Option<Duration>,
     /// Whether this process has the lease of the feed, as far as it knows.
@@ -210,20 +214,17 @@ impl RedisStore {
 
     async fn connect(settings: &RedisSettings) -> Result<Self, Refusal> {
         let link = Arc::new(Link::connect(settings).await?);
-        let looked = Server::look(&link).await.map_err(Refusal::passing);
-        let accepted = looked.and_then(|servers| {
-            let servers = servers.into_iter().map(|server| server.accepted(settings));
-            let servers = servers.collect::<Result<Vec<_>, _>>();
-            servers.map(Server::weakest).map_err(Refusal::lasting)
+        let looked = Facts::begin(&link, settings).await;
+        let accepted = looked.map_err(Refusal::passing).and_then(|accepted| {
+            accepted.map_err(|refusal| Refusal::lasting(StoreError::Unavailable(refusal)))
         });
-        let server = match accepted {
-            Ok(server) => server,
+        let facts = match accepted {
+            Ok(facts) => facts,
             Err(refusal) => {
                 link.close().await;
                 return Err(refusal);
             }
         };
-        server.tell();
         let hints = match Listener::start(settings, Arc::clone(&link)).await {
             Ok(hints) => hints,
             Err(error) => {
@@ -232,10 +233,11 @@ impl RedisStore {
             }
         };
         Ok(Self {
+            looking: Mutex::new(facts.look_on(&link)),
             link,
             hints,
             seal: Seal::new(&settings.encryption_keys),
-            server,
+            facts,
             replicas: settings.replicas,
             retention: settings.retention,
             brings: AtomicBool::new(false),
@@ -247,12 +249,12 @@ impl RedisStore {
     /// Says in one line what keeps the jobs and how.
     #[must_use]
     pub fn description(&self) -> String {
-        self.server.to_string()
+        self.facts.server().to_string()
     }
 
     /// Tells how much a crash may cost, as the server is set.
     fn kept(&self) -> Durability {
-        self.server.durability()
+        self.facts.server().durability()
     }
 }
 
