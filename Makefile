@@ -4,6 +4,9 @@ CARGO ?= cargo
 # Optimised like a release but quick to build.
 FAST := --profile fast --locked
 
+# Tests that run at once: most of them wait for processes and servers longer than they compute.
+TESTS_AT_ONCE ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+
 # Anything but `on` leaves out the tests with programs from PyPI: the original's, and Schemathesis.
 INTEROP ?= on
 # Anything but `on` leaves out the tests that start servers of others (Redis, PostgreSQL, Prometheus).
@@ -31,7 +34,7 @@ showcase: tools
 
 test: tools typed python servers lint
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  $(CARGO) nextest run --locked $(SKIP); \
+	  $(CARGO) nextest run --locked --test-threads $(TESTS_AT_ONCE) $(SKIP); \
 	else \
 	  $(CARGO) test --locked $(SKIP); \
 	fi
