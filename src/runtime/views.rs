@@ -14,6 +14,7 @@ use crate::store::{DeliveryRecord, JobQuery};
 
 /// The check whose failure leaves the server ready.
 const FILES: &str = "files";
+/// The check that may be degraded, and leaves the server ready then.
 const STORE: &str = "store";
 /// The longest that readiness waits for the blob store.
 const FILES_PATIENCE: Duration = Duration::from_secs(2);

@@ -24,15 +24,21 @@ use uuid::Uuid;
 use crate::POLL;
 use crate::fixture::{BLUEPRINTS, Fixture, data};
 
+/// A job that is due after a minute.
+pub const LATE: &str = "blueprint: late\nstart: first\nstates:\n  first: { wait: { for: 1m }, go_to: \
+                        done }\n  done: { end: finished }\n";
+
 /// The memory store, as long as it is there.
 #[derive(Default)]
-struct Fickle {
+pub struct Fickle {
     inner: MemoryStore,
     is_away: AtomicBool,
     /// As when a disk is full: it can only be read.
     is_full: AtomicBool,
     /// Tasks that could not be leased.
     refused: AtomicU32,
+    /// Commits that could not be stored.
+    pub failed: AtomicU32,
 }
 
 impl Fickle {
@@ -42,8 +48,13 @@ impl Fickle {
         if !is_full && !self.is_away.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if call == "lease_task" {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+        match call {
+            "lease_task" => drop(self.refused.fetch_add(1, Ordering::Relaxed)),
+            "commit" => {
+                let before = self.failed.fetch_add(1, Ordering::Relaxed);
+                assert!(before < 50_000, "tried again and again, without a pause");
+            }
+            _ => {}
         }
         Err(StoreError::Unavailable("away".to_owned()))
     }
@@ -52,7 +63,7 @@ impl Fickle {
         self.refuses(is_away, false);
     }
 
-    fn refuses(&self, does: bool, writes_only: bool) {
+    pub fn refuses(&self, does: bool, writes_only: bool) {
         let flag = if writes_only {
             &self.is_full
         } else {
@@ -257,13 +268,7 @@ async fn workers_wait_for_a_store_that_is_away_and_work_at_once_when_it_is_back(
 #[tokio::test(start_paused = true)]
 async fn what_is_due_goes_on_when_a_store_is_back() {
     let store = Arc::new(Fickle::default());
-    let world = Fixture::start_on(
-        Arc::clone(&store),
-        Settings::default(),
-        "blueprint: late\nstart: first\nstates:\n  first: { wait: { for: 1m }, go_to: done }\n  \
-         done: { end: finished }\n",
-    )
-    .await;
+    let world = Fixture::start_on(Arc::clone(&store), Settings::default(), LATE).await;
     let job = world.submit("late", json!({})).await;
     store.goes(true);
     tokio::time::sleep(Duration::from_secs(550)).await;

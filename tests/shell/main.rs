@@ -8,6 +8,7 @@
 mod away;
 mod blueprints;
 mod claims;
+mod due;
 mod fan_out;
 mod files;
 mod fixture;

@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
 use super::RedisSettings;
+use super::address::Refusal;
 use super::durability::Server;
 use super::link::{Link, held};
 use crate::store::StoreError;
@@ -36,19 +37,17 @@ impl Facts {
     /// Looks at the server.
     ///
     /// Errors: it does not answer, or must not be given jobs; the latter does not pass.
-    pub async fn begin(
-        link: &Arc<Link>,
-        settings: &RedisSettings,
-    ) -> Result<Result<Arc<Self>, String>, StoreError> {
-        let known = Known::look(link, settings).await?;
+    pub async fn begin(link: &Arc<Link>, settings: &RedisSettings) -> Result<Arc<Self>, Refusal> {
+        let looked = Known::look(link, settings).await;
+        let known = looked.map_err(Refusal::passing)?;
         if let Some(refusal) = known.refusal {
-            return Ok(Err(refusal));
+            return Err(Refusal::lasting(StoreError::Unavailable(refusal)));
         }
         known.server.tell();
-        Ok(Ok(Arc::new(Self {
+        Ok(Arc::new(Self {
             known: Mutex::new(known),
             settings: settings.clone(),
-        })))
+        }))
     }
 
     /// Looks again, for as long as what it returns is kept.
@@ -94,16 +93,14 @@ impl Facts {
     fn learn(&self, known: Known) {
         let before = std::mem::replace(&mut *held(&self.known), known);
         let Known { server, refusal } = held(&self.known).clone();
-        if !server.keeps_like(&before.server) {
-            server.tell();
-        }
         match refusal {
             Some(refusal) if before.refusal.is_none() => {
-                tracing::error!(refusal, "Redis is not to be trusted with jobs any more");
+                tracing::error!(%server, refusal, "Redis is not to be trusted with jobs any more");
             }
             None if before.refusal.is_some() => {
                 tracing::info!(%server, "Redis is to be trusted with jobs again");
             }
+            _ if !server.keeps_like(&before.server) => server.tell(),
             _ => {}
         }
     }

@@ -214,11 +214,7 @@ impl RedisStore {
 
     async fn connect(settings: &RedisSettings) -> Result<Self, Refusal> {
         let link = Arc::new(Link::connect(settings).await?);
-        let looked = Facts::begin(&link, settings).await;
-        let accepted = looked.map_err(Refusal::passing).and_then(|accepted| {
-            accepted.map_err(|refusal| Refusal::lasting(StoreError::Unavailable(refusal)))
-        });
-        let facts = match accepted {
+        let facts = match Facts::begin(&link, settings).await {
             Ok(facts) => facts,
             Err(refusal) => {
                 link.close().await;
