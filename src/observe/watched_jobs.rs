@@ -15,7 +15,7 @@ use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    FleetNews, Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    FleetNews, Hints, JobQuery, JobStore, KnownKey, MessageKind, OutboxItem, StoreError,
 };
 
 /// See the module.
@@ -148,13 +148,13 @@ impl JobStore for WatchedJobs {
 
     async fn take_outbox(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
-        self.watch
-            .timed(Operation::Outbox, self.jobs.take_outbox(now, until, limit))
-            .await
+        let taken = self.jobs.take_outbox(kind, now, until, limit);
+        self.watch.timed(Operation::Outbox, taken).await
     }
 
     async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
@@ -163,9 +163,9 @@ impl JobStore for WatchedJobs {
             .await
     }
 
-    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_outbox(&self, kind: MessageKind) -> Result<Option<Timestamp>, StoreError> {
         self.watch
-            .timed(Operation::Outbox, self.jobs.next_outbox())
+            .timed(Operation::Outbox, self.jobs.next_outbox(kind))
             .await
     }
 

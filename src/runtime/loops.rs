@@ -13,7 +13,7 @@ use super::{Inner, RuntimeError, orphans};
 use crate::base::{JobId, Timestamp};
 use crate::domain::Task;
 use crate::engine::Input;
-use crate::store::{Due, Hints, StoreError};
+use crate::store::{Due, Hints, MessageKind, StoreError};
 use tracing::Instrument as _;
 
 /// Due jobs and tasks that one look brings.
@@ -115,7 +115,9 @@ where
 /// Starts every loop; they end when the shell stops.
 pub(super) fn start(inner: &Arc<Inner>, hints: Hints) {
     run(inner, None, Inner::run_timers);
-    run(inner, None, Inner::run_outbox);
+    for kind in [MessageKind::Signal, MessageKind::Webhook] {
+        run(inner, None, move |inner| inner.run_outbox(kind));
+    }
     run(inner, None, Inner::run_claims);
     run(inner, None, Inner::run_reputation);
     run(inner, None, Inner::run_sweep);

@@ -23,6 +23,7 @@ mod matchmaker;
 mod measure;
 mod orphans;
 mod outbox;
+mod places;
 mod polls;
 mod queue;
 mod refused;

@@ -8,13 +8,14 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
+use super::places::{Place, Places};
 use super::{Applied, Inner, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::engine::{Effect, Input, Signal};
-use crate::store::{Delivery, Message, OutboxItem, StoreError};
+use crate::store::{Delivery, Message, MessageKind, OutboxItem, StoreError};
 use tracing::Instrument as _;
 
 /// How long a row is left to the process that wrote or claimed it, unless it says that it is still
@@ -29,16 +30,20 @@ const SCAN_BATCH: u32 = 100;
 /// Between tries at a message that the store could not take, in ms; doubles.
 const SIGNAL_RETRY_MS: u64 = 500;
 
+/// Until a webhook is looked at again whose receiver has as many going out to it as it may.
+const SHARE_RETRY_MS: u64 = 10_000;
+/// Between two looks of which the first found nothing but such.
+const SHARE_PAUSE: Duration = Duration::from_millis(100);
+
 /// What is going out just now.
 pub(super) struct Outbox {
-    /// Jobs do not wait for the receivers of webhooks: each kind has places of its own.
-    signals: Arc<Semaphore>,
+    places: Places,
     /// Signals are short work and a job waits for each, so they queue for their places.
     signals_waiting: Arc<Semaphore>,
-    webhooks: Arc<Semaphore>,
     /// What is going out or waits for its place, with when the claim on it ends.
     in_flight: Mutex<HashMap<Uuid, Timestamp>>,
-    left_over: Notify,
+    signals_left: Notify,
+    webhooks_left: Notify,
 }
 
 /// How a signal was dealt with.
@@ -64,19 +69,20 @@ impl Drop for Slot {
 impl Outbox {
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
-            signals: Arc::new(Semaphore::new(concurrency)),
+            places: Places::new(concurrency),
             signals_waiting: Arc::new(Semaphore::new(SIGNALS_WAITING_MAX)),
-            webhooks: Arc::new(Semaphore::new(concurrency)),
             in_flight: Mutex::default(),
-            left_over: Notify::new(),
+            signals_left: Notify::new(),
+            webhooks_left: Notify::new(),
         }
     }
 
-    fn places(&self, message: &Message) -> Arc<Semaphore> {
-        Arc::clone(match message {
-            Message::Signal(_) => &self.signals,
-            Message::Webhook(_) => &self.webhooks,
-        })
+    /// Tells when something of a kind is left over.
+    const fn left_over(&self, kind: MessageKind) -> &Notify {
+        match kind {
+            MessageKind::Signal => &self.signals_left,
+            MessageKind::Webhook => &self.webhooks_left,
+        }
     }
 
     /// Takes a message up; nothing when it is going out already.
@@ -122,9 +128,9 @@ impl Inner {
                 attempts: 0,
                 created_at: now,
             };
-            match self.outbox.places(&item.message).try_acquire_owned() {
-                Ok(place) => self.spawn_delivery(item, place),
-                Err(_none_free) => self.deliver_later(item),
+            match self.outbox.places.try_take(&item.message) {
+                Some(place) => self.spawn_delivery(item, place),
+                None => self.deliver_later(item),
             }
         }
     }
@@ -133,7 +139,7 @@ impl Inner {
     fn deliver_later(self: &Arc<Self>, item: OutboxItem) {
         let waiting = Arc::clone(&self.outbox.signals_waiting).try_acquire_owned();
         let (Message::Signal(_), Ok(waiting)) = (&item.message, waiting) else {
-            self.outbox.left_over.notify_one();
+            self.outbox.left_over(item.message.kind()).notify_one();
             return;
         };
         let Some(slot) = Outbox::slot(self, item.id) else {
@@ -141,8 +147,7 @@ impl Inner {
         };
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            let place = inner.outbox.places(&item.message).acquire_owned().await;
-            let place = place.expect("the semaphores are never closed");
+            let place = inner.outbox.places.wait(MessageKind::Signal).await;
             drop(waiting);
             let log = inner.ports.traces.log_span();
             inner.deliver(item).instrument(log).await;
@@ -150,10 +155,13 @@ impl Inner {
         });
     }
 
-    fn spawn_delivery(self: &Arc<Self>, item: OutboxItem, place: OwnedSemaphorePermit) {
-        let Some(slot) = Outbox::slot(self, item.id) else {
-            return;
-        };
+    fn spawn_delivery(self: &Arc<Self>, item: OutboxItem, place: Place) {
+        if let Some(slot) = Outbox::slot(self, item.id) {
+            self.spawn_in(slot, item, place);
+        }
+    }
+
+    fn spawn_in(self: &Arc<Self>, slot: Slot, item: OutboxItem, place: Place) {
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
             let log = inner.ports.traces.log_span();
@@ -163,6 +171,7 @@ impl Inner {
     }
 
     async fn deliver(self: &Arc<Self>, item: OutboxItem) {
+        let left_over = self.outbox.left_over(item.message.kind());
         let delivery = match &item.message {
             Message::Webhook(webhook) => {
                 self.ports.traces.name_in_log(&webhook.tracing_context);
@@ -183,13 +192,13 @@ impl Inner {
             },
         };
         if let Delivery::Retry { .. } = &delivery {
-            self.outbox.left_over.notify_one();
+            left_over.notify_one();
         }
         let now = self.ports.clock.now();
         if let Err(error) = self.ports.jobs.settle_outbox(item.id, delivery, now).await {
             // The claim ends and the message goes out again.
             warn_of!(error, message.id = %item.id, "a delivery could not be recorded");
-            self.outbox.left_over.notify_one();
+            left_over.notify_one();
         }
     }
 
@@ -258,17 +267,18 @@ impl Inner {
         }
     }
 
-    /// Claims and sends what is left over, until the shell stops.
-    pub(super) async fn run_outbox(self: Arc<Self>) {
+    /// Claims and sends what is left over of a kind, until the shell stops.
+    pub(super) async fn run_outbox(self: Arc<Self>, kind: MessageKind) {
         let mut failed = false;
         while !self.stop.is_cancelled() {
-            match self.scan_outbox().await {
-                Ok(pause) => {
+            match self.scan_outbox(kind).await {
+                Ok(None) => failed = false,
+                Ok(Some(pause)) => {
                     failed = false;
                     tokio::select! {
                         biased;
                         () = self.stop.cancelled() => {}
-                        () = self.outbox.left_over.notified() => {
+                        () = self.outbox.left_over(kind).notified() => {
                             // What was left over is due after its grace, not before.
                             self.pause(Duration::from_millis(SIGNAL_RETRY_MS)).await;
                         }
@@ -286,27 +296,60 @@ impl Inner {
         }
     }
 
-    /// Claims one batch; returns how long there is nothing more to do.
-    async fn scan_outbox(self: &Arc<Self>) -> Result<Duration, StoreError> {
+    /// Claims one batch, no more than there are places for; returns how long there is nothing more to
+    /// do, and nothing when there may be.
+    async fn scan_outbox(
+        self: &Arc<Self>,
+        kind: MessageKind,
+    ) -> Result<Option<Duration>, StoreError> {
+        let places = &self.outbox.places;
+        let mut first = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Ok(None),
+            place = places.wait(kind) => Some(place),
+        };
+        let limit = SCAN_BATCH.min(u32::try_from(places.free(kind)).unwrap_or(SCAN_BATCH) + 1);
         let now = self.ports.clock.now();
         let until = now.after_ms(CLAIM_MS);
-        let mut items = self.ports.jobs.take_outbox(now, until, SCAN_BATCH).await?;
-        let full = items.len() >= SCAN_BATCH as usize;
-        items.sort_by_key(|item| matches!(item.message, Message::Webhook(_)));
-        for item in items {
-            let place = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Ok(Duration::ZERO),
-                place = self.outbox.places(&item.message).acquire_owned() => place,
+        let items = self.ports.jobs.take_outbox(kind, now, until, limit).await?;
+        let full = items.len() >= limit as usize;
+        // All are taken up at once: claims on what still waits for its place are extended, too.
+        let taken: Vec<(Slot, OutboxItem)> = items
+            .into_iter()
+            .filter_map(|item| Some((Outbox::slot(self, item.id)?, item)))
+            .collect();
+        let (mut put_off, mut is_any_sent) = (Vec::new(), false);
+        for (slot, item) in taken {
+            let place = match first.take() {
+                Some(place) => place,
+                None => tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return Ok(None),
+                    place = places.wait(kind) => place,
+                },
             };
-            let place = place.expect("the semaphores are never closed");
-            self.spawn_delivery(item, place);
+            match places.fit(place, &item.message) {
+                Some(place) => {
+                    is_any_sent = true;
+                    self.spawn_in(slot, item, place);
+                }
+                None => put_off.push(slot),
+            }
+        }
+        if !put_off.is_empty() {
+            let ids: Vec<Uuid> = put_off.iter().map(|slot| slot.id).collect();
+            let until = now.after_ms(SHARE_RETRY_MS);
+            self.ports.jobs.extend_outbox(&ids, until).await?;
+            if !is_any_sent {
+                return Ok(Some(SHARE_PAUSE));
+            }
         }
         if full {
-            return Ok(Duration::ZERO);
+            return Ok(None);
         }
         let at_most = Duration::from_millis(self.settings.look_every_ms);
-        let next = self.ports.jobs.next_outbox().await?;
-        Ok(next.map_or(at_most, |at: Timestamp| at.since(now).min(at_most)))
+        let next = self.ports.jobs.next_outbox(kind).await?;
+        let next = next.map_or(at_most, |at: Timestamp| at.since(now).min(at_most));
+        Ok(Some(next).filter(|pause| !pause.is_zero()))
     }
 }

@@ -18,6 +18,7 @@ mod hint;
 mod job_text;
 mod known;
 pub mod memory;
+mod message;
 pub mod offload;
 mod partial;
 pub mod redis;
@@ -34,8 +35,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
-use crate::domain::{Event, Job, JobStatus, Lease, Task, Webhook};
-use crate::engine::{DataStores, Effect, Guard, Signal};
+use crate::domain::{Event, Job, JobStatus, Lease, Task};
+use crate::engine::{DataStores, Effect, Guard};
 use crate::observe::Standing;
 
 pub use archive::Archive;
@@ -50,6 +51,7 @@ pub use hint::{FleetNews, HINTS_MAX, Hint, Hints};
 pub use job_text::JobText;
 pub use known::{BlueprintRevision, Due, KnownKey};
 pub use memory::MemoryStore;
+pub use message::{Message, MessageKind, OutboxItem};
 pub use offload::Offloading;
 pub use redis::{RedisSettings, RedisStore};
 pub use sqlite::{SqliteArchive, SqliteSettings, SqliteStore, Synchronous};
@@ -87,33 +89,6 @@ pub struct Committed {
     pub released: Vec<Task>,
     /// Outbox rows that were written, one for each `Signal` and `SendWebhook`, in their order.
     pub outbox: Vec<Uuid>,
-}
-
-/// What the outbox carries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "few at a time, and moved once or twice"
-)]
-pub enum Message {
-    /// For another job.
-    Signal(Signal),
-    /// For a client's URL.
-    Webhook(Box<Webhook>),
-}
-
-/// A message to be delivered at least once, claimed for a while.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutboxItem {
-    /// Derived from the commit, or the webhook's own id.
-    pub id: Uuid,
-    /// What.
-    pub message: Message,
-    /// Deliveries tried before this one.
-    pub attempts: u32,
-    /// When it was written.
-    pub created_at: Timestamp,
 }
 
 /// How a try at delivering an outbox item ended.
@@ -253,9 +228,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// Returns what is due at `now`, oldest first, at most `limit` of each.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError>;
 
-    /// Claims outbox items that are due, oldest first, until `until`: no one else gets them before.
+    /// Claims outbox items of a kind that are due, oldest first, until `until`: no one else gets them
+    /// before.
     async fn take_outbox(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
@@ -264,8 +241,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Puts off the end of claims. An item that is settled or due later stays as it is.
     async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError>;
 
-    /// Returns when the next outbox item is due, if any: claimed ones at the end of their claim.
-    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// Returns when the next outbox item of a kind is due, if any: claimed ones at the end of their claim.
+    async fn next_outbox(&self, kind: MessageKind) -> Result<Option<Timestamp>, StoreError>;
 
     /// Returns how many outbox items are still to be delivered, counted up to `limit`; nothing when
     /// the store does not count them.

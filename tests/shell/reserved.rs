@@ -6,7 +6,7 @@ use std::time::Duration;
 use avtomatika::base::Timestamp;
 use avtomatika::domain::{JobStatus, TaskReport};
 use avtomatika::runtime::{RuntimeError, Settings};
-use avtomatika::store::{JobStore, MemoryStore};
+use avtomatika::store::{JobStore, MemoryStore, MessageKind};
 use serde_json::json;
 
 use crate::POLL;
@@ -96,7 +96,8 @@ async fn signals_wait_for_a_place_and_not_for_the_scan() {
         assert_eq!(world.ended(job).await.status, JobStatus::Finished);
     }
     assert!(started.elapsed() < Duration::from_secs(1));
-    let left = store.take_outbox(Timestamp(i64::MAX), Timestamp(i64::MAX), 9);
+    let end = Timestamp(i64::MAX);
+    let left = store.take_outbox(MessageKind::Signal, end, end, 9);
     assert_eq!(left.await.unwrap(), []);
     world.stop().await;
 }

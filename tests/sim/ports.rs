@@ -10,7 +10,7 @@ use avtomatika::domain::{Job, JobStatus, Lease, Task};
 use avtomatika::engine::DataStores;
 use avtomatika::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    FleetNews, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    FleetNews, JobQuery, JobStore, KnownKey, MessageKind, OutboxItem, StoreError,
 };
 use uuid::Uuid;
 
@@ -169,12 +169,13 @@ impl JobStore for Ports {
 
     async fn take_outbox(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
         through!(self, "take outbox", |world, _gate| {
-            world.store.take_outbox(now, until, limit).await
+            world.store.take_outbox(kind, now, until, limit).await
         })
     }
 
@@ -191,10 +192,10 @@ impl JobStore for Ports {
             .await)
     }
 
-    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_outbox(&self, kind: MessageKind) -> Result<Option<Timestamp>, StoreError> {
         through!(self, "next outbox", |world, _gate| world
             .store
-            .next_outbox()
+            .next_outbox(kind)
             .await)
     }
 

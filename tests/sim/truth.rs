@@ -18,8 +18,8 @@ use avtomatika::domain::{Event, Job, JobStatus, Lease, Task, Worker};
 use avtomatika::engine::DataStores;
 use avtomatika::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    FleetNews, HistoryStore, JobQuery, JobStore, KnownKey, MemoryStore, OutboxItem, RedisSettings,
-    RedisStore, RefreshOutcome, StoreError, TokenRecord, WorkerStore,
+    FleetNews, HistoryStore, JobQuery, JobStore, KnownKey, MemoryStore, MessageKind, OutboxItem,
+    RedisSettings, RedisStore, RefreshOutcome, StoreError, TokenRecord, WorkerStore,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
@@ -143,10 +143,10 @@ held_still! { JobStore {
     fn queued_tasks(after: Option<&TaskId>, limit: u32) -> Result<Vec<Task>, StoreError>;
     fn leased_tasks(worker: &WorkerId) -> Result<Vec<Task>, StoreError>;
     fn due(now: Timestamp, limit: u32) -> Result<Due, StoreError>;
-    fn take_outbox(now: Timestamp, until: Timestamp, limit: u32)
+    fn take_outbox(kind: MessageKind, now: Timestamp, until: Timestamp, limit: u32)
         -> Result<Vec<OutboxItem>, StoreError>;
     fn extend_outbox(ids: &[Uuid], until: Timestamp) -> Result<(), StoreError>;
-    fn next_outbox() -> Result<Option<Timestamp>, StoreError>;
+    fn next_outbox(kind: MessageKind) -> Result<Option<Timestamp>, StoreError>;
     fn settle_outbox(id: Uuid, delivery: Delivery, now: Timestamp) -> Result<(), StoreError>;
     fn deliveries(job: JobId, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
     fn data_stores(blueprint: &str) -> Result<DataStores, StoreError>;

@@ -8,8 +8,8 @@ use avtomatika::domain::{Event, Job, JobStatus, Lease, Task, Worker};
 use avtomatika::engine::DataStores;
 use avtomatika::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    FleetNews, HistoryStore, JobQuery, JobStore, KnownKey, OutboxItem, RefreshOutcome, StoreError,
-    TokenRecord, WorkerStore,
+    FleetNews, HistoryStore, JobQuery, JobStore, KnownKey, MessageKind, OutboxItem, RefreshOutcome,
+    StoreError, TokenRecord, WorkerStore,
 };
 use uuid::Uuid;
 
@@ -162,11 +162,12 @@ impl JobStore for Heavy {
 
     async fn take_outbox(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
-        self.jobs.take_outbox(now, until, limit).await
+        self.jobs.take_outbox(kind, now, until, limit).await
     }
 
     async fn tell(&self, news: &FleetNews) -> Result<(), StoreError> {
@@ -177,8 +178,8 @@ impl JobStore for Heavy {
         self.jobs.extend_outbox(ids, until).await
     }
 
-    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.jobs.next_outbox().await
+    async fn next_outbox(&self, kind: MessageKind) -> Result<Option<Timestamp>, StoreError> {
+        self.jobs.next_outbox(kind).await
     }
 
     async fn settle_outbox(

@@ -1,8 +1,9 @@
 //! Messages: claimed, delivered, tried again, given up.
 
+use avtomatika::base::Timestamp;
 use avtomatika::domain::Job;
 use avtomatika::engine::{Effect, Guard, Signal};
-use avtomatika::store::{CommitError, Delivery, Message};
+use avtomatika::store::{CommitError, Delivery, Message, MessageKind};
 use futures::future::join_all;
 use uuid::Uuid;
 
@@ -16,6 +17,13 @@ fn signal(n: u16) -> Signal {
     }
 }
 
+const SIGNAL: MessageKind = MessageKind::Signal;
+const WEBHOOK: MessageKind = MessageKind::Webhook;
+
+async fn next_of(store: &Store, kind: MessageKind) -> Option<Timestamp> {
+    store.next_outbox(kind).await.expect("reads")
+}
+
 async fn write(store: &Store, job: &Job, effects: Vec<Effect>, due_ms: i64) -> Vec<Uuid> {
     let mut commit = commit(job.clone(), effects, vec![]);
     commit.outbox_due = at(due_ms);
@@ -23,7 +31,7 @@ async fn write(store: &Store, job: &Job, effects: Vec<Effect>, due_ms: i64) -> V
 }
 
 pub async fn hands_out_what_is_due_and_claims_it(store: Store) {
-    assert_eq!(store.next_outbox().await.expect("reads"), None);
+    assert_eq!(next_of(&store, SIGNAL).await, None);
     let late = write(&store, &job(1), vec![Effect::Signal(signal(9))], 50).await;
     let hook = webhook(&job(2), 5);
     let effects = vec![
@@ -31,35 +39,51 @@ pub async fn hands_out_what_is_due_and_claims_it(store: Store) {
         Effect::SendWebhook(Box::new(hook.clone())),
     ];
     let early = write(&store, &job(2), effects, 10).await;
-    assert_eq!(store.next_outbox().await.expect("reads"), Some(at(10)));
-    let take = async |now: i64, until: i64, limit: u32| {
+    for kind in [SIGNAL, WEBHOOK] {
+        assert_eq!(next_of(&store, kind).await, Some(at(10)));
+    }
+    let take = async |kind: MessageKind, now: i64, until: i64, limit: u32| {
         store
-            .take_outbox(at(now), at(until), limit)
+            .take_outbox(kind, at(now), at(until), limit)
             .await
             .expect("claims")
     };
-    assert_eq!(take(9, 99, 9).await, []);
-    let first = take(10, 100, 1).await;
+    for kind in [SIGNAL, WEBHOOK] {
+        assert_eq!(take(kind, 9, 99, 9).await, []);
+    }
+    let first = take(SIGNAL, 10, 100, 1).await;
     assert_eq!(first.len(), 1);
     assert_eq!(
         (first[0].id, first[0].attempts, first[0].created_at),
         (early[0], 0, NOW)
     );
     assert_eq!(first[0].message, Message::Signal(signal(8)));
-    let rest = take(60, 100, 9).await;
+    let hooks = take(WEBHOOK, 10, 70, 9).await;
+    assert_eq!(hooks.len(), 1, "one kind is not found among the other");
+    assert_eq!(hooks[0].id, early[1]);
+    assert_eq!(hooks[0].message, Message::Webhook(Box::new(hook)));
+    let fourth = write(&store, &job(3), vec![Effect::Signal(signal(7))], 40).await;
+    let rest = take(SIGNAL, 60, 100, 9).await;
     let ids: Vec<Uuid> = rest.iter().map(|item| item.id).collect();
-    assert_eq!(ids, [early[1], late[0]], "oldest first");
-    assert_eq!(rest[0].message, Message::Webhook(Box::new(hook)));
-    assert_eq!(take(99, 200, 9).await, [], "all are claimed");
-    assert_eq!(store.next_outbox().await.expect("reads"), Some(at(100)));
-    assert_eq!(take(100, 200, 9).await.len(), 3, "the claims are over");
+    assert_eq!(ids, [fourth[0], late[0]], "oldest first");
+    assert_eq!(take(SIGNAL, 99, 200, 9).await, [], "all are claimed");
+    assert_eq!(next_of(&store, SIGNAL).await, Some(at(100)));
+    assert_eq!(next_of(&store, WEBHOOK).await, Some(at(70)));
+    assert_eq!(
+        take(SIGNAL, 100, 200, 9).await.len(),
+        3,
+        "the claims are over"
+    );
+    assert_eq!(take(WEBHOOK, 70, 200, 9).await.len(), 1);
+    let open = store.outbox_length(9).await.expect("counts");
+    assert!(open.is_none_or(|open| open == 4), "{open:?}");
 }
 
 pub async fn puts_off_the_end_of_claims(store: Store) {
     let effects = (1..=4).map(|n| Effect::Signal(signal(n))).collect();
     let ids = write(&store, &job(1), effects, 0).await;
     let take = async |now: i64, until: i64| {
-        let items = store.take_outbox(at(now), at(until), 9).await;
+        let items = store.take_outbox(SIGNAL, at(now), at(until), 9).await;
         let ids = items.expect("claims").into_iter().map(|item| item.id);
         ids.collect::<Vec<_>>()
     };
@@ -97,9 +121,9 @@ pub async fn settles_a_signal(store: Store) {
         .settle_outbox(ids[0], again, at(1))
         .await
         .expect("settles");
-    assert_eq!(store.next_outbox().await.expect("reads"), Some(at(500)));
+    assert_eq!(next_of(&store, SIGNAL).await, Some(at(500)));
     let item = store
-        .take_outbox(at(500), at(600), 9)
+        .take_outbox(SIGNAL, at(500), at(600), 9)
         .await
         .expect("claims")
         .remove(0);
@@ -108,7 +132,7 @@ pub async fn settles_a_signal(store: Store) {
         .settle_outbox(ids[0], Delivery::Delivered, at(2))
         .await
         .expect("settles");
-    assert_eq!(store.next_outbox().await.expect("reads"), None);
+    assert_eq!(next_of(&store, SIGNAL).await, None);
     store
         .settle_outbox(ids[0], Delivery::Delivered, at(3))
         .await
@@ -128,7 +152,7 @@ pub async fn settles_a_signal(store: Store) {
         .expect("settles");
     assert_eq!(
         store
-            .take_outbox(at(9999), at(9999), 9)
+            .take_outbox(SIGNAL, at(9999), at(9999), 9)
             .await
             .expect("claims"),
         []
@@ -154,8 +178,11 @@ pub async fn settles_a_signal_with_the_step_that_answers_it(store: Store) {
     }];
     let error = store.commit(refused).await.expect_err("the guard fails");
     assert!(matches!(error, CommitError::OtherJobChanged(_)), "{error}");
-    let claimed = store.take_outbox(at(10), at(20), 9).await.expect("claims");
-    assert_eq!(claimed.len(), 2, "what is refused settles nothing");
+    for kind in [SIGNAL, WEBHOOK] {
+        let claimed = store.take_outbox(kind, at(10), at(20), 9).await;
+        let claimed = claimed.expect("claims").len();
+        assert_eq!(claimed, 1, "what is refused settles nothing");
+    }
 
     let first = answer(&job(2), ids[0]);
     store.commit(first).await.expect("a claim does not matter");
@@ -163,8 +190,10 @@ pub async fn settles_a_signal_with_the_step_that_answers_it(store: Store) {
     store.commit(again).await.expect("twice is once");
     let of_webhook = answer(&next(&next(&job(2))), ids[1]);
     store.commit(of_webhook).await.expect("commits");
-    let left = store.take_outbox(at(20), at(30), 9).await.expect("claims");
-    let left: Vec<Uuid> = left.iter().map(|item| item.id).collect();
+    let left = store.take_outbox(SIGNAL, at(20), at(30), 9).await;
+    assert_eq!(left.expect("claims"), []);
+    let left = store.take_outbox(WEBHOOK, at(20), at(30), 9).await;
+    let left: Vec<Uuid> = left.expect("claims").iter().map(|item| item.id).collect();
     assert_eq!(left, [ids[1]], "a webhook has to be sent");
 }
 
@@ -225,18 +254,15 @@ pub async fn keeps_a_log_of_webhooks(store: Store) {
     assert_eq!(log[0].url, "https://client.example/hook");
     assert_eq!(store.deliveries(job.id, 2).await.expect("reads"), log[..2]);
     assert_eq!(store.deliveries(job_id(2), 9).await.expect("reads"), []);
-    assert_eq!(
-        store.next_outbox().await.expect("reads"),
-        Some(at(700)),
-        "one is pending"
-    );
+    let next = next_of(&store, WEBHOOK).await;
+    assert_eq!(next, Some(at(700)), "one is pending");
 }
 
 pub async fn does_not_share_a_claim(store: Store) {
     for n in 0..30 {
         write(&store, &job(n), vec![Effect::Signal(signal(n))], 0).await;
     }
-    let pumps = (0..10).map(|_| store.take_outbox(at(1), at(100), 5));
+    let pumps = (0..10).map(|_| store.take_outbox(SIGNAL, at(1), at(100), 5));
     let mut seen = Vec::new();
     for claimed in join_all(pumps).await {
         seen.extend(claimed.expect("claims").into_iter().map(|item| item.id));

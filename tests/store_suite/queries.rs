@@ -6,7 +6,7 @@ use std::sync::Arc;
 use avtomatika::base::JobId;
 use avtomatika::domain::{EventKind, Job, JobStatus};
 use avtomatika::engine::{Effect, Signal};
-use avtomatika::store::{CommitError, Delivery, Due, JobQuery, StoreError};
+use avtomatika::store::{CommitError, Delivery, Due, JobQuery, MessageKind, StoreError};
 
 use crate::Store;
 use crate::fixtures::*;
@@ -311,10 +311,10 @@ pub async fn finds_nothing_in_an_empty_store(store: Store) {
         None
     );
     assert_eq!(store.due(at(1), 9).await.expect("reads"), Due::default());
-    assert_eq!(
-        store.take_outbox(at(1), at(2), 9).await.expect("claims"),
-        []
-    );
+    for kind in [MessageKind::Signal, MessageKind::Webhook] {
+        let taken = store.take_outbox(kind, at(1), at(2), 9).await;
+        assert_eq!(taken.expect("claims"), []);
+    }
     assert_eq!(store.list_workers().await.expect("reads"), []);
     assert_eq!(store.purge(at(1), 9).await.expect("purges"), []);
     assert!(store.data_stores("render").await.expect("reads").is_empty());

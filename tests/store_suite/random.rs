@@ -1,8 +1,8 @@
 //! The same random calls on memory and on another store have the same results. Memory is the model.
 
 use avtomatika::store::{
-    JobStore as _, RedisSettings, RedisStore, SqliteSettings, SqliteStore, Synchronous, TokenKind,
-    TokenRecord,
+    JobStore as _, MessageKind, RedisSettings, RedisStore, SqliteSettings, SqliteStore,
+    Synchronous, TokenKind, TokenRecord,
 };
 use uuid::Uuid;
 
@@ -180,10 +180,15 @@ impl World {
             22 => format!("{:?}", store.purge(self.now, limit).await),
             23 => {
                 let until = self.soon();
+                let kind = if self.chance(50) {
+                    MessageKind::Signal
+                } else {
+                    MessageKind::Webhook
+                };
                 format!(
                     "{:?} {:?}",
-                    store.take_outbox(self.now, until, limit).await,
-                    store.next_outbox().await
+                    store.take_outbox(kind, self.now, until, limit).await,
+                    store.next_outbox(kind).await
                 )
             }
             _ => {

@@ -8,8 +8,8 @@ use avtomatika::domain::EventKind;
 use avtomatika::domain::task::Answer;
 use avtomatika::engine::Effect;
 use avtomatika::store::{
-    CommitError, Durability, HistoryStore, JobStore, SqliteSettings, SqliteStore, StoreError,
-    Synchronous, TokenKind, TokenRecord, WorkerStore,
+    CommitError, Durability, HistoryStore, JobStore, MessageKind, SqliteSettings, SqliteStore,
+    StoreError, Synchronous, TokenKind, TokenRecord, WorkerStore,
 };
 use futures::future::join_all;
 use rusqlite::Connection;
@@ -196,7 +196,9 @@ async fn damaged_records_are_reported_and_disturb_nobody_else() {
             .expect_err("is damaged")
     ));
     // Whoever looks through many leaves it out.
-    let taken = store.take_outbox(at(99_999), at(99_999), 9).await;
+    let taken = store
+        .take_outbox(MessageKind::Webhook, at(99_999), at(99_999), 9)
+        .await;
     assert_eq!(taken.expect("the others come"), []);
     let queued = store.queued_tasks(None, 9).await;
     assert_eq!(queued.expect("the others come"), []);

@@ -6,8 +6,8 @@ use avtomatika::base::JobId;
 use avtomatika::domain::{Event, EventKind, Job, JobStatus};
 use avtomatika::engine::Effect;
 use avtomatika::store::{
-    EventText, HistoryFeed, HistoryStore, JobQuery, JobStore, SqliteSettings, SqliteStore,
-    StoreError, WorkerStore,
+    EventText, HistoryFeed, HistoryStore, JobQuery, JobStore, MessageKind, SqliteSettings,
+    SqliteStore, StoreError, WorkerStore,
 };
 use rusqlite::Connection;
 use serde_json::json;
@@ -49,8 +49,12 @@ async fn a_file_of_version_1_stays_readable() {
         );
         let ended = store.branches(job.id, job.visit).await.expect("reads");
         assert!(ended.iter().any(|task| task.report.is_some()));
-        let messages = store.take_outbox(at(1_000_000), at(1_000_001), 9).await;
-        messages.expect("reads");
+        for kind in [MessageKind::Signal, MessageKind::Webhook] {
+            let messages = store
+                .take_outbox(kind, at(1_000_000), at(1_000_001), 9)
+                .await;
+            messages.expect("reads");
+        }
         let step = commit(
             next(job),
             vec![Effect::EndTasks { visit: job.visit }],

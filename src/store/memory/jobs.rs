@@ -11,7 +11,7 @@ use crate::domain::{Job, JobStatus, Lease, Task, TaskStatus};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    FleetNews, JobQuery, JobStore, KnownKey, OutboxItem, StoreError, rules,
+    FleetNews, JobQuery, JobStore, KnownKey, MessageKind, OutboxItem, StoreError, rules,
 };
 
 impl State {
@@ -197,11 +197,12 @@ impl JobStore for MemoryStore {
 
     async fn take_outbox(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
-        Ok(self.state()?.outbox.take(now, until, limit))
+        Ok(self.state()?.outbox.take(kind, now, until, limit))
     }
 
     async fn tell(&self, _news: &FleetNews) -> Result<(), StoreError> {
@@ -213,8 +214,8 @@ impl JobStore for MemoryStore {
         Ok(())
     }
 
-    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.state()?.outbox.next_due())
+    async fn next_outbox(&self, kind: MessageKind) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.state()?.outbox.next_due(kind))
     }
 
     async fn outbox_length(&self, limit: u32) -> Result<Option<u64>, StoreError> {

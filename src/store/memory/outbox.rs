@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::base::{JobId, Timestamp};
 use crate::store::rules::{self, Standing};
-use crate::store::{Delivery, DeliveryRecord, Message, OutboxItem};
+use crate::store::{Delivery, DeliveryRecord, Message, MessageKind, OutboxItem};
 
 #[derive(Debug)]
 struct Row {
@@ -25,18 +25,27 @@ pub(super) struct Outbox {
     written: u64,
     rows: BTreeMap<u64, Row>,
     numbers: BTreeMap<Uuid, u64>,
-    due: BTreeSet<(Timestamp, u64)>,
+    due_signals: BTreeSet<(Timestamp, u64)>,
+    due_webhooks: BTreeSet<(Timestamp, u64)>,
 }
 
 impl Outbox {
+    fn due(&mut self, kind: MessageKind) -> &mut BTreeSet<(Timestamp, u64)> {
+        match kind {
+            MessageKind::Signal => &mut self.due_signals,
+            MessageKind::Webhook => &mut self.due_webhooks,
+        }
+    }
+
     /// Adds a message; one whose id is known is left as it is.
     pub fn add(&mut self, job: JobId, item: OutboxItem, due_at: Timestamp) {
         if self.numbers.contains_key(&item.id) {
             return;
         }
         self.written += 1;
-        self.numbers.insert(item.id, self.written);
-        self.due.insert((due_at, self.written));
+        let number = self.written;
+        self.numbers.insert(item.id, number);
+        self.due(item.message.kind()).insert((due_at, number));
         let row = Row {
             job,
             updated_at: item.created_at,
@@ -45,18 +54,24 @@ impl Outbox {
             status: "pending",
             last_error: None,
         };
-        self.rows.insert(self.written, row);
+        self.rows.insert(number, row);
     }
 
     /// Returns how many messages are still to be delivered.
     pub fn due_count(&self) -> u64 {
-        self.due.len() as u64
+        (self.due_signals.len() + self.due_webhooks.len()) as u64
     }
 
-    /// Claims what is due, oldest first.
-    pub fn take(&mut self, now: Timestamp, until: Timestamp, limit: u32) -> Vec<OutboxItem> {
+    /// Claims what is due of a kind, oldest first.
+    pub fn take(
+        &mut self,
+        kind: MessageKind,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Vec<OutboxItem> {
         let due: Vec<(Timestamp, u64)> = self
-            .due
+            .due(kind)
             .iter()
             .take_while(|(at, _)| *at <= now)
             .take(limit as usize)
@@ -69,8 +84,8 @@ impl Outbox {
             };
             row.due_at = Some(until);
             items.push(row.item.clone());
-            self.due.remove(&(at, number));
-            self.due.insert((until, number));
+            self.due(kind).remove(&(at, number));
+            self.due(kind).insert((until, number));
         }
         items
     }
@@ -84,17 +99,19 @@ impl Outbox {
             let Some(row) = self.rows.get_mut(&number) else {
                 continue;
             };
+            let kind = row.item.message.kind();
             if let Some(at) = row.due_at.filter(|at| *at < until) {
                 row.due_at = Some(until);
-                self.due.remove(&(at, number));
-                self.due.insert((until, number));
+                let due = self.due(kind);
+                due.remove(&(at, number));
+                due.insert((until, number));
             }
         }
     }
 
-    /// Returns when the next message is due.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(at, _)| *at)
+    /// Returns when the next message of a kind is due.
+    pub fn next_due(&mut self, kind: MessageKind) -> Option<Timestamp> {
+        self.due(kind).first().map(|(at, _)| *at)
     }
 
     /// Records how a try ended; nothing happens to a message that is unknown or settled for good.
@@ -106,14 +123,18 @@ impl Outbox {
             return;
         };
         let Some(due_at) = row.due_at else { return };
-        self.due.remove(&(due_at, number));
+        let due = match row.item.message.kind() {
+            MessageKind::Signal => &mut self.due_signals,
+            MessageKind::Webhook => &mut self.due_webhooks,
+        };
+        due.remove(&(due_at, number));
         row.item.attempts += 1;
         row.updated_at = now;
         match delivery {
             Delivery::Retry { at, reason } => {
                 row.due_at = Some(at);
                 row.last_error = Some(reason);
-                self.due.insert((at, number));
+                due.insert((at, number));
             }
             Delivery::Dead { reason } => {
                 row.due_at = None;
@@ -141,9 +162,8 @@ impl Outbox {
 
     /// Tells whether the job has messages that are still to be delivered.
     pub fn is_pending_for(&self, job: JobId) -> bool {
-        self.due
-            .iter()
-            .any(|(_, number)| self.rows.get(number).is_some_and(|row| row.job == job))
+        let mut due = self.due_signals.iter().chain(&self.due_webhooks);
+        due.any(|(_, number)| self.rows.get(number).is_some_and(|row| row.job == job))
     }
 
     /// Returns a job's webhooks, oldest first.
@@ -170,7 +190,11 @@ impl Outbox {
     /// Drops a job's messages, however they stand.
     pub fn forget_job(&mut self, job: JobId) {
         let Self {
-            rows, numbers, due, ..
+            rows,
+            numbers,
+            due_signals,
+            due_webhooks,
+            ..
         } = self;
         rows.retain(|number, row| {
             if row.job != job {
@@ -178,7 +202,8 @@ impl Outbox {
             }
             numbers.remove(&row.item.id);
             if let Some(at) = row.due_at {
-                due.remove(&(at, *number));
+                due_signals.remove(&(at, *number));
+                due_webhooks.remove(&(at, *number));
             }
             false
         });

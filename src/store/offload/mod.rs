@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use super::{
     BlobStore, BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due,
-    Durability, FleetNews, Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    Durability, FleetNews, Hints, JobQuery, JobStore, KnownKey, MessageKind, OutboxItem,
+    StoreError,
 };
 use crate::base::{ClientId, JobId, TaskId, Timestamp, WorkerId};
 use crate::domain::{Job, JobStatus, Lease, Task};
@@ -184,19 +185,20 @@ impl JobStore for Offloading {
 
     async fn take_outbox(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
-        self.jobs.take_outbox(now, until, limit).await
+        self.jobs.take_outbox(kind, now, until, limit).await
     }
 
     async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
         self.jobs.extend_outbox(ids, until).await
     }
 
-    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.jobs.next_outbox().await
+    async fn next_outbox(&self, kind: MessageKind) -> Result<Option<Timestamp>, StoreError> {
+        self.jobs.next_outbox(kind).await
     }
 
     async fn outbox_length(&self, limit: u32) -> Result<Option<u64>, StoreError> {

@@ -15,7 +15,7 @@ use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    FleetNews, Hints, JobQuery, JobStore, KnownKey, OutboxItem, StoreError,
+    FleetNews, Hints, JobQuery, JobStore, KnownKey, MessageKind, OutboxItem, StoreError,
 };
 
 code!(LOAD, "load");
@@ -114,19 +114,20 @@ impl JobStore for RedisStore {
 
     async fn take_outbox(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
-        self.claimed(now, until, limit).await
+        self.claimed(kind, now, until, limit).await
     }
 
     async fn extend_outbox(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StoreError> {
         self.extended(ids, until).await
     }
 
-    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.next_message().await
+    async fn next_outbox(&self, kind: MessageKind) -> Result<Option<Timestamp>, StoreError> {
+        self.next_message(kind).await
     }
 
     async fn outbox_length(&self, _limit: u32) -> Result<Option<u64>, StoreError> {

@@ -12,7 +12,7 @@ use super::records::{Fields, corrupt, items, text};
 use super::{PARTITIONS, RedisStore, arguments, code};
 use crate::base::{JobId, Timestamp};
 use crate::store::rules::{self, Standing};
-use crate::store::{Delivery, DeliveryRecord, Message, OutboxItem, StoreError};
+use crate::store::{Delivery, DeliveryRecord, Message, MessageKind, OutboxItem, StoreError};
 
 code!(CLAIM, "claim");
 code!(PUT_OFF, "put_off");
@@ -21,10 +21,11 @@ code!(SETTLE, "settle");
 code!(DELIVERIES, "deliveries");
 
 impl RedisStore {
-    /// Claims what is due, oldest first. Others may be faster with some of it: then there is another
-    /// look at what is left.
+    /// Claims what is due of a kind, oldest first. Others may be faster with some of it: then there is
+    /// another look at what is left.
     pub(super) async fn claimed(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
@@ -32,11 +33,11 @@ impl RedisStore {
         let mut claimed = Vec::new();
         loop {
             let left = limit.saturating_sub(u32::try_from(claimed.len()).unwrap_or(limit));
-            let [found] = self.timed(now, left, ["outbox"]).await?;
+            let [found] = self.timed(now, left, [set_of(kind)]).await?;
             if left == 0 || found.due.is_empty() {
                 return Ok(claimed);
             }
-            claimed.extend(self.claim(found, now, until).await?);
+            claimed.extend(self.claim(kind, found, (now, until)).await?);
             if until <= now {
                 // It is due again at once.
                 return Ok(claimed);
@@ -46,16 +47,20 @@ impl RedisStore {
 
     async fn claim(
         &self,
+        kind: MessageKind,
         found: Timed,
-        now: Timestamp,
-        until: Timestamp,
+        (now, until): (Timestamp, Timestamp),
     ) -> Result<Vec<OutboxItem>, StoreError> {
+        let kind = match kind {
+            MessageKind::Signal => "",
+            MessageKind::Webhook => WEBHOOK,
+        };
         let mut by_partition: BTreeMap<u8, Vec<Value>> = BTreeMap::new();
         for (_, member) in &found.due {
             let partition = message_of(member).map_or(0, |id| id.as_bytes()[15]) % PARTITIONS;
             let sent = by_partition
                 .entry(partition)
-                .or_insert_with(|| arguments([&now.0, &until.0]));
+                .or_insert_with(|| arguments([&now.0, &until.0, &kind]));
             sent.push(member.as_str().into());
         }
         let runs = by_partition
@@ -115,9 +120,13 @@ impl RedisStore {
         futures::future::try_join_all(runs).await.map(drop)
     }
 
-    /// Returns when the next message is due.
-    pub(super) async fn next_message(&self) -> Result<Option<Timestamp>, StoreError> {
-        let [found] = self.timed(Timestamp(i64::MIN), 0, ["outbox"]).await?;
+    /// Returns when the next message of a kind is due.
+    pub(super) async fn next_message(
+        &self,
+        kind: MessageKind,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let sets = [set_of(kind)];
+        let [found] = self.timed(Timestamp(i64::MIN), 0, sets).await?;
         Ok(found.next)
     }
 
@@ -196,6 +205,14 @@ impl RedisStore {
             records.push(rules::delivery_record(job, &webhook, standing));
         }
         Ok(records)
+    }
+}
+
+/// Returns the sorted set in which messages of a kind wait.
+const fn set_of(kind: MessageKind) -> &'static str {
+    match kind {
+        MessageKind::Signal => "outbox",
+        MessageKind::Webhook => "hooks",
     }
 }
 

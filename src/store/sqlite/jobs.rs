@@ -15,7 +15,7 @@ use crate::domain::{Job, JobStatus, Lease, Task};
 use crate::engine::DataStores;
 use crate::store::{
     BlueprintRevision, Commit, CommitError, Committed, Delivery, DeliveryRecord, Due, Durability,
-    FleetNews, JobQuery, JobStore, KnownKey, OutboxItem, StoreError, rules,
+    FleetNews, JobQuery, JobStore, KnownKey, MessageKind, OutboxItem, StoreError, rules,
 };
 
 #[async_trait]
@@ -97,11 +97,12 @@ impl JobStore for SqliteStore {
 
     async fn take_outbox(
         &self,
+        kind: MessageKind,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxItem>, StoreError> {
-        self.write(move |db| outbox::take(db, now, until, limit))
+        self.write(move |db| outbox::take(db, kind, now, until, limit))
             .await
     }
 
@@ -114,8 +115,8 @@ impl JobStore for SqliteStore {
         self.write(move |db| outbox::extend(db, &ids, until)).await
     }
 
-    async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(outbox::next_due).await
+    async fn next_outbox(&self, kind: MessageKind) -> Result<Option<Timestamp>, StoreError> {
+        self.read(move |db| outbox::next_due(db, kind)).await
     }
 
     async fn outbox_length(&self, limit: u32) -> Result<Option<u64>, StoreError> {

@@ -6,7 +6,9 @@ use uuid::Uuid;
 use super::rows::{self, first};
 use crate::base::{JobId, Timestamp};
 use crate::store::rules::{self, Standing};
-use crate::store::{Commit, Delivery, DeliveryRecord, Message, OutboxItem, StoreError};
+use crate::store::{
+    Commit, Delivery, DeliveryRecord, Message, MessageKind, OutboxItem, StoreError,
+};
 
 /// The kind of the rows that make up the delivery log.
 pub(super) const WEBHOOK: &str = "webhook";
@@ -37,19 +39,27 @@ pub(super) fn insert(db: &Connection, row: &NewRow<'_>) -> Result<(), StoreError
     Ok(())
 }
 
-/// Claims what is due, oldest first.
+/// Claims what is due of a kind, oldest first.
 pub(super) fn take(
     db: &Connection,
+    kind: MessageKind,
     now: Timestamp,
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<OutboxItem>, StoreError> {
     let mut claimed = Vec::new();
     {
-        let mut statement = db.prepare_cached(
-            "SELECT seq, id, attempts, created_at, body FROM outbox
-             WHERE due_at <= ?1 ORDER BY due_at, seq LIMIT ?2",
-        )?;
+        // Each kind has an index of its own, which is found by these words.
+        let mut statement = db.prepare_cached(match kind {
+            MessageKind::Signal => {
+                "SELECT seq, id, attempts, created_at, body FROM outbox
+                 WHERE due_at <= ?1 AND kind <> 'webhook' ORDER BY due_at, seq LIMIT ?2"
+            }
+            MessageKind::Webhook => {
+                "SELECT seq, id, attempts, created_at, body FROM outbox
+                 WHERE due_at <= ?1 AND kind = 'webhook' ORDER BY due_at, seq LIMIT ?2"
+            }
+        })?;
         let mut found = statement.query(params![now.0, limit])?;
         while let Some(row) = found.next()? {
             let Some(message) = rows::decode_or_leave(row, 4, "message")? else {
@@ -81,13 +91,22 @@ pub(super) fn extend(db: &Connection, ids: &[Uuid], until: Timestamp) -> Result<
     Ok(())
 }
 
-/// Returns when the next message is due.
-pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>, StoreError> {
-    let at = first(
-        db,
-        "SELECT due_at FROM outbox WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1",
-        [],
-    )?;
+/// Returns when the next message of a kind is due.
+pub(super) fn next_due(
+    db: &Connection,
+    kind: MessageKind,
+) -> Result<Option<Timestamp>, StoreError> {
+    let next = match kind {
+        MessageKind::Signal => {
+            "SELECT due_at FROM outbox WHERE due_at IS NOT NULL AND kind <> 'webhook'
+             ORDER BY due_at LIMIT 1"
+        }
+        MessageKind::Webhook => {
+            "SELECT due_at FROM outbox WHERE due_at IS NOT NULL AND kind = 'webhook'
+             ORDER BY due_at LIMIT 1"
+        }
+    };
+    let at = first(db, next, [])?;
     Ok(at.map(Timestamp))
 }
 
@@ -95,7 +114,11 @@ pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>, StoreError>
 pub(super) fn length(db: &Connection, limit: u32) -> Result<u64, StoreError> {
     let count: Option<u32> = first(
         db,
-        "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE due_at IS NOT NULL LIMIT ?1)",
+        "SELECT min(?1,
+         (SELECT count(*) FROM (SELECT 1 FROM outbox
+          WHERE due_at IS NOT NULL AND kind <> 'webhook' LIMIT ?1)) +
+         (SELECT count(*) FROM (SELECT 1 FROM outbox
+          WHERE due_at IS NOT NULL AND kind = 'webhook' LIMIT ?1)))",
         [limit],
     )?;
     Ok(count.unwrap_or(0).into())

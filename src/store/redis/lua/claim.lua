@@ -1,14 +1,22 @@
--- Claims messages. ARGV: now, until when, the members of `outbox`; those that are still due are
--- returned, each as its hash.
+-- Claims messages. ARGV: now, until when, the kind of them and the members of its set; those that are
+-- still due are returned, each as its hash.
 local claimed = {}
-for index = 3, #ARGV do
+local set = waiting(ARGV[3])
+for index = 4, #ARGV do
   local member = ARGV[index]
-  local due = call('ZSCORE', P .. 'outbox', member)
+  local due = call('ZSCORE', set, member)
   if due and tonumber(due) <= tonumber(ARGV[1]) then
-    local id = string.match(member, ':(.*)$')
-    call('ZADD', P .. 'outbox', ARGV[2], member)
-    call('HSET', P .. 'o:' .. id, 'du', ARGV[2])
-    claimed[#claimed + 1] = { member, call('HGETALL', P .. 'o:' .. id) }
+    local key = P .. 'o:' .. string.match(member, ':(.*)$')
+    local own = waiting(call('HGET', key, 'k'))
+    if own ~= set then
+      -- An older version kept all of them in one set.
+      call('ZREM', set, member)
+      call('ZADD', own, due, member)
+    else
+      call('ZADD', set, ARGV[2], member)
+      call('HSET', key, 'du', ARGV[2])
+      claimed[#claimed + 1] = { member, call('HGETALL', key) }
+    end
   end
 end
 return claimed

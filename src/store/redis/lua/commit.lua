@@ -189,7 +189,7 @@ local perform = {
     if call('EXISTS', key) == 1 then return end
     call('HSET', key, 'j', id, 'k', kind, 'm', body, 'n', member, 's', 'pending', 'at', '0',
       'du', outbox_due, 'c', now, 'u', now)
-    call('ZADD', P .. 'outbox', outbox_due, member)
+    call('ZADD', waiting(kind), outbox_due, member)
     call('ZADD', P .. 'x:' .. id, '0', member)
     call('HINCRBY', job, 'o', '1')
   end,

@@ -8,13 +8,13 @@
 --                e number of its last entry in the feed, o messages still to be delivered
 --   t:TASK       hash: j job, b body, g parameters, s status, p place, qa aa dd rd times,
 --                lw li ls lu ld lease, r report, a answer
---   o:MESSAGE    hash: j job, k kind, m body, n member of `outbox`, s status, at tries, du due,
+--   o:MESSAGE    hash: j job, k kind, m body, n member of `outbox` or `hooks`, s status, at tries, du due,
 --                c created, u updated, e error
 --   h:JOB        sorted set of history rows by place      x:JOB  sorted set of its messages
 --   y:JOB        sorted set of its tasks by place
 --   all, s:STATUS, c:CLIENT    sorted sets of jobs        n, nc:CLIENT  counts by status
 --   wake, keep, early   jobs by time      due  tasks by time     queued  tasks      l:WORKER  its tasks
---   outbox       messages by time  pins  jobs by blueprint and revision
+--   outbox       signals by time   hooks webhooks by time   pins  jobs by blueprint and revision
 --   no:JOB       there if the job is never to come     after  what commits have to do elsewhere
 --   k:CLIENT:KEY   hash: j job, f request, u until        keys  these by time
 --   q:CLIENT:MONTH   count, and with :open those in doubt by time
@@ -135,6 +135,11 @@ local function forgettable(id, now)
   return tonumber(f[1]) <= tonumber(now) or is_on and f[3] and tonumber(f[3]) <= tonumber(now)
 end
 
+-- Returns where messages of a kind wait.
+local function waiting(kind)
+  return P .. (kind == 'webhook' and 'hooks' or 'outbox')
+end
+
 local function task(id)
   return call('HGETALL', P .. 't:' .. id)
 end
@@ -149,10 +154,10 @@ local function settle(id, how, now, again, reason)
   if how ~= 'delivered' then call('HSET', key, 'e', reason) end
   if how == 'retry' then
     call('HSET', key, 'du', again)
-    call('ZADD', P .. 'outbox', again, f[2])
+    call('ZADD', waiting(f[4]), again, f[2])
     return
   end
-  call('ZREM', P .. 'outbox', f[2])
+  call('ZREM', waiting(f[4]), f[2])
   call('HDEL', key, 'du')
   call('HINCRBY', P .. 'j:' .. f[3], 'o', -1)
   if how == 'delivered' and f[4] ~= 'webhook' then

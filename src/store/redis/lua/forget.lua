@@ -12,6 +12,7 @@ for _, member in ipairs(call('ZRANGE', P .. 'y:' .. id, 0, -1)) do
 end
 for _, member in ipairs(call('ZRANGE', P .. 'x:' .. id, 0, -1)) do
   call('ZREM', P .. 'outbox', member)
+  call('ZREM', P .. 'hooks', member)
   call('DEL', P .. 'o:' .. string.match(member, ':(.*)$'))
 end
 call('DEL', job, P .. 'y:' .. id, P .. 'x:' .. id, P .. 'h:' .. id)

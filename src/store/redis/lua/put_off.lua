@@ -2,10 +2,10 @@
 -- until when, the messages.
 for index = 2, #ARGV do
   local key = P .. 'o:' .. ARGV[index]
-  local f = call('HMGET', key, 'du', 'n')
+  local f = call('HMGET', key, 'du', 'n', 'k')
   if f[1] and tonumber(f[1]) < tonumber(ARGV[1]) then
     call('HSET', key, 'du', ARGV[1])
-    call('ZADD', P .. 'outbox', ARGV[1], f[2])
+    call('ZADD', waiting(f[3]), ARGV[1], f[2])
   end
 end
 return 0
