@@ -2,7 +2,8 @@
 //!
 //! Nothing is missed between the two: the watch is opened first, then the history is read, and
 //! what comes twice is dropped by its place. A reader that falls behind is served from the history
-//! again, and one that comes back names its last place in `Last-Event-ID`.
+//! again, as is one that may have missed something, and one that comes back names its last place in
+//! `Last-Event-ID`.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -34,6 +35,9 @@ use crate::runtime::{Applied, RuntimeError, Watch};
 
 /// Time between two comments that keep the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a stream that hears nothing relies on being told: a process may end between a commit and its
+/// word to others, and one whose answer was lost may have gone through.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Events that are read from the history at once.
 const PAGE: u32 = 200;
 /// Longest name of an event, in characters.
@@ -185,12 +189,22 @@ impl Feed {
                         biased;
                         () = self.drained.cancelled() => return Ok(None),
                         next = self.watch.next() => next,
+                        () = tokio::time::sleep(LOOK_EVERY) => {
+                            // While the store is away readers stay as they are.
+                            if let Ok(page) = self.page().await {
+                                self.pending.extend(page);
+                                self.phase = Phase::Replaying;
+                            }
+                            continue;
+                        }
                     };
                     if !self.state.clients.load().has(&self.caller.0) {
                         // Taken out meanwhile: its token opens nothing, this stream neither.
                         return Ok(None);
                     }
                     match next {
+                        // What was told before it was not heard here.
+                        Some(event) if !self.is_next(&event) => self.phase = Phase::Replaying,
                         Some(event) => self.pending.push_back(Event::clone(&event)),
                         None if self.state.runtime.is_stopping() => return Ok(None),
                         None => {
@@ -202,6 +216,12 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// Tells whether nothing can lie between the last event and this one.
+    fn is_next(&self, event: &Event) -> bool {
+        let last = self.after.map_or(0, |(revision, _)| revision);
+        event.revision <= last + 1
     }
 
     /// Writes an event; the job's end carries its outcome and is the last line.

@@ -1,10 +1,16 @@
 //! The event stream: replay, live, resume, end.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use super::fixture::{ALICE, Api, WORKER, request};
+use super::fixture::{ALICE, Api, SECRET, WORKER, request};
+use crate::api::ApiSettings;
+use crate::base::Secret;
+use crate::store::memory::MemoryStore;
 
 /// A reader of a stream.
 struct Reader {
@@ -47,6 +53,19 @@ impl Reader {
             self.text
                 .push_str(std::str::from_utf8(&bytes).expect("text"));
         }
+    }
+
+    /// Returns what is there; after it the reader waits.
+    async fn history(&mut self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let mut next = async || {
+            let next = tokio::time::timeout(Duration::from_secs(1), self.next());
+            next.await.ok()
+        };
+        while let Some(line) = next().await {
+            lines.push(line.expect("an open stream"));
+        }
+        lines
     }
 
     async fn rest(mut self) -> Vec<Line> {
@@ -191,4 +210,59 @@ async fn a_job_that_ends_between_replay_and_live_is_shown_whole() {
     let (id, name, _) = lines.last().expect("an end");
     assert_eq!(name, "end");
     assert!(!id.is_empty(), "the end is the event itself");
+}
+
+/// Two on one store, of which neither hears what the other does, as when its word is lost.
+async fn two() -> [Api; 2] {
+    let store = Arc::new(MemoryStore::new());
+    let settings = || ApiSettings {
+        task_secret: Secret::from(SECRET),
+        rate_limits: None,
+        ..ApiSettings::default()
+    };
+    let first = Api::over(settings(), Arc::clone(&store), None).await;
+    let second = Api::over(settings(), store, None).await;
+    first.register(WORKER).await;
+    second.register(WORKER).await;
+    [first, second]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_tells_of_is_found() {
+    let [api, other] = two().await;
+    let job = api.create(ALICE, "/api/v1/jobs/work", &json!({})).await;
+    let mut reader = Reader::open(&api, &job, None).await;
+    assert!(!reader.history().await.is_empty());
+    let task = api.poll(WORKER).await.expect("a task");
+    other
+        .report(WORKER, &task, json!({"data": {"answer": 1}}))
+        .await;
+    let rest = tokio::time::timeout(Duration::from_secs(60), reader.rest()).await;
+    let lines = rest.expect("within a minute of the clock, which stands still");
+    let (_, name, end) = lines.last().expect("an end");
+    assert_eq!((name.as_str(), &end["status"]), ("end", &json!("finished")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_does_not_hide_those_before_it() {
+    let [api, other] = two().await;
+    let job = api.create(ALICE, "/api/v1/jobs/work", &json!({})).await;
+    let mut reader = Reader::open(&api, &job, None).await;
+    let first = reader.history().await;
+    let task = api.poll(WORKER).await.expect("a task");
+    let progress = other.sealed(
+        WORKER,
+        json!({
+            "event_id": "e-1", "origin_worker_id": WORKER.0, "event_type": "progress",
+            "payload": {"progress": 0.5}, "target_job_id": job, "target_task_id": task["task_id"],
+        }),
+    );
+    let told = other.tell(WORKER, "POST /_worker/events", &progress).await;
+    assert_eq!(told.status, 200);
+    api.report(WORKER, &task, json!({"data": {}})).await;
+    let lines = [first, reader.rest().await].concat();
+    assert!(lines.iter().any(|(_, name, _)| name == "progress"));
+    let path = format!("/api/v1/jobs/{job}/history");
+    let history = api.get(ALICE, &path).await.json();
+    assert_eq!(history.as_array().map(Vec::len), Some(lines.len()));
 }
