@@ -22,6 +22,7 @@ mod redis_cluster;
 mod redis_facts;
 mod redis_feed;
 mod redis_only;
+mod redis_purge;
 mod redis_sentinel;
 mod resident;
 #[expect(dead_code, reason = "shared with other tests of real servers")]

@@ -20,6 +20,7 @@ mod kept;
 mod keys;
 mod link;
 mod outbox;
+mod purge;
 mod queries;
 mod records;
 mod reserve;
@@ -164,6 +165,8 @@ pub struct RedisStore {
     /// What it has told since it read the feed last.
     kept: Mutex<Kept>,
     revisions_kept: Duration,
+    /// Where the next look at what may go goes on.
+    cursors: Mutex<purge::Cursors>,
 }
 
 impl RedisStore {
@@ -239,6 +242,7 @@ impl RedisStore {
             brings: AtomicBool::new(false),
             kept: Mutex::default(),
             revisions_kept: settings.revisions_kept,
+            cursors: Mutex::default(),
         })
     }
 

@@ -15,8 +15,6 @@ code!(DUE, "due");
 code!(IDS, "ids");
 code!(JOBS, "jobs");
 code!(HASHES, "hashes");
-code!(FORGETTABLE, "forgettable");
-code!(FORGET, "forget");
 
 /// Jobs that one look for a listing brings.
 const PAGE: usize = 200;
@@ -228,44 +226,6 @@ impl RedisStore {
         }
         Ok(counts)
     }
-
-    /// Deletes jobs whose time is over, oldest end first; returns which.
-    pub(super) async fn purged(
-        &self,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<JobId>, StoreError> {
-        let answers = self
-            .link
-            .run_on_all(&FORGETTABLE, &arguments([&now.0, &limit]))
-            .await?;
-        let mut over: Vec<(Timestamp, String)> = answers
-            .into_iter()
-            .flat_map(|answer| with_times(Some(answer)))
-            .collect();
-        over.sort_unstable();
-        over.truncate(limit as usize);
-        let ids: Vec<JobId> = over.iter().filter_map(|(_, id)| id.parse().ok()).collect();
-        let runs = ids.iter().map(|id| {
-            self.link.run(
-                &FORGET,
-                id.partition(),
-                arguments([id, &now.0]),
-                Repeat::Safe,
-            )
-        });
-        let answers = futures::future::try_join_all(runs).await?;
-        self.forget_keys(now).await?;
-        let gone = answers
-            .into_iter()
-            .map(|answer| text(answer).as_deref() == Some("1"));
-        Ok(ids
-            .iter()
-            .copied()
-            .zip(gone)
-            .filter_map(|(id, gone)| gone.then_some(id))
-            .collect())
-    }
 }
 
 /// Returns the narrowest sorted sets that have all jobs of a query.
@@ -285,7 +245,7 @@ fn sets_of(query: &JobQuery) -> Vec<String> {
 }
 
 /// Reads members and times, which alternate.
-fn with_times(value: Option<Value>) -> Vec<(Timestamp, String)> {
+pub(super) fn with_times(value: Option<Value>) -> Vec<(Timestamp, String)> {
     let values = items(value.unwrap_or(Value::Null));
     let pairs = values.chunks_exact(2).filter_map(|pair| {
         let at = bytes(pair[1].clone()).and_then(|at| read_time(&at))?;
