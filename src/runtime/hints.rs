@@ -82,6 +82,8 @@ fn steps(hints: Vec<Hint>) -> Vec<Step> {
             gone.insert(id.clone(), index);
         }
     }
+    // One look at everything is enough for all that was missed.
+    let last_missed = hints.iter().rposition(|hint| *hint == Hint::Missed);
     let (mut steps, mut queued) = (Vec::with_capacity(hints.len()), Vec::new());
     for (index, hint) in hints.into_iter().enumerate() {
         match hint {
@@ -95,7 +97,12 @@ fn steps(hints: Vec<Hint>) -> Vec<Step> {
             Hint::Fleet(_) if !queued.is_empty() => {
                 steps.push(Step::Offer(std::mem::take(&mut queued)));
             }
-            Hint::Missed => queued.clear(),
+            Hint::Missed => {
+                queued.clear();
+                if last_missed != Some(index) {
+                    continue;
+                }
+            }
             _ => {}
         }
         steps.push(Step::Take(hint));
@@ -215,8 +222,9 @@ impl Inner {
             Hint::Missed => {
                 self.ask_fleet();
                 self.watchers.all_look_again();
-                self.load_workers().await?;
-                self.refill_queue().await?;
+                self.meet_workers().await?;
+                // Not here: while a long queue is read more would be missed.
+                self.refill.notify_one();
             }
         }
         Ok(())
@@ -309,7 +317,13 @@ mod tests {
             offer(&["b"]),
         ];
         assert_eq!(steps(hints), expected);
-        let hints = vec![queued("a"), Hint::Missed, queued("b")];
-        assert_eq!(steps(hints), [Step::Take(Hint::Missed), offer(&["b"])]);
+        let hints = vec![
+            queued("a"),
+            Hint::Missed,
+            queued("b"),
+            Hint::Missed,
+            queued("c"),
+        ];
+        assert_eq!(steps(hints), [Step::Take(Hint::Missed), offer(&["c"])]);
     }
 }

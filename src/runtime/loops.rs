@@ -231,19 +231,27 @@ impl Inner {
     /// Finds queued tasks that this process was not told of.
     async fn run_refill(self: Arc<Self>) {
         let mut pause = REFILL_AT_MOST_EVERY;
+        let mut earliest = tokio::time::Instant::now();
         loop {
-            self.pause(pause).await;
-            if self.stop.is_cancelled() {
-                return;
-            }
-            if !self.matchmaker.has_open_polls() {
+            let is_asked = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = async {
+                    self.refill.notified().await;
+                    tokio::time::sleep_until(earliest).await;
+                } => true,
+                () = tokio::time::sleep(pause) => false,
+            };
+            if !is_asked && !self.matchmaker.has_open_polls() {
                 continue;
             }
             let began = tokio::time::Instant::now();
             if let Err(error) = self.refill_queue().await {
                 tracing::debug!(%error, "the queue was not read again");
             }
-            pause = REFILL_AT_MOST_EVERY.max(began.elapsed() * REFILL_SHARE);
+            let share = began.elapsed() * REFILL_SHARE;
+            earliest = tokio::time::Instant::now() + share;
+            pause = REFILL_AT_MOST_EVERY.max(share);
         }
     }
 

@@ -272,6 +272,8 @@ pub(crate) struct Inner {
     silence: silence::Silence,
     watchers: watch::Watchers,
     schedule: loops::Schedule,
+    /// Asks for a look at the store's queue.
+    refill: tokio::sync::Notify,
     loops: loops::Loops,
     outbox: outbox::Outbox,
     scraped: measure::Scraped,
@@ -299,6 +301,7 @@ impl Runtime {
             silence: silence::Silence::default(),
             watchers: watch::Watchers::default(),
             schedule: loops::Schedule::default(),
+            refill: tokio::sync::Notify::new(),
             loops: loops::Loops::default(),
             outbox: outbox::Outbox::new(settings.outbox_concurrency),
             scraped: measure::Scraped::default(),

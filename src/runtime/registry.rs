@@ -276,6 +276,23 @@ impl Inner {
         Ok(())
     }
 
+    /// Reads who is known, as the word of some may have been lost. Nobody lives longer by it.
+    pub(super) async fn meet_workers(&self) -> Result<(), StoreError> {
+        let now = self.ports.clock.now();
+        for mut worker in self.ports.workers.list_workers().await? {
+            let heard_until = self.registry.known(&worker.id).map(|k| k.worker.expires_at);
+            let stored_until = worker.expires_at;
+            worker.expires_at = heard_until.map_or(stored_until, |until| until.max(stored_until));
+            if worker.status != WorkerStatus::Offline && worker.expires_at > now {
+                self.registry.insert(Known {
+                    stored_until,
+                    ..Known::new(worker)
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Gives every lease of a known worker its time over again: while no process was there to hear
     /// it, silence says nothing of the worker.
     pub(super) async fn renew_leases(&self) -> Result<(), RuntimeError> {

@@ -12,13 +12,14 @@ use avtomatika::engine::DataStores;
 use avtomatika::runtime::{Beat, PollRequest, RuntimeError, Settings};
 use avtomatika::store::{
     BlobBody, BlobError, BlobInfo, BlobStore, BlueprintRevision, Commit, CommitError, Committed,
-    Delivery, DeliveryRecord, Due, Durability, FleetNews, HistoryStore, JobQuery, JobStore,
-    KnownKey, MemoryStore, MessageKind, Offloading, OutboxItem, RefreshOutcome, StoreError,
-    TokenRecord, WorkerStore,
+    Delivery, DeliveryRecord, Due, Durability, FleetNews, Hint, Hints, HistoryStore, JobQuery,
+    JobStore, KnownKey, MemoryStore, MessageKind, Offloading, OutboxItem, RefreshOutcome,
+    StoreError, TokenRecord, WorkerStore,
 };
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
+use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::POLL;
@@ -39,6 +40,8 @@ pub struct Fickle {
     refused: AtomicU32,
     /// Commits that could not be stored.
     pub failed: AtomicU32,
+    /// Where other processes are heard.
+    pub hints: Option<broadcast::Sender<Hint>>,
 }
 
 impl Fickle {
@@ -64,11 +67,7 @@ impl Fickle {
     }
 
     pub fn refuses(&self, does: bool, writes_only: bool) {
-        let flag = if writes_only {
-            &self.is_full
-        } else {
-            &self.is_away
-        };
+        let flag = [&self.is_away, &self.is_full][usize::from(writes_only)];
         flag.store(does, Ordering::Relaxed);
     }
 }
@@ -122,6 +121,10 @@ while_there! { JobStore {
 }
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    fn hints(&self) -> Hints {
+        self.hints.as_ref().map(broadcast::Sender::subscribe)
     }
 
     async fn close(&self) {

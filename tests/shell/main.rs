@@ -17,6 +17,7 @@ mod heavy;
 mod jobs;
 mod loads;
 mod metrics;
+mod missed;
 mod reserved;
 mod revisions;
 #[expect(dead_code, reason = "shared with other tests of files in S3")]
