@@ -23,7 +23,8 @@ use crate::protocol::wire::{Heartbeat, HeartbeatAnswer, Registration};
 const REGISTER_AGAIN: Duration = Duration::from_mins(10);
 /// Longest wait for the farewell to be taken.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// Longest wait between heartbeats that fail.
+/// Longest wait between heartbeats that fail, without tasks. With some the leases depend on it that an
+/// orchestrator which is back hears of them soon.
 const BEAT_BACKOFF_MAX: Duration = Duration::from_mins(1);
 
 /// What to do when the two sides do not trust each other.
@@ -121,16 +122,31 @@ async fn beats(worker: &Worker, index: usize, telemetry: &mut Telemetry) {
                 return;
             }
             Err(error) => {
-                let current = delay.map_or(timing.heartbeat, |delay| delay * 2);
-                let current = current.min(BEAT_BACKOFF_MAX.max(timing.heartbeat));
+                let is_busy = !worker.board.current(&worker.sharing(index)).is_empty();
+                let current = delay_after(delay, timing.heartbeat, is_busy);
                 let pause = pause_after(&error, current, timing.rate_limit_floor);
                 warn!(worker.id = %worker.config.id, %error, pause_ms = ms(pause), "heartbeat failed");
                 // A refusal of one message is no outage.
                 delay = error.status().is_none().then_some(current);
-                tokio::time::sleep(pause).await;
+                if delay.is_some() {
+                    // A task may come meanwhile.
+                    wait(&mut changes, pause.min(timing.heartbeat), pause).await;
+                } else {
+                    tokio::time::sleep(pause).await;
+                }
             }
         }
     }
+}
+
+/// Returns how long to wait after a heartbeat that has failed, by how long it was before.
+fn delay_after(before: Option<Duration>, heartbeat: Duration, is_busy: bool) -> Duration {
+    let most = if is_busy {
+        heartbeat
+    } else {
+        BEAT_BACKOFF_MAX.max(heartbeat)
+    };
+    before.map_or(heartbeat, |before| before * 2).min(most)
 }
 
 /// Waits until the next heartbeat is due: news are collected for the cool-down, then sent at once.
@@ -266,4 +282,25 @@ fn address() -> String {
         |_| "0.0.0.0".to_owned(),
         |address: std::net::SocketAddr| address.ip().to_string(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heartbeats_that_fail_become_rare_only_without_tasks() {
+        let second = Duration::from_secs;
+        let course = |is_busy: bool| {
+            let next = |before: &Duration| Some(delay_after(Some(*before), second(15), is_busy));
+            let first = delay_after(None, second(15), is_busy);
+            std::iter::successors(Some(first), next)
+                .take(4)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(course(false), [15, 30, 60, 60].map(second));
+        assert_eq!(course(true), [15; 4].map(second));
+        assert_eq!(delay_after(Some(second(60)), second(15), true), second(15));
+        assert_eq!(delay_after(None, second(90), false), second(90));
+    }
 }
