@@ -193,6 +193,11 @@ impl Sentinels {
         self.servers[first].kill();
     }
 
+    /// Has the server that takes writes do nothing any more; another takes its place some time later.
+    pub(crate) fn pause_first(&self) {
+        self.servers[self.first()].pause();
+    }
+
     /// Starts another replica of the one that takes writes now, and waits until it follows.
     pub(crate) fn add_replica(&mut self) {
         self.add_replica_of(self.first());

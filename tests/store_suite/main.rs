@@ -24,6 +24,7 @@ mod redis_feed;
 mod redis_only;
 mod redis_purge;
 mod redis_sentinel;
+mod redis_silent;
 mod resident;
 #[expect(dead_code, reason = "shared with other tests of real servers")]
 #[path = "../servers/mod.rs"]

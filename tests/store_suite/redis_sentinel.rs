@@ -129,6 +129,28 @@ async fn server_redis_sentinel_has_what_was_replicated_after_its_server_has_died
     }
 }
 
+/// Nothing says that it hangs: its system goes on taking what is sent.
+#[tokio::test]
+async fn server_redis_sentinel_goes_on_with_the_replica_when_its_server_hangs() {
+    let sentinels = Sentinels::start(3);
+    let settings = RedisSettings {
+        command_timeout: Duration::from_millis(500),
+        ..RedisSettings::new(sentinels.url().as_str().into())
+    };
+    let mut writer = Writer::open(&settings, 1).await;
+    let listener = RedisStore::open(&settings).await.expect("opens");
+    let mut hints = listener.hints().expect("it hears others");
+    writer.puts().await;
+    sentinels.is_replicated();
+    sentinels.pause_first();
+    misses(&mut hints).await;
+    writer.kept.clear();
+    is_heard(&mut writer, &mut hints).await;
+    writer.has_all().await;
+    writer.store.close().await;
+    listener.close().await;
+}
+
 #[tokio::test]
 async fn server_redis_sentinel_is_reached_by_tls_and_passwords() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,12 +1,9 @@
 //! Where the server is: its address read, how connections to it are made, and what is said when none
 //! comes about.
 
-use std::time::Duration;
-
-use fred::clients::Pool;
 use fred::error::{Error, ErrorKind};
 use fred::types::Builder;
-use fred::types::config::{Config, ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector};
+use fred::types::config::{Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, TlsConnector};
 
 use super::RedisSettings;
 use crate::net::client_config;
@@ -65,7 +62,7 @@ fn shown(settings: &RedisSettings) -> String {
     let Ok(config) = address(settings) else {
         return "an unreadable address".to_owned();
     };
-    let hosts = |hosts: &[fred::types::config::Server]| {
+    let hosts = |hosts: &[Server]| {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         hosts.join(", ")
     };
@@ -105,14 +102,12 @@ fn address(settings: &RedisSettings) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Returns the connections, none of which is made yet.
-pub(super) fn pool(settings: &RedisSettings) -> Result<Pool, Error> {
-    builder(settings)?.build_pool(settings.connections)
-}
-
-/// Returns how every connection is made.
-pub(super) fn builder(settings: &RedisSettings) -> Result<Builder, Error> {
+/// Returns how every connection is made. Of a cluster more servers may be known than its address names.
+pub(super) fn builder(settings: &RedisSettings, known: Vec<Server>) -> Result<Builder, Error> {
     let mut config = address(settings)?;
+    if let ServerConfig::Clustered { hosts, .. } = &mut config.server {
+        hosts.extend(known);
+    }
     if config.uses_tls() {
         let tls = client_config(&settings.tls)
             .map_err(|problem| Error::new(ErrorKind::Tls, problem.to_string()))?;
@@ -131,8 +126,6 @@ pub(super) fn builder(settings: &RedisSettings) -> Result<Builder, Error> {
             config.internal_command_timeout = settings.command_timeout;
             config.max_command_attempts = 1;
             config.max_command_buffer_len = WAITING_MAX;
-            config.unresponsive.max_timeout = Some(settings.command_timeout * 2);
-            config.unresponsive.interval = Duration::from_secs(1);
             config.tcp = TcpConfig {
                 nodelay: Some(true),
                 ..TcpConfig::default()

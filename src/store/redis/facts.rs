@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
 use super::RedisSettings;
@@ -73,7 +72,7 @@ impl Facts {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                server = found.recv() => if let Err(RecvError::Closed) = server {
+                changed = found.changed() => if changed.is_err() {
                     return;
                 }
             }

@@ -1,18 +1,24 @@
 //! What other processes on the same server do: a subscription, read into hints; and what they are told.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fred::clients::SubscriberClient;
-use fred::interfaces::{ClientLike as _, EventInterface as _, PubsubInterface as _};
-use fred::types::ConnectHandle;
-use tokio::sync::broadcast;
+use fred::error::Error;
+use fred::interfaces::{EventInterface as _, PubsubInterface as _};
+use fred::types::Message;
+use fred::types::config::Server;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
-use super::RedisSettings;
 use super::address::builder;
-use super::link::{Link, held, unavailable};
+use super::line::{Connection, known};
+use super::link::{Link, held};
 use super::teller::Teller;
+use super::trouble::unavailable;
+use super::{OPEN_AGAIN_FIRST, OPEN_AGAIN_LAST, RedisSettings};
 use crate::base::{Entropy as _, JobId, SystemEntropy, TaskId};
 use crate::store::{HINTS_MAX, Hint, StoreError};
 
@@ -23,35 +29,33 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Listener {
     teller: Arc<Teller>,
     sender: broadcast::Sender<Hint>,
-    connection: Mutex<Option<ConnectHandle>>,
-    reader: Mutex<JoinSet<()>>,
+    listening: Mutex<JoinSet<Infallible>>,
     telling: Mutex<JoinSet<()>>,
 }
 
 impl Listener {
     /// Subscribes, on a connection of its own.
     pub async fn start(settings: &RedisSettings, link: Arc<Link>) -> Result<Self, StoreError> {
-        let subscribed = async {
-            let client = builder(settings)?.build_subscriber_client()?;
-            let connection = client.init().await?;
-            let channel = format!("{}:hints", settings.prefix);
-            client.subscribe(channel.as_str()).await?;
-            Ok((client, connection, channel))
-        };
-        let (client, connection, channel) =
-            subscribed.await.map_err(|error| unavailable(&error))?;
+        let channel = format!("{}:hints", settings.prefix);
+        let subscription = Subscription::make(settings, &channel, Vec::new()).await;
+        let subscription = subscription.map_err(|error| unavailable(&error))?;
         let (sender, _) = broadcast::channel(HINTS_MAX);
         let origin = SystemEntropy.uuid().to_string();
-        let mut reader = JoinSet::new();
-        reader.spawn(read(client, origin.clone(), sender.clone()));
-        let teller = Arc::new(Teller::new(link, channel, origin));
+        let teller = Arc::new(Teller::new(link, channel.clone(), origin));
         let mut telling = JoinSet::new();
         telling.spawn(Arc::clone(&teller).run());
+        let ear = Ear {
+            settings: settings.clone(),
+            channel,
+            teller: Arc::clone(&teller),
+            sender: sender.clone(),
+        };
+        let mut listening = JoinSet::new();
+        listening.spawn(ear.listen(subscription));
         Ok(Self {
             teller,
             sender,
-            connection: Mutex::new(Some(connection)),
-            reader: Mutex::new(reader),
+            listening: Mutex::new(listening),
             telling: Mutex::new(telling),
         })
     }
@@ -73,41 +77,124 @@ impl Listener {
         // Others find by looking what they are not told.
         drop(tokio::time::timeout(LAST_WORDS, telling.join_next()).await);
         telling.shutdown().await;
-        let mut reader = std::mem::take(&mut *held(&self.reader));
-        reader.shutdown().await;
-        let connection = held(&self.connection).take();
-        if let Some(connection) = connection {
-            connection.abort();
-            // It says that it was aborted, or why it ended before; neither matters any more.
-            drop(connection.await);
-        }
+        let mut listening = std::mem::take(&mut *held(&self.listening));
+        listening.shutdown().await;
     }
 }
 
-/// Reads what comes until the client is gone. Nobody may be listening, which is no error.
-async fn read(client: SubscriberClient, origin: String, sender: broadcast::Sender<Hint>) {
-    use broadcast::error::RecvError;
-    let (mut messages, mut found) = (client.message_rx(), client.reconnect_rx());
-    loop {
-        tokio::select! {
-            message = messages.recv() => match message {
-                Ok(message) => {
-                    let text = message.value.as_string().unwrap_or_default();
-                    for hint in hints(&text, &origin) {
-                        drop(sender.send(hint));
+/// A subscription on a connection of its own, which ends with it.
+struct Subscription {
+    client: SubscriberClient,
+    connection: Connection,
+    messages: broadcast::Receiver<Message>,
+    /// The connection was lost, and made again.
+    found: broadcast::Receiver<Server>,
+}
+
+impl Subscription {
+    async fn make(
+        settings: &RedisSettings,
+        channel: &str,
+        known: Vec<Server>,
+    ) -> Result<Self, Error> {
+        let client = builder(settings, known)?.build_subscriber_client()?;
+        let connection = Connection::make(&client).await?;
+        let (messages, found) = (client.message_rx(), client.reconnect_rx());
+        client.subscribe(channel).await?;
+        Ok(Self {
+            client,
+            connection,
+            messages,
+            found,
+        })
+    }
+}
+
+/// Who listens.
+struct Ear {
+    settings: RedisSettings,
+    channel: String,
+    teller: Arc<Teller>,
+    sender: broadcast::Sender<Hint>,
+}
+
+impl Ear {
+    /// Listens for ever, on another connection when nothing is heard over one any more.
+    async fn listen(self, mut subscription: Subscription) -> Infallible {
+        loop {
+            let (sign, signs) = watch::channel(());
+            tokio::select! {
+                () = self.read(&mut subscription, &sign) => {}
+                () = self.is_deaf(signs) => {}
+            }
+            let known = known(&subscription.client);
+            subscription.connection.end().await;
+            subscription = self.subscribe_again(known).await;
+            tracing::info!(
+                "Redis was subscribed to anew: what this orchestrator told did not come back"
+            );
+            drop(self.sender.send(Hint::Missed));
+        }
+    }
+
+    async fn subscribe_again(&self, known: Vec<Server>) -> Subscription {
+        let mut pause = OPEN_AGAIN_FIRST;
+        loop {
+            match Subscription::make(&self.settings, &self.channel, known.clone()).await {
+                Ok(subscription) => return subscription,
+                Err(error) => {
+                    tracing::debug!(%error, "hints of other orchestrators are not heard");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(OPEN_AGAIN_LAST);
+                }
+            }
+        }
+    }
+
+    /// Waits until what this process says does not come back to it. A subscription says nothing itself:
+    /// nobody else finds that its connection leads nowhere any more.
+    async fn is_deaf(&self, mut signs: watch::Receiver<()>) {
+        let patience = self.settings.command_timeout;
+        loop {
+            sleep(patience).await;
+            if signs.has_changed().unwrap_or(true) {
+                signs.mark_unchanged();
+                continue;
+            }
+            // Where that fails nothing is known.
+            if self.teller.tell_nothing().await.is_ok()
+                && timeout(patience, signs.changed()).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Reads what comes until the client is gone. Nobody may be listening, which is no error.
+    async fn read(&self, subscription: &mut Subscription, sign: &watch::Sender<()>) {
+        use broadcast::error::RecvError;
+        loop {
+            tokio::select! {
+                message = subscription.messages.recv() => match message {
+                    Ok(message) => {
+                        sign.send_replace(());
+                        let text = message.value.as_string().unwrap_or_default();
+                        for hint in hints(&text, self.teller.origin()) {
+                            drop(self.sender.send(hint));
+                        }
                     }
+                    Err(RecvError::Lagged(_)) => drop(self.sender.send(Hint::Missed)),
+                    Err(RecvError::Closed) => return,
+                },
+                server = subscription.found.recv() => {
+                    if matches!(server, Err(RecvError::Closed)) {
+                        return;
+                    }
+                    if let Err(error) = subscription.client.resubscribe_all().await {
+                        tracing::warn!(%error, "hints of other orchestrators are not heard");
+                    }
+                    drop(self.sender.send(Hint::Missed));
                 }
-                Err(RecvError::Lagged(_)) => drop(sender.send(Hint::Missed)),
-                Err(RecvError::Closed) => return,
-            },
-            server = found.recv() => {
-                if matches!(server, Err(RecvError::Closed)) {
-                    return;
-                }
-                if let Err(error) = client.resubscribe_all().await {
-                    tracing::warn!(%error, "hints of other orchestrators are not heard");
-                }
-                drop(sender.send(Hint::Missed));
             }
         }
     }

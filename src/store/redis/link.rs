@@ -1,21 +1,22 @@
-//! The connection: a pool of pipelined connections that come back by themselves, and no call without
-//! an end. Everything is a script, sent by its hash and in full when the server does not know it.
+//! The connection: pipelined connections that come back by themselves, and no call without an end.
+//! Everything is a script, sent by its hash and in full when the server does not know it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fred::clients::{Client, Pool};
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike as _, ClusterInterface as _, EventInterface as _};
+use fred::interfaces::{ClientLike as _, ClusterInterface as _};
 use fred::types::config::{Options, Server};
 use fred::types::scripts::Script;
-use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value};
-use tokio::sync::broadcast;
+use fred::types::{ClusterHash, CustomCommand, Value};
+use futures::future::{join_all, try_join_all};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::address::{Refusal, pool};
-use super::watch::watch;
+use super::address::Refusal;
+use super::line::{Line, Wire};
+use super::trouble::{is_refused, told};
 use super::{PARTITIONS, RedisSettings};
 use crate::store::StoreError;
 
@@ -56,52 +57,48 @@ struct Sent<'a> {
 
 /// The connections.
 pub(super) struct Link {
-    pool: Pool,
+    lines: Vec<Arc<Line>>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
     prefix: String,
     is_cluster: bool,
     settings: RedisSettings,
     closed: AtomicBool,
-    connections: Mutex<Vec<ConnectHandle>>,
-    /// Who tells of lost and found connections.
+    /// Told when a connection was made again.
+    found: watch::Sender<()>,
+    /// Who keeps them.
     watchers: Mutex<JoinSet<()>>,
 }
 
 impl Link {
     /// Connects, or fails within the settings' time.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, Refusal> {
-        let pool = pool(settings).map_err(|error| Refusal::lasting(unavailable(&error)))?;
-        // Waited for before they are begun, which the order of these two does: between the library's look
-        // at a connection and its subscription to the news of it, one that comes about is never heard of.
-        let (waited, connections) = futures::future::join(
-            tokio::time::timeout(settings.connect_timeout, pool.wait_for_connect()),
-            async { pool.connect_pool() },
-        )
-        .await;
-        let connected = waited.unwrap_or_else(|_| {
-            Err(Error::new(
-                ErrorKind::Timeout,
-                "no connection came about in time",
-            ))
-        });
-        if let Err(error) = connected {
-            // Nothing of it is left to try again behind the caller's back.
-            end(connections).await;
-            return Err(Refusal::of(settings, &error));
-        }
+        let count = settings.connections.max(1);
+        let lines = try_join_all((0..count).map(|_| Line::make(settings))).await;
+        let lines = lines.map_err(|error| Refusal::of(settings, &error))?;
+        let lines: Vec<Arc<Line>> = lines.into_iter().map(Arc::new).collect();
+        let (found, _) = watch::channel(());
         Ok(Self {
             prefix: settings.prefix.clone(),
-            is_cluster: pool.next().is_clustered(),
+            is_cluster: lines[0].wire().client.is_clustered(),
             settings: settings.clone(),
+            turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            connections: Mutex::new(connections),
-            watchers: Mutex::new(watch(&pool)),
-            pool,
+            watchers: Mutex::new(super::watch::watch(&lines, found.clone())),
+            found,
+            lines,
         })
     }
 
-    /// Returns whom a connection that was lost was made to again, from now on.
-    pub fn reconnections(&self) -> broadcast::Receiver<Server> {
-        self.pool.next().reconnect_rx()
+    /// Returns what changes whenever a connection was made again, from now on.
+    pub fn reconnections(&self) -> watch::Receiver<()> {
+        self.found.subscribe()
+    }
+
+    /// Returns the one whose turn it is.
+    fn next(&self) -> Arc<Wire> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.lines[turn % self.lines.len()].wire()
     }
 
     /// Tells whether partitions lie on several servers.
@@ -114,8 +111,8 @@ impl Link {
         &self,
         questions: &[(&'static str, &[&str])],
     ) -> Result<Vec<Vec<Option<Value>>>, StoreError> {
-        let client = self.pool.next();
-        let routes = client.cached_cluster_state();
+        let wire = self.next();
+        let routes = wire.client.cached_cluster_state();
         let servers = routes.map(|routes| routes.unique_primary_nodes());
         let servers = servers.map_or(vec![None], |all| all.into_iter().map(Some).collect());
         let mut answers = Vec::new();
@@ -123,7 +120,7 @@ impl Link {
             let mut said = Vec::new();
             for (name, words) in questions {
                 let words: Vec<Value> = words.iter().map(|word| (*word).into()).collect();
-                said.push(match self.ask(client, server.clone(), name, words).await {
+                said.push(match self.ask(&wire, server.clone(), name, words).await {
                     Ok(answer) => Some(answer),
                     Err(error) if is_refused(&error) => None,
                     Err(error) => return Err(told(&error)),
@@ -137,20 +134,20 @@ impl Link {
     /// Asks one server of a cluster, or the only one.
     async fn ask(
         &self,
-        client: &Client,
+        wire: &Wire,
         server: Option<Server>,
         name: &'static str,
         words: Vec<Value>,
     ) -> Result<Value, Error> {
         let command = CustomCommand::new_static(name, ClusterHash::Random, false);
         let Some(server) = server else {
-            return self.send(client, command, words, Repeat::Safe).await;
+            return self.send(wire, command, words, Repeat::Safe).await;
         };
         let options = Options {
             timeout: Some(self.settings.command_timeout),
             ..Options::default()
         };
-        let client = client.with_cluster_node(server);
+        let client = wire.client.with_cluster_node(server);
         client.with_options(&options).custom(command, words).await
     }
 
@@ -190,7 +187,7 @@ impl Link {
     ) -> Result<Vec<Value>, StoreError> {
         let runs = (0..PARTITIONS)
             .map(|partition| self.run(code, partition, arguments.to_vec(), Repeat::Safe));
-        futures::future::try_join_all(runs).await
+        try_join_all(runs).await
     }
 
     /// Runs a script on the keys that begin with a prefix.
@@ -206,7 +203,7 @@ impl Link {
             prefix,
             arguments,
         };
-        let answer = self.send_script(self.pool.next(), script, repeat).await;
+        let answer = self.send_script(&self.next(), script, repeat).await;
         answer.map_err(|error| told(&error))
     }
 
@@ -221,22 +218,19 @@ impl Link {
         let prefix = self.partition(partition);
         let place = place_of(prefix.as_bytes());
         // A server waits for what came over the same connection.
-        let client = self.pool.next();
+        let wire = self.next();
         let script = Sent {
             code,
             prefix,
             arguments,
         };
-        let answer = self.send_script(client, script, Repeat::Never).await;
+        let answer = self.send_script(&wire, script, Repeat::Never).await;
         let answer = answer.map_err(|error| told(&error))?;
         let patience = (self.settings.command_timeout / 2).as_millis();
         let asked = vec![count.to_string().into(), patience.to_string().into()];
         let wait = CustomCommand::new_static("WAIT", place, true);
-        match self
-            .send(client, wait, asked, Repeat::Never)
-            .await
-            .map_err(|error| told(&error))?
-        {
+        let waited = self.send(&wire, wait, asked, Repeat::Never).await;
+        match waited.map_err(|error| told(&error))? {
             Value::Integer(have) if have >= i64::from(count) => Ok(answer),
             Value::Integer(have) => Err(StoreError::Unavailable(format!(
                 "Redis: {have} of the {count} replicas that must have it have the commit"
@@ -256,13 +250,13 @@ impl Link {
     ) -> Result<Value, StoreError> {
         let key = arguments.first().and_then(Value::as_bytes);
         let command = CustomCommand::new_static(name, place_of(key.unwrap_or_default()), false);
-        let sent = self.send(self.pool.next(), command, arguments, repeat);
-        sent.await.map_err(|error| told(&error))
+        let sent = self.send(&self.next(), command, arguments, repeat).await;
+        sent.map_err(|error| told(&error))
     }
 
     async fn send_script(
         &self,
-        client: &Client,
+        wire: &Wire,
         script: Sent<'_>,
         repeat: Repeat,
     ) -> Result<Value, Error> {
@@ -276,13 +270,13 @@ impl Link {
         let code = &script.code.0;
         let by_hash = CustomCommand::new_static("EVALSHA", hash.clone(), false);
         match self
-            .send(client, by_hash, sent(code.sha1().clone().into()), repeat)
+            .send(wire, by_hash, sent(code.sha1().clone().into()), repeat)
             .await
         {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
                 let whole = code.lua().expect("made from its text").clone();
                 let command = CustomCommand::new_static("EVAL", hash, false);
-                self.send(client, command, sent(whole.into()), repeat).await
+                self.send(wire, command, sent(whole.into()), repeat).await
             }
             other => other,
         }
@@ -291,7 +285,7 @@ impl Link {
     /// Sends a command; its hash says which server of a cluster gets it.
     async fn send(
         &self,
-        client: &Client,
+        wire: &Wire,
         command: CustomCommand,
         arguments: Vec<Value>,
         repeat: Repeat,
@@ -299,13 +293,30 @@ impl Link {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Canceled, "the store is closed"));
         }
+        // A server of a cluster may be silent while others answer.
+        let slot = match command.cluster_hash {
+            ClusterHash::Custom(slot) if self.is_cluster => slot,
+            _ => 0,
+        };
+        let ended = self.send_over(wire, command, arguments, repeat).await;
+        wire.note(slot, &ended);
+        ended
+    }
+
+    async fn send_over(
+        &self,
+        wire: &Wire,
+        command: CustomCommand,
+        arguments: Vec<Value>,
+        repeat: Repeat,
+    ) -> Result<Value, Error> {
         let attempts = if repeat == Repeat::Safe { 3 } else { 1 };
         let options = Options {
             max_attempts: Some(attempts),
             timeout: Some(self.settings.command_timeout),
             ..Options::default()
         };
-        let client = client.with_options(&options);
+        let client = wire.client.with_options(&options);
         if !self.is_cluster {
             return client.custom(command, arguments).await;
         }
@@ -335,16 +346,17 @@ impl Link {
             return;
         }
         // What cannot say goodbye quickly ends without.
-        if tokio::time::timeout(GOODBYE, self.pool.quit())
-            .await
-            .is_err()
-        {
+        let wires: Vec<Arc<Wire>> = self.lines.iter().map(|line| line.wire()).collect();
+        let goodbyes = join_all(wires.iter().map(|wire| wire.client.quit()));
+        if tokio::time::timeout(GOODBYE, goodbyes).await.is_err() {
             tracing::debug!("a connection to Redis did not end in good order");
         }
-        let connections = std::mem::take(&mut *held(&self.connections));
-        end(connections).await;
+        // They put none in a place that is left.
         let mut watchers = std::mem::take(&mut *held(&self.watchers));
         watchers.shutdown().await;
+        for line in &self.lines {
+            line.end().await;
+        }
     }
 }
 
@@ -355,41 +367,4 @@ fn place_of(key: &[u8]) -> ClusterHash {
 
 pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Ends the tasks of connections, wherever they are.
-async fn end(connections: Vec<ConnectHandle>) {
-    for connection in connections {
-        connection.abort();
-        // It says that it was aborted, or why it ended before; neither matters any more.
-        drop(connection.await);
-    }
-}
-
-pub(super) fn unavailable(error: &Error) -> StoreError {
-    StoreError::Unavailable(format!("Redis: {error}"))
-}
-
-/// Tells whether the server has answered that it will not, as hosted ones do.
-fn is_refused(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Unknown
-            | ErrorKind::InvalidCommand
-            | ErrorKind::InvalidArgument
-            | ErrorKind::Auth
-    )
-}
-
-/// Tells a fault of a script, which no repetition mends, from trouble that may pass.
-fn told(error: &Error) -> StoreError {
-    let is_ours = error.details().contains("user_script")
-        && !error.details().starts_with("OOM")
-        && !error.details().contains("-OOM")
-        && !error.details().contains("READONLY")
-        && !error.details().contains("MISCONF");
-    if is_ours {
-        return StoreError::Corrupt(format!("Redis: {error}"));
-    }
-    unavailable(error)
 }

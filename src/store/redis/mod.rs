@@ -18,6 +18,7 @@ mod history;
 mod jobs;
 mod kept;
 mod keys;
+mod line;
 mod link;
 mod outbox;
 mod purge;
@@ -29,6 +30,7 @@ mod seal;
 mod spread;
 mod tasks;
 mod teller;
+mod trouble;
 mod watch;
 mod workers;
 

@@ -111,6 +111,11 @@ impl Teller {
         self.publish(format!("{}\nf {news}", self.origin)).await
     }
 
+    /// Says something at once that tells nobody anything, to hear it come back.
+    pub async fn tell_nothing(&self) -> Result<(), StoreError> {
+        self.publish(self.origin.clone()).await
+    }
+
     /// Lets lines go out until [`stop`](Self::stop), and then those that are left.
     pub async fn run(self: Arc<Self>) {
         let (mut stopped, mut next) = (false, Instant::now());

@@ -1,0 +1,157 @@
+//! A store in Redis whose connections lead nowhere any more, as when its machine is gone or hangs: nothing
+//! says so, and what is sent is never answered.
+
+use std::future::pending;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use avtomatika::store::{Hint, JobStore as _, RedisSettings, RedisStore};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::fixtures::*;
+use crate::redis_only::{comes_back, open};
+use crate::servers::redis::{Redis, RedisCluster};
+
+/// Longest wait for anything: far more than is needed, so that a slow machine fails no test.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A way to a server that can be made to lead nowhere: what is under way then goes no further, while the
+/// system goes on taking it. Connections that are made afterwards are good ones.
+struct Relay {
+    url: String,
+    hung: watch::Sender<()>,
+    _pairs: JoinSet<()>,
+}
+
+impl Relay {
+    async fn start(redis: &Redis) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (hung, _) = watch::channel(());
+        let (mut pairs, to, hangs) = (JoinSet::new(), redis.port(), hung.clone());
+        pairs.spawn(async move {
+            let mut pairs = JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                pairs.spawn(carry(near, to, hangs.subscribe()));
+            }
+        });
+        Self {
+            url: format!("redis://127.0.0.1:{port}"),
+            hung,
+            _pairs: pairs,
+        }
+    }
+
+    fn settings(&self) -> RedisSettings {
+        impatient(&self.url)
+    }
+
+    /// Has all connections lead nowhere.
+    fn hang(&self) {
+        self.hung.send_replace(());
+    }
+}
+
+async fn carry(mut near: TcpStream, to: u16, mut hung: watch::Receiver<()>) {
+    let far = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await;
+    let mut far = far.expect("the server is there");
+    tokio::select! {
+        // An error is an end like any other.
+        _ = copy_bidirectional(&mut near, &mut far) => {}
+        _ = hung.changed() => pending().await,
+    }
+}
+
+fn impatient(url: &str) -> RedisSettings {
+    RedisSettings {
+        command_timeout: Duration::from_millis(500),
+        ..RedisSettings::new(url.into())
+    }
+}
+
+#[tokio::test]
+async fn server_redis_connection_that_leads_nowhere_is_replaced() {
+    let redis = Redis::start();
+    let relay = Relay::start(&redis).await;
+    let store = RedisStore::open(&relay.settings()).await.expect("opens");
+    let first = job(1);
+    let stored = store.commit(commit(first.clone(), vec![], vec![])).await;
+    stored.expect("commits");
+    for _ in 0..2 {
+        relay.hang();
+        // More than the system takes: the rest of it is never sent.
+        let long = "long ".repeat(8 << 20);
+        let put = store.put_blueprint("b", "r1", &long).await;
+        put.expect_err("nobody answers");
+        comes_back(&store).await;
+        assert_eq!(
+            store.load(first.id).await.expect("loads"),
+            Some(first.clone())
+        );
+    }
+    // Nothing was sent a second time.
+    let kept = store.blueprint_source("b", "r1").await.expect("reads");
+    assert_eq!(kept, None);
+    relay.hang();
+    let closed = timeout(PATIENCE, store.close()).await;
+    closed.expect("closes although nobody answers");
+}
+
+#[tokio::test]
+async fn server_redis_hints_are_heard_again_when_their_connection_leads_nowhere() {
+    let redis = Redis::start();
+    let relay = Relay::start(&redis).await;
+    let listener = RedisStore::open(&relay.settings()).await.expect("opens");
+    let teller = open(&redis).await;
+    let mut hints = listener.hints().expect("it hears others");
+    relay.hang();
+    let missed = async { while hints.recv().await.expect("goes on") != Hint::Missed {} };
+    timeout(PATIENCE, missed).await.expect("it listens again");
+    let told = job(1);
+    let stored = teller.commit(commit(told.clone(), vec![], vec![])).await;
+    stored.expect("commits");
+    let heard = async { while hints.recv().await.expect("goes on") != Hint::Changed(told.id) {} };
+    timeout(PATIENCE, heard).await.expect("it hears");
+    // A subscription that is good stays, however little is told.
+    let quiet = timeout(Duration::from_secs(3), hints.recv()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    listener.close().await;
+    teller.close().await;
+}
+
+#[tokio::test]
+async fn server_redis_cluster_goes_on_when_one_of_its_servers_hangs() {
+    let mut cluster = RedisCluster::start();
+    cluster.add_replica(0);
+    let store = RedisStore::open(&impatient(&cluster.url())).await;
+    let store = store.expect("opens");
+    cluster.nodes()[0].pause();
+    // Some of these lie with each server.
+    for n in 1..=40 {
+        let stored = async {
+            let mut job = job(n);
+            while store
+                .commit(commit(job.clone(), vec![], vec![]))
+                .await
+                .is_err()
+            {
+                // Whether it is there after all is another question.
+                if let Ok(Some(kept)) = store.load(job.id).await {
+                    job = kept;
+                    return job;
+                }
+            }
+            job
+        };
+        let stored = timeout(PATIENCE, stored).await;
+        let stored = stored.unwrap_or_else(|_| panic!("job {n} cannot be stored"));
+        let kept = store.load(stored.id).await.expect("reads");
+        assert_eq!(kept.map(|job| job.id), Some(stored.id));
+    }
+    store.close().await;
+}
