@@ -5,7 +5,8 @@ use std::time::Duration;
 use avtomatika::engine::Effect;
 use avtomatika::net::TlsFiles;
 use avtomatika::store::{
-    BlueprintRevision, HistoryStore as _, JobStore as _, RedisSettings, RedisStore, StoreError,
+    BlueprintRevision, CommitError, HistoryStore as _, JobStore as _, RedisSettings, RedisStore,
+    StoreError,
 };
 
 use serde_json::json;
@@ -146,6 +147,34 @@ async fn server_redis_that_is_full_refuses_and_loses_nothing() {
         .commit(commit(job(2), vec![], vec![]))
         .await
         .expect("commits");
+    store.close().await;
+}
+
+/// As one does that has lost its replica: that is an outage, and damages nothing.
+#[tokio::test]
+async fn server_redis_that_takes_no_writes_is_away() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    let (first, second) = (job(1), job(2));
+    let effects = vec![put(&task(&first, None, 1))];
+    let stored = store.commit(commit(first.clone(), effects, vec![])).await;
+    stored.expect("commits");
+    let task = task(&first, None, 1).id;
+    redis.command(&["config", "set", "min-replicas-to-write", "1"]);
+    let refused = store.commit(commit(second.clone(), vec![], vec![])).await;
+    assert!(
+        matches!(refused, Err(CommitError::Store(StoreError::Unavailable(_)))),
+        "{refused:?}"
+    );
+    let leased = store.lease_task(&task, lease("w1", 9)).await;
+    assert!(is_unavailable(&leased), "{leased:?}");
+    assert!(is_unavailable(&store.health().await));
+    assert_eq!(store.load(first.id).await.expect("reads"), Some(first));
+    redis.command(&["config", "set", "min-replicas-to-write", "0"]);
+    let leased = store.lease_task(&task, lease("w1", 9)).await;
+    assert!(leased.expect("leases").is_some());
+    let stored = store.commit(commit(second, vec![], vec![])).await;
+    stored.expect("commits");
     store.close().await;
 }
 
