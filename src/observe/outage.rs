@@ -29,6 +29,8 @@ pub struct Outages {
     count: AtomicU64,
     began_at: AtomicI64,
     failed_at: AtomicI64,
+    /// Reading has failed in this outage.
+    is_unread: AtomicBool,
 }
 
 impl Outages {
@@ -41,6 +43,7 @@ impl Outages {
             count: AtomicU64::default(),
             began_at: AtomicI64::default(),
             failed_at: AtomicI64::default(),
+            is_unread: AtomicBool::default(),
         }
     }
 
@@ -50,8 +53,23 @@ impl Outages {
         self.failed_at.store(now.0, Ordering::Relaxed);
         if !self.is_away.swap(true, Ordering::AcqRel) {
             self.began_at.store(now.0, Ordering::Relaxed);
+            self.is_unread.store(false, Ordering::Relaxed);
             self.count.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(part = self.part, %error, "outage begins");
+        }
+    }
+
+    /// Likewise a call that only reads.
+    pub fn failed_to_read(&self, error: &dyn Display) {
+        self.failed(error);
+        self.is_unread.store(true, Ordering::Relaxed);
+    }
+
+    /// A call that only reads was answered, which a server does, too, that is full: it says something where
+    /// such a call has failed.
+    pub fn read(&self) {
+        if self.is_away.load(Ordering::Acquire) && self.is_unread.load(Ordering::Relaxed) {
+            self.answered_again();
         }
     }
 
@@ -117,5 +135,30 @@ mod tests {
         assert_eq!(seen(), (false, 1));
         outages.failed(&"gone");
         assert_eq!(seen(), (true, 2));
+    }
+
+    #[test]
+    fn an_outage_of_writing_alone_does_not_end_with_reading() {
+        let clock = Arc::new(Hand::default());
+        let outages = Outages::new("store", clock.clone());
+        let at = |ms| clock.0.store(ms, Ordering::SeqCst);
+        let seen = || (outages.standing().is_away, outages.standing().outage_count);
+        for minute in 0..10 {
+            outages.failed(&"full");
+            at(minute * 60_000 + 30_000);
+            outages.read();
+            assert_eq!(seen(), (true, 1));
+        }
+        outages.answered();
+        assert_eq!(seen(), (false, 1));
+        // Where reading failed, too, it says that the server is back.
+        outages.failed_to_read(&"gone");
+        at(900_000);
+        outages.read();
+        assert_eq!(seen(), (false, 2));
+        outages.failed(&"full");
+        at(990_000);
+        outages.read();
+        assert_eq!(seen(), (true, 3));
     }
 }

@@ -67,6 +67,20 @@ impl Operation {
         (Self::SecretPurge, "secret_purge"),
         (Self::History, "history"),
     ];
+
+    /// Tells whether it is one that a store answers, too, which takes nothing more.
+    pub(super) const fn only_reads(self) -> bool {
+        matches!(
+            self,
+            Self::Load
+                | Self::Branches
+                | Self::Queue
+                | Self::Due
+                | Self::List
+                | Self::WorkerList
+                | Self::History
+        )
+    }
 }
 
 /// What a commit came to, in the order of the counters.

@@ -61,12 +61,22 @@ impl StoreWatch {
         store.called(operation, began.elapsed(), error.is_some());
         match error {
             Some(error @ StoreError::Unavailable(_)) if !closing.is_cancelled() => {
-                outages.failed(error);
+                if operation.only_reads() {
+                    outages.failed_to_read(error);
+                } else {
+                    outages.failed(error);
+                }
             }
-            // A store whose content is damaged answers.
-            Some(_) => {}
-            None => outages.answered(),
+            None if operation.only_reads() => outages.read(),
+            None if operation == Operation::Health => outages.answered(),
+            // A store whose content is damaged answers; one that was to write may have found nothing to.
+            Some(_) | None => {}
         }
+    }
+
+    /// Something was written.
+    pub(super) fn wrote(&self) {
+        self.0.outages.answered();
     }
 
     /// Returns how the store stands.
@@ -77,5 +87,56 @@ impl StoreWatch {
     /// The store is being closed.
     pub(super) fn close(&self) {
         self.0.closing.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::base::Timestamp;
+
+    #[derive(Default)]
+    struct Hand(AtomicI64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    /// It answers who only reads, and who finds nothing to write.
+    #[test]
+    fn a_store_that_is_full_is_one_outage() {
+        let clock = Arc::new(Hand::default());
+        let watch = StoreWatch::new(Metrics::new(), clock.clone());
+        let full = StoreError::Unavailable("full".to_owned());
+        let ended = |operation, error| {
+            clock.0.fetch_add(60_000, Ordering::SeqCst);
+            watch.called(operation, Instant::now(), error);
+        };
+        let seen = || (watch.standing().is_away, watch.standing().outage_count);
+        for _ in 0..3 {
+            ended(Operation::Commit, Some(&full));
+            ended(Operation::Due, None);
+            ended(Operation::Lease, None);
+            ended(Operation::Health, Some(&full));
+            ended(Operation::Load, None);
+            assert_eq!(seen(), (true, 1));
+        }
+        ended(Operation::Health, None);
+        assert_eq!(seen(), (false, 1));
+        ended(Operation::Commit, Some(&full));
+        ended(Operation::Due, None);
+        assert_eq!(seen(), (true, 2));
+        clock.0.fetch_add(60_000, Ordering::SeqCst);
+        watch.wrote();
+        assert_eq!(seen(), (false, 2));
+        // One that is gone answers nobody.
+        ended(Operation::Due, Some(&full));
+        ended(Operation::Commit, Some(&full));
+        ended(Operation::Due, None);
+        assert_eq!(seen(), (false, 3));
     }
 }

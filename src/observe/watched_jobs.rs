@@ -83,6 +83,7 @@ impl JobStore for WatchedJobs {
         self.watch.called(Operation::Commit, began, trouble);
         self.watch.metrics().store().committed(&ended);
         if ended.is_ok() {
+            self.watch.wrote();
             self.watch.metrics().jobs().committed(&job, &effects);
         }
         ended

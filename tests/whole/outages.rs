@@ -126,6 +126,29 @@ async fn server_redis_outage_is_two_lines_and_a_figure() {
     assert_eq!(told(&log), ["outage begins", "outage ends"], "{log}");
 }
 
+/// It answers who only reads, again and again.
+#[tokio::test]
+async fn server_redis_that_is_full_is_one_outage() {
+    let (site, redis) = (site(), Redis::start());
+    let server = Server::start(on(&site, &redis, 0)).await;
+    server.shows(r#"part_up{part="store"}"#, 1.0).await;
+    redis.command(&["config", "set", "maxmemory", "1"]);
+    server.shows(r#"part_up{part="store"}"#, 0.0).await;
+    for _ in 0..2 {
+        // Nobody asks meanwhile whether it takes anything, and who looks at what is due is answered: if
+        // that ended the outage, it would have ended.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(server.ready("store").await.0, 503);
+    }
+    server
+        .shows(r#"part_outages_total{part="store"}"#, 1.0)
+        .await;
+    redis.command(&["config", "set", "maxmemory", "0"]);
+    server.shows(r#"part_up{part="store"}"#, 1.0).await;
+    let log = server.process.stop().await.with(0).stderr;
+    assert_eq!(told(&log), ["outage begins", "outage ends"], "{log}");
+}
+
 /// As after a failover to a server that nobody has looked at.
 #[tokio::test]
 async fn server_redis_that_may_drop_jobs_all_at_once_is_told() {
