@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Problem, Problems, Resolved};
+use super::{Origin, Problem, Problems, Resolved};
 use crate::base::Secret;
 use crate::net::TlsFiles;
 use crate::store::RedisSettings;
@@ -14,6 +14,8 @@ const BESIDE: [&str; 4] = [
     "REDIS_ENCRYPTION_KEY",
     "REDIS_PASSWORD",
 ];
+/// Settings that are parts of an address, beside their host.
+const PARTS: [&str; 4] = ["REDIS_PORT", "REDIS_DB", "REDIS_USER", "REDIS_PASSWORD"];
 
 /// Builds the settings of a store in Redis; none is the embedded store.
 pub(super) fn redis(
@@ -43,9 +45,19 @@ pub(super) fn redis(
             problems.push(Problem::error(&place, "STORE", message));
             return None;
         }
-        (false, true) => store.to_owned(),
+        (false, true) => {
+            for name in PARTS {
+                let place = values.origin(name);
+                if place != Origin::Default && !values.text(name).trim().is_empty() {
+                    let message = "has no effect with STORE: write it into that address, or set REDIS_HOST instead of STORE";
+                    problems.push(Problem::warning(&place.to_string(), name, message));
+                }
+            }
+            store.to_owned()
+        }
         (true, false) => url_of(values, host),
     };
+    tell_of_plain_text(values, &url, problems);
     let replicas = u32::try_from(values.integer("REDIS_WAIT_REPLICAS")).unwrap_or(u32::MAX);
     let settings = RedisSettings {
         tls: TlsFiles {
@@ -76,6 +88,17 @@ pub(super) fn redis(
         return None;
     }
     Some(settings)
+}
+
+/// Refuses an authority for certificates that nobody would look at.
+fn tell_of_plain_text(values: &Resolved, url: &str, problems: &mut Problems) {
+    let scheme = url.split("://").next().unwrap_or_default();
+    let asks_for_tls = scheme.starts_with("rediss") || scheme.starts_with("valkeys");
+    if !asks_for_tls && values.path("REDIS_CA_FILE").is_some() {
+        let place = values.origin("REDIS_CA_FILE").to_string();
+        let message = "the address asks for no TLS, so that nothing would be encrypted: set STORE=rediss://USER:PASSWORD@HOST:PORT/DB, or leave this out";
+        problems.push(Problem::error(&place, "REDIS_CA_FILE", message));
+    }
 }
 
 fn url_of(values: &Resolved, host: &str) -> String {

@@ -64,3 +64,46 @@ fn what_cannot_be_meant_is_told_without_the_password() {
          or REDIS_HOST: jobs are kept in the embedded store, in DATA_DIR"
     );
 }
+
+#[test]
+fn what_would_do_nothing_beside_an_address_is_told() {
+    let seen =
+        |env: &[(&'static str, &'static str)]| problems_of(load_with(vec![], env, None)).join("\n");
+    let parts = [
+        ("STORE", "redis://redis"),
+        ("REDIS_PORT", "6379"),
+        ("REDIS_DB", "3"),
+        ("REDIS_USER", "jobs"),
+        ("REDIS_PASSWORD", "hush"),
+    ];
+    let told = seen(&parts);
+    let lines: Vec<&str> = told.lines().collect();
+    let expected = ["REDIS_PORT", "REDIS_DB", "REDIS_USER", "REDIS_PASSWORD"].map(|name| {
+        format!(
+            "environment {name}: warning: {name}: has no effect with STORE: write it into that address, \
+             or set REDIS_HOST instead of STORE"
+        )
+    });
+    assert_eq!(lines, expected);
+    assert_eq!(seen(&parts[..1]), "");
+
+    let plain = "environment REDIS_CA_FILE: error: REDIS_CA_FILE: the address asks for no TLS, so that \
+                 nothing would be encrypted: set STORE=rediss://USER:PASSWORD@HOST:PORT/DB, or leave this out";
+    let ca = ("REDIS_CA_FILE", "ca.pem");
+    for place in [
+        ("REDIS_HOST", "redis"),
+        ("STORE", "redis-cluster://redis:1"),
+    ] {
+        // That there is no such file is told, too.
+        let told = seen(&[place, ca]);
+        assert_eq!(told.lines().next(), Some(plain), "{told}");
+    }
+    let asked = seen(&[
+        (
+            "STORE",
+            "rediss-sentinel://redis:1?sentinelServiceName=jobs",
+        ),
+        ca,
+    ]);
+    assert!(!asked.contains("no TLS"), "{asked}");
+}
