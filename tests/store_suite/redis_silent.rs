@@ -3,10 +3,12 @@
 
 use std::future::pending;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use avtomatika::store::{Hint, JobStore as _, RedisSettings, RedisStore};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +26,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 struct Relay {
     url: String,
     hung: watch::Sender<()>,
+    /// The next answer is the last one of its connection.
+    is_last: Arc<AtomicBool>,
     _pairs: JoinSet<()>,
 }
 
@@ -33,16 +37,27 @@ impl Relay {
         let listener = listener.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (hung, _) = watch::channel(());
-        let (mut pairs, to, hangs) = (JoinSet::new(), redis.port(), hung.clone());
+        let is_last = Arc::new(AtomicBool::new(false));
+        let (mut pairs, to) = (JoinSet::new(), redis.port());
+        let (hangs, ends) = (hung.clone(), Arc::clone(&is_last));
         pairs.spawn(async move {
             let mut pairs = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
-                pairs.spawn(carry(near, to, hangs.subscribe()));
+                let (mut hung, ends) = (hangs.subscribe(), Arc::clone(&ends));
+                pairs.spawn(async move {
+                    let far = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await;
+                    let (mut near, mut far) = (near, far.expect("the server is there"));
+                    tokio::select! {
+                        () = carry(&mut near, &mut far, &ends) => {}
+                        _ = hung.changed() => pending().await,
+                    }
+                });
             }
         });
         Self {
             url: format!("redis://127.0.0.1:{port}"),
             hung,
+            is_last,
             _pairs: pairs,
         }
     }
@@ -57,13 +72,23 @@ impl Relay {
     }
 }
 
-async fn carry(mut near: TcpStream, to: u16, mut hung: watch::Receiver<()>) {
-    let far = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await;
-    let mut far = far.expect("the server is there");
+/// Carries bytes both ways until either side closes, or an answer has passed that is to be the last one.
+async fn carry(near: &mut TcpStream, far: &mut TcpStream, is_last: &AtomicBool) {
+    let ((mut near_reads, mut near_writes), (mut far_reads, mut far_writes)) =
+        (near.split(), far.split());
+    let down = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = far_reads.read(&mut buffer).await {
+            let written = near_writes.write_all(&buffer[..count]).await;
+            if written.is_err() || is_last.swap(false, Ordering::AcqRel) {
+                return;
+            }
+        }
+    };
     tokio::select! {
         // An error is an end like any other.
-        _ = copy_bidirectional(&mut near, &mut far) => {}
-        _ = hung.changed() => pending().await,
+        _ = copy(&mut near_reads, &mut far_writes) => {}
+        () = down => {}
     }
 }
 
@@ -152,6 +177,32 @@ async fn server_redis_cluster_goes_on_when_one_of_its_servers_hangs() {
         let stored = stored.unwrap_or_else(|_| panic!("job {n} cannot be stored"));
         let kept = store.load(stored.id).await.expect("reads");
         assert_eq!(kept.map(|job| job.id), Some(stored.id));
+    }
+    store.close().await;
+}
+
+/// On another connection the server would say who has what came over that one, which is nothing.
+#[tokio::test]
+async fn server_redis_replicas_are_asked_over_the_connection_of_the_commit() {
+    let first = Redis::start();
+    let port = first.port().to_string();
+    let _second = Redis::with(&["--replicaof", "127.0.0.1", &port]);
+    first.has_replicas(1);
+    let relay = Relay::start(&first).await;
+    let settings = RedisSettings {
+        replicas: 1,
+        ..RedisSettings::new(relay.url.as_str().into())
+    };
+    let store = RedisStore::open(&settings).await.expect("opens");
+    let stored = store.commit(commit(job(1), vec![], vec![])).await;
+    stored.expect("loads the script");
+    for n in 2..=20 {
+        relay.is_last.store(true, Ordering::Release);
+        let stored = store.commit(commit(job(n), vec![], vec![])).await;
+        let refused = stored.expect_err("nobody knows who has it").to_string();
+        assert!(refused.contains("unavailable"), "{refused}");
+        relay.is_last.store(false, Ordering::Release);
+        comes_back(&store).await;
     }
     store.close().await;
 }

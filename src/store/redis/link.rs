@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike as _, ClusterInterface as _};
+use fred::interfaces::{ClientInterface as _, ClientLike as _, ClusterInterface as _};
 use fred::types::config::{Options, Server};
 use fred::types::scripts::Script;
 use fred::types::{ClusterHash, CustomCommand, Value};
@@ -217,8 +217,10 @@ impl Link {
     ) -> Result<Value, StoreError> {
         let prefix = self.partition(partition);
         let place = place_of(prefix.as_bytes());
-        // A server waits for what came over the same connection.
         let wire = self.next();
+        // A server waits for what came over the same connection, and of one that was lost in between knows
+        // nothing: each has a number.
+        let connections = wire.client.connection_ids();
         let script = Sent {
             code,
             prefix,
@@ -231,6 +233,9 @@ impl Link {
         let wait = CustomCommand::new_static("WAIT", place, true);
         let waited = self.send(&wire, wait, asked, Repeat::Never).await;
         match waited.map_err(|error| told(&error))? {
+            _ if wire.client.connection_ids() != connections => Err(StoreError::Unavailable(
+                format!("Redis: the connection was lost before {count} replicas had the commit"),
+            )),
             Value::Integer(have) if have >= i64::from(count) => Ok(answer),
             Value::Integer(have) => Err(StoreError::Unavailable(format!(
                 "Redis: {have} of the {count} replicas that must have it have the commit"
