@@ -1,5 +1,5 @@
-//! Calls to the server: so many at once, each for so long, again when that can help; and one log
-//! line when the server is gone and one when it is back.
+//! Calls to the server: so many at once, each for so long, again when that can help, and hardly any while
+//! it does not answer; and one log line when the server is gone and one when it is back.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,13 +8,18 @@ use std::time::Duration;
 use s3::Bucket;
 use s3::error::S3Error;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::S3Settings;
+use super::silence::Silence;
 use crate::observe::Standing;
 use crate::store::BlobError;
 
 /// Times that a call is made that may be made again.
 const ATTEMPTS: u32 = 4;
+/// The longest that a server that was silent is waited for. Whoever tries it does so for all others, and is
+/// somebody who could do something else.
+const TRIAL_MAX: Duration = Duration::from_secs(5);
 /// Text of the server's that is looked at for the name of its error.
 const TEXT_CHARS_MAX: usize = 200;
 
@@ -27,6 +32,8 @@ pub(super) struct Failed {
     pub(super) reason: String,
     /// Whether an earlier attempt of the same call may have done its work unheard.
     pub(super) is_repeated: bool,
+    /// Whether the server was asked and did not answer.
+    is_silence: bool,
 }
 
 impl Failed {
@@ -34,6 +41,16 @@ impl Failed {
     pub(super) fn is_absent(&self) -> bool {
         // A server without the bucket says 404 too, but with a name; to a HEAD it says nothing.
         self.status == Some(404) && self.reason != "NoSuchBucket"
+    }
+
+    /// Nothing was heard of the server.
+    fn unheard(reason: String, was_asked: bool) -> Self {
+        Self {
+            status: None,
+            reason,
+            is_repeated: false,
+            is_silence: was_asked,
+        }
     }
 
     fn is_transient(&self) -> bool {
@@ -60,6 +77,7 @@ pub(super) struct Calls {
     timeout: Duration,
     retry_pause: Duration,
     endpoint: String,
+    silence: Silence,
     is_down: AtomicBool,
     outages: AtomicU64,
 }
@@ -72,6 +90,7 @@ impl Calls {
             timeout: settings.timeout,
             retry_pause: settings.retry_pause,
             endpoint: settings.endpoint.clone(),
+            silence: Silence::default(),
             is_down: AtomicBool::new(false),
             outages: AtomicU64::new(0),
         }
@@ -92,7 +111,10 @@ impl Calls {
         self.timeout
     }
 
-    /// Makes a call, and again when it can be hoped to go through then.
+    /// Makes a call, and again when it can be hoped to go through then. All of it takes no longer than one
+    /// call may: a server that has not answered in that time is not asked once more.
+    ///
+    /// Fails at once while the server is silent, but for one call in a second, which is made once.
     pub(super) async fn repeat<T, F>(
         &self,
         what: &'static str,
@@ -101,22 +123,30 @@ impl Calls {
     where
         F: Future<Output = Result<T, S3Error>>,
     {
+        let began = Instant::now();
         let mut pause = self.retry_pause;
-        for attempt in 1..ATTEMPTS {
-            match self.attempt(call()).await {
-                Err(failed) if failed.is_transient() => {
+        let mut attempt = 1;
+        loop {
+            let left = self.timeout.saturating_sub(began.elapsed());
+            let ended = self.attempt(left, true, call()).await;
+            match ended {
+                Err(failed)
+                    if failed.is_transient()
+                        && attempt < ATTEMPTS
+                        && began.elapsed() + pause < self.timeout
+                        && !self.silence.is_on() =>
+                {
                     tracing::debug!(what, attempt, reason = %failed.reason, "S3 call is repeated");
                 }
-                ended => return self.noted(what, ended, attempt > 1),
+                ended => return self.noted(what, began, ended, attempt > 1),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
+            attempt += 1;
         }
-        let ended = self.attempt(call()).await;
-        self.noted(what, ended, true)
     }
 
-    /// Makes a call that is not repeated.
+    /// Makes a call once, however silent the server is: it is to show just that.
     pub(super) async fn once<T, F>(
         &self,
         what: &'static str,
@@ -125,39 +155,53 @@ impl Calls {
     where
         F: Future<Output = Result<T, S3Error>>,
     {
-        let ended = self.attempt(call()).await;
-        self.noted(what, ended, false)
+        let began = Instant::now();
+        let ended = self.attempt(self.timeout, false, call()).await;
+        self.noted(what, began, ended, false)
     }
 
     async fn attempt<T>(
         &self,
+        mut longest: Duration,
+        heeds_silence: bool,
         call: impl Future<Output = Result<T, S3Error>>,
     ) -> Result<T, Failed> {
-        let timed = tokio::time::timeout(self.timeout, async {
+        if heeds_silence && self.silence.is_on() {
+            longest = longest.min(TRIAL_MAX);
+        }
+        let timed = tokio::time::timeout(longest, async {
             // It is never closed, so that an error cannot come.
             let _slot = self.slots.acquire().await;
-            call.await
+            // Not before: it may have fallen silent while others were waited for.
+            if heeds_silence && let Some(reason) = self.silence.holds_back() {
+                return Err(Failed::unheard(reason, false));
+            }
+            let ended = call.await.map_err(|error| failed(&error));
+            if !ended.as_ref().is_err_and(|failed| failed.is_silence) {
+                self.silence.ends();
+            }
+            ended
         });
-        match timed.await {
-            Ok(answered) => answered.map_err(|error| failed(&error)),
-            Err(_) => Err(Failed {
-                status: None,
-                reason: format!("S3 did not answer within {} s", self.timeout.as_secs()),
-                is_repeated: false,
-            }),
-        }
+        timed.await.unwrap_or_else(|_| {
+            let reason = format!("S3 did not answer within {} s", longest.as_secs());
+            Err(Failed::unheard(reason, true))
+        })
     }
 
     /// Tells the log when the server goes and when it comes back.
     fn noted<T>(
         &self,
         what: &'static str,
+        began: Instant,
         ended: Result<T, Failed>,
         is_repeated: bool,
     ) -> Result<T, Failed> {
         match ended {
             Err(mut failed) => {
                 failed.is_repeated = is_repeated;
+                if failed.is_silence {
+                    self.silence.begins(began, &failed.reason);
+                }
                 // Refusals of keys, signatures or the bucket's name last until somebody acts.
                 let is_outage = failed.is_transient()
                     || failed.status == Some(403)
@@ -181,6 +225,7 @@ impl Calls {
 
 /// Says what an error of the crate's comes to, without anything that is nobody's business.
 fn failed(error: &S3Error) -> Failed {
+    let mut is_silence = false;
     let (status, reason) = match error {
         S3Error::HttpFailWithBody(status, text) => (Some(*status), name_of(text)),
         S3Error::Reqwest(error) => {
@@ -190,14 +235,18 @@ fn failed(error: &S3Error) -> Failed {
                 reason = format!("{reason}: {cause}");
                 source = cause.source();
             }
-            (error.status().map(|status| status.as_u16()), reason)
+            let status = error.status().map(|status| status.as_u16());
+            is_silence = status.is_none();
+            (status, reason)
         }
+        // An answer that makes no sense is one.
         other => (None, other.to_string()),
     };
     Failed {
         status,
         reason,
         is_repeated: false,
+        is_silence,
     }
 }
 
@@ -210,5 +259,121 @@ fn name_of(text: &str) -> String {
     match name {
         Some(name) => name.to_owned(),
         None => text.chars().take(TEXT_CHARS_MAX).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::atomic::AtomicU32;
+
+    use s3::Region;
+    use s3::creds::Credentials;
+
+    use super::*;
+
+    /// How the server behaves, and how often it was asked.
+    struct World {
+        calls: Calls,
+        asked: AtomicU32,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let settings = S3Settings::new("http://localhost:1", "files", "a".into(), "b".into());
+            let region = Region::Custom {
+                region: settings.region.clone(),
+                endpoint: settings.endpoint.clone(),
+            };
+            let credentials = Credentials::new(Some("a"), Some("b"), None, None, None);
+            let credentials = credentials.expect("are given");
+            let bucket = Bucket::new(&settings.bucket, region, credentials).expect("has a name");
+            Self {
+                calls: Calls::new(*bucket, &settings),
+                asked: AtomicU32::new(0),
+            }
+        }
+
+        /// Returns how long the call took, how often the server was asked, and how it ended.
+        async fn call(&self, answer: Option<u16>) -> (Duration, u32, Result<(), Failed>) {
+            self.call_by(answer, false).await
+        }
+
+        async fn call_by(
+            &self,
+            answer: Option<u16>,
+            is_probe: bool,
+        ) -> (Duration, u32, Result<(), Failed>) {
+            let (began, before) = (Instant::now(), self.asked.load(Ordering::Relaxed));
+            let call = || async {
+                self.asked.fetch_add(1, Ordering::Relaxed);
+                match answer {
+                    None => pending().await,
+                    Some(200) => ready(Ok(())).await,
+                    Some(status) => Err(S3Error::HttpFailWithBody(status, String::new())),
+                }
+            };
+            let ended = if is_probe {
+                self.calls.once("list", call).await
+            } else {
+                self.calls.repeat("get", call).await
+            };
+            let asked = self.asked.load(Ordering::Relaxed) - before;
+            (began.elapsed(), asked, ended)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_is_waited_for_once() {
+        let world = World::new();
+        let (took, asked, ended) = world.call(None).await;
+        assert!(ended.is_err());
+        assert_eq!((took, asked), (world.calls.timeout(), 1));
+        assert!(world.calls.standing().is_away);
+        // All others are told at once.
+        for _ in 0..3 {
+            let (took, asked, ended) = world.call(Some(200)).await;
+            let failed = ended.expect_err("it is silent");
+            assert_eq!((took, asked), (Duration::ZERO, 0), "{}", failed.reason);
+            assert!(failed.reason.contains("did not answer within 30 s"));
+            assert!(!failed.is_absent());
+        }
+        // One of those a second later tries, for a shorter time and once.
+        tokio::time::advance(TRIAL_MAX).await;
+        let (tried, other) = tokio::join!(world.call(None), world.call(None));
+        assert_eq!((tried.0, tried.1), (TRIAL_MAX, 1));
+        assert_eq!(other.0, Duration::ZERO);
+        // Whoever comes right after it does not wait as it has.
+        assert_eq!(world.call(None).await.0, Duration::ZERO);
+        // What asks how the server is asks it in any case, and an answer ends it.
+        let (_, asked, ended) = world.call_by(Some(200), true).await;
+        assert_eq!((asked, ended.is_ok()), (1, true));
+        assert_eq!(world.call(Some(200)).await.1, 1);
+        assert_eq!(world.calls.standing().outage_count, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_an_answer() {
+        let world = World::new();
+        for status in [404, 403, 503, 503] {
+            let (_, asked, ended) = world.call(Some(status)).await;
+            assert_eq!(ended.expect_err("is refused").status, Some(status));
+            assert_eq!(asked, if status == 503 { ATTEMPTS } else { 1 });
+        }
+        // It ends a silence, and what can be hoped for then is asked for again.
+        world.call(None).await.2.expect_err("it is silent");
+        tokio::time::advance(TRIAL_MAX).await;
+        assert_eq!(world.call(Some(503)).await.1, ATTEMPTS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_that_is_lost_while_others_are_answered_is_no_silence() {
+        let world = World::new();
+        let (lost, ()) = tokio::join!(world.call(None), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.call(Some(200)).await.2.expect("is answered");
+        });
+        lost.2.expect_err("is lost");
+        assert_eq!(world.call(Some(200)).await.1, 1);
     }
 }

@@ -4,6 +4,7 @@
 
 mod calls;
 mod download;
+mod silence;
 mod upload;
 
 use std::sync::Arc;
