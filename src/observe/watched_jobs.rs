@@ -38,6 +38,12 @@ impl JobStore for WatchedJobs {
         self.watch.timed(Operation::Load, self.jobs.load(id)).await
     }
 
+    async fn is_there(&self, id: JobId) -> Result<bool, StoreError> {
+        self.watch
+            .timed(Operation::Load, self.jobs.is_there(id))
+            .await
+    }
+
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError> {
         self.watch
             .timed(Operation::Load, self.jobs.load_task(id))

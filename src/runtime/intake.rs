@@ -207,7 +207,7 @@ impl Inner {
         message: Uuid,
         reason: &str,
     ) -> Result<Answered, RuntimeError> {
-        if self.ports.jobs.load(start.child).await?.is_some() {
+        if self.ports.jobs.is_there(start.child).await? {
             // Whatever a newer revision says to its input: an earlier delivery has created it.
             return Ok(Answered::Without);
         }

@@ -130,14 +130,14 @@ impl Inner {
             if now.since(job.made_at()) < ORPHAN_AFTER {
                 continue;
             }
-            match self.ports.jobs.load(job).await {
-                Ok(None) => {
+            match self.ports.jobs.is_there(job).await {
+                Ok(false) => {
                     let prefix = format!("jobs/{job}/");
                     self.ports.blobs.delete_prefix(&prefix).await?;
                     tracing::info!(job.id = %job, "files of no job have been deleted");
                 }
                 // A job that cannot be read is there.
-                Ok(Some(_)) | Err(StoreError::Corrupt(_)) => {}
+                Ok(true) | Err(StoreError::Corrupt(_)) => {}
                 Err(error) => return Err(error.into()),
             }
             if self.stop.is_cancelled() {

@@ -163,6 +163,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// Returns the job.
     async fn load(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
+    /// Tells whether there is such a job; reads nothing of it that the store keeps elsewhere.
+    async fn is_there(&self, id: JobId) -> Result<bool, StoreError> {
+        Ok(self.load(id).await?.is_some())
+    }
+
     /// Returns the task, in whatever status.
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError>;
 
@@ -222,10 +227,12 @@ pub trait JobStore: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Task>, StoreError>;
 
-    /// Returns the tasks leased to the worker.
+    /// Returns the tasks leased to the worker, as they are stored: of what they hold only ids and leases
+    /// are for use. Whoever goes to work with one asks for it again.
     async fn leased_tasks(&self, worker: &WorkerId) -> Result<Vec<Task>, StoreError>;
 
-    /// Returns what is due at `now`, oldest first, at most `limit` of each.
+    /// Returns what is due at `now`, oldest first, at most `limit` of each; tasks as they are stored, as
+    /// with [`JobStore::leased_tasks`].
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError>;
 
     /// Claims outbox items of a kind that are due, oldest first, until `until`: no one else gets them

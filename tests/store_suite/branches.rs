@@ -76,7 +76,9 @@ pub async fn releases_held_branches(store: Store) {
     }
     assert_eq!(store.queued_tasks(None, 9).await.expect("reads").len(), 4);
     let due = store.due(at(150), 9).await.expect("reads");
-    assert_eq!(due.tasks, [released[1].clone()]);
+    // A store may have left values out of them.
+    let seen: Vec<_> = due.tasks.iter().map(|t| (&t.id, t.due_at())).collect();
+    assert_eq!(seen, [(&released[1].id, Some(at(150)))]);
 }
 
 pub async fn ends_open_tasks_and_names_their_holders(store: Store) {

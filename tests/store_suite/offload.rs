@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use crate::fixtures::{commit, job, lease, next, put, task};
+use crate::fixtures::{at, commit, job, lease, next, put, task};
 use crate::servers::redis::Redis;
 use crate::{Place, Store};
 
@@ -54,6 +54,7 @@ struct Blobs(Mutex<Kept>);
 struct Kept {
     blobs: BTreeMap<String, Bytes>,
     puts: usize,
+    gets: usize,
     is_gone: bool,
 }
 
@@ -76,7 +77,8 @@ impl BlobStore for Blobs {
     }
 
     async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {
-        let kept = self.0.lock().expect("nobody panics");
+        let mut kept = self.0.lock().expect("nobody panics");
+        kept.gets += 1;
         if kept.is_gone {
             return Err(BlobError::Unavailable("gone".to_owned()));
         }
@@ -142,6 +144,10 @@ impl World {
 
     fn puts(&self) -> usize {
         self.blobs.0.lock().expect("nobody panics").puts
+    }
+
+    fn gets(&self) -> usize {
+        self.blobs.0.lock().expect("nobody panics").gets
     }
 
     fn go(&self, is_gone: bool) {
@@ -275,7 +281,10 @@ async fn a_server_that_is_gone_stops_heavy_jobs_only() {
         .commit(commit(light.clone(), vec![], vec![]))
         .await
         .expect("commits what is light");
-    assert_eq!(store.load(light.id).await.expect("reads"), Some(light));
+    assert_eq!(
+        store.load(light.id).await.expect("reads").as_ref(),
+        Some(&light)
+    );
     let refused = store.load(heavy.id).await;
     assert!(
         matches!(refused, Err(StoreError::Unavailable(_))),
@@ -286,6 +295,14 @@ async fn a_server_that_is_gone_stops_heavy_jobs_only() {
     let refused = store.commit(commit(changed, vec![], vec![])).await;
     let is_unavailable = matches!(refused, Err(CommitError::Store(StoreError::Unavailable(_))));
     assert!(is_unavailable, "{refused:?}");
+    // The job is seen in a list beside the others.
+    let query = JobQuery {
+        limit: 9,
+        ..JobQuery::default()
+    };
+    let listed = store.list(query).await.expect("reads");
+    let ids: Vec<_> = listed.iter().map(|job| job.id).collect();
+    assert_eq!(ids, [light.id, heavy.id]);
     // The task is seen in the queue, and whoever wants it has to come again.
     assert_eq!(store.queued_tasks(None, 9).await.expect("reads").len(), 1);
     let refused = store.lease_task(&waiting.id, lease("w", 1_000)).await;
@@ -297,6 +314,34 @@ async fn a_server_that_is_gone_stops_heavy_jobs_only() {
     let leased = store.lease_task(&waiting.id, lease("w", 1_000)).await;
     let leased = leased.expect("leases").expect("is still there");
     assert_eq!((leased.losses, &leased.spec), (0, &waiting.spec));
+}
+
+/// What is looked at for ids, times and leases costs nothing elsewhere.
+#[tokio::test]
+async fn nothing_is_read_where_nobody_needs_the_values() {
+    let (world, job) = (World::default(), heavy_job());
+    let mut waiting = task(&job, None, 1);
+    let spec = Arc::make_mut(&mut waiting.spec);
+    spec.params.insert("p".to_owned(), large());
+    let new = commit(job.clone(), vec![put(&waiting)], vec![]);
+    world.heavy().commit(new).await.expect("commits");
+    let held = world.light.lease_task(&waiting.id, lease("w", 1_000));
+    held.await.expect("leases").expect("is there");
+    let store = world.heavy();
+    assert!(store.is_there(job.id).await.expect("looks"));
+    assert!(
+        !store
+            .is_there(crate::fixtures::job_id(2))
+            .await
+            .expect("looks")
+    );
+    let leased = store.leased_tasks(&"w".into()).await.expect("reads");
+    let due = store.due(at(i64::from(u32::MAX)), 9).await.expect("reads");
+    for tasks in [&leased, &due.tasks] {
+        assert_eq!(tasks.len(), 1);
+        assert_eq!(tasks[0].spec.params["p"], reference(&job, &large()));
+    }
+    assert_eq!(world.gets(), 0);
 }
 
 #[tokio::test]

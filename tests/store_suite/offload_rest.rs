@@ -103,6 +103,10 @@ impl JobStore for Heavy {
         self.jobs.load(id).await
     }
 
+    async fn is_there(&self, id: JobId) -> Result<bool, StoreError> {
+        self.jobs.is_there(id).await
+    }
+
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError> {
         self.jobs.load_task(id).await
     }

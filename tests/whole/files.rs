@@ -166,10 +166,11 @@ async fn an_outage_of_the_files_is_told_once_and_stops_nothing_else() {
     server.submit("waiting").await;
 
     s3.resume();
+    // Whoever asks for figures has the server asked; until it has answered, uploads are refused at once.
+    server.shows(r#"part_up{part="files"}"#, 1.0).await;
+    server.process.says("S3 is back").await;
     let stored = server.send(Method::Put, &put, Some("b".into())).await;
     assert_eq!(stored.status, 200, "{stored:?}");
-    server.process.says("S3 is back").await;
-    server.shows(r#"part_up{part="files"}"#, 1.0).await;
     let failed = r#"s3_operations_total{operation="upload",status="error"}"#;
     server.shows(failed, 2.0).await;
     let ended = server.process.stop().await.with(0);

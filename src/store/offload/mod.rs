@@ -88,6 +88,10 @@ impl JobStore for Offloading {
         }
     }
 
+    async fn is_there(&self, id: JobId) -> Result<bool, StoreError> {
+        self.jobs.is_there(id).await
+    }
+
     async fn load_task(&self, id: &TaskId) -> Result<Option<Task>, StoreError> {
         self.filled_one(self.jobs.load_task(id).await?).await
     }
@@ -173,14 +177,11 @@ impl JobStore for Offloading {
     }
 
     async fn leased_tasks(&self, worker: &WorkerId) -> Result<Vec<Task>, StoreError> {
-        let tasks = self.jobs.leased_tasks(worker).await?;
-        Ok(self.filled_where_possible(tasks).await)
+        self.jobs.leased_tasks(worker).await
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError> {
-        let mut due = self.jobs.due(now, limit).await?;
-        due.tasks = self.filled_where_possible(due.tasks).await;
-        Ok(due)
+        self.jobs.due(now, limit).await
     }
 
     async fn take_outbox(
@@ -238,16 +239,13 @@ impl JobStore for Offloading {
     async fn list(&self, query: JobQuery) -> Result<Vec<Job>, StoreError> {
         let jobs = self.jobs.list(query).await?.into_iter();
         let filling = jobs.map(|job| async move {
-            match self.payloads.fill_job(job.clone()).await {
-                // One that is damaged does not hide the others; asked for itself, it says so.
-                Err(StoreError::Corrupt(_)) => Ok(job),
-                filled => filled,
-            }
+            // One that is damaged, or whose values cannot be had just now, does not hide the others; asked
+            // for itself, it says so.
+            let filled = self.payloads.fill_job(job.clone()).await;
+            filled.unwrap_or(job)
         });
-        stream::iter(filling)
-            .buffered(FILLED_AT_ONCE)
-            .try_collect()
-            .await
+        let filled = stream::iter(filling).buffered(FILLED_AT_ONCE).collect();
+        Ok(filled.await)
     }
 
     async fn counts(
