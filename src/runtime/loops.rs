@@ -1,28 +1,15 @@
-//! The loops: what time brings (deadlines, wake-ups, lost leases, delayed tasks), what workers
-//! earn, and what has to be swept. Each sleeps until the next moment that it knows of.
+//! The loops: what time brings (`timers.rs`), what workers earn, and what has to be swept. Each sleeps
+//! until the next moment that it knows of.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
-use super::{Inner, RuntimeError, orphans};
-use crate::base::{JobId, Timestamp};
-use crate::domain::Task;
-use crate::engine::Input;
-use crate::store::{Due, Hints, MessageKind, StoreError};
-use tracing::Instrument as _;
+use super::{Inner, orphans};
+use crate::store::{Hints, MessageKind, StoreError};
 
-/// Due jobs and tasks that one look brings.
-const DUE_BATCH: u32 = 500;
-/// Due jobs and tasks that are dealt with at once.
-const DUE_CONCURRENCY: usize = 64;
-/// Between tries while the store does not answer. It does not grow: what waits for the timers goes on
-/// as soon as the store is back, and asking one that is away costs nothing.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at the store's queue, while workers wait: another process may have queued
 /// something, and a commit whose answer was lost may have gone through all the same.
 const REFILL_AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -32,43 +19,6 @@ const REFILL_SHARE: u32 = 20;
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Jobs that one sweep step deletes, so that it never holds the writer for long.
 const SWEEP_BATCH: u32 = 200;
-
-/// What time has brought.
-enum Work {
-    /// A job's `wake_at` has passed.
-    Wake(JobId),
-    /// A task's `due_at` has passed.
-    Expire(Box<Task>),
-}
-
-/// When the timers have to look next.
-#[derive(Default)]
-pub(super) struct Schedule {
-    next: Mutex<Option<Timestamp>>,
-    earlier: Notify,
-}
-
-impl Schedule {
-    /// Makes sure that the timers look no later than this.
-    pub(super) fn wake_at(&self, at: Timestamp) {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.is_none_or(|known| at < known) {
-            *next = Some(at);
-            self.earlier.notify_one();
-        }
-    }
-
-    fn take(&self) -> Option<Timestamp> {
-        self.next
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    fn peek(&self) -> Option<Timestamp> {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// How many loops were started, and how many still run.
 #[derive(Debug, Default)]
@@ -133,92 +83,6 @@ pub(super) fn start(inner: &Arc<Inner>, hints: Hints) {
 }
 
 impl Inner {
-    async fn run_timers(self: Arc<Self>) {
-        let mut failed = false;
-        while !self.stop.is_cancelled() {
-            self.schedule.take();
-            let now = self.ports.clock.now();
-            self.release_delayed(now);
-            match self.ports.jobs.due(now, DUE_BATCH).await {
-                Ok(due) => {
-                    if std::mem::take(&mut failed) {
-                        self.was_deaf();
-                    }
-                    let full = due.jobs.len().max(due.tasks.len()) >= DUE_BATCH as usize;
-                    if let Some(next) = due.next {
-                        self.schedule.wake_at(next);
-                    }
-                    let is_done = self.deal_with(due).await;
-                    if !full {
-                        self.sleep_until_due().await;
-                    } else if !is_done {
-                        self.pause(STORE_PAUSE).await;
-                    }
-                }
-                Err(error) => {
-                    if !failed {
-                        tracing::debug!(%error, "timers wait for the store");
-                    }
-                    failed = true;
-                    self.pause(STORE_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// Tells whether anything of it has been dealt with.
-    async fn deal_with(self: &Arc<Self>, due: Due) -> bool {
-        let woken = due.jobs.into_iter().map(Work::Wake);
-        let expired = due
-            .tasks
-            .into_iter()
-            .map(|task| Work::Expire(Box::new(task)));
-        futures::stream::iter(woken.chain(expired))
-            .map(|work| {
-                let inner = Arc::clone(self);
-                let log = inner.ports.traces.log_span();
-                async move { inner.deal_with_one(work).await }.instrument(log)
-            })
-            .buffer_unordered(DUE_CONCURRENCY)
-            .fold(false, async |any, one| any | one)
-            .await
-    }
-
-    async fn deal_with_one(self: Arc<Self>, work: Work) -> bool {
-        let (job, result) = match work {
-            Work::Wake(job) => (job, self.apply(job, Input::Woken).await.map(|_| ())),
-            Work::Expire(task) => (task.job_id, self.expire_unless_spared(&task).await),
-        };
-        match result {
-            Ok(()) | Err(RuntimeError::JobNotFound) => true,
-            // Looked at again: it is still due.
-            Err(error) => {
-                warn_of!(error, job.id = %job, "a due job has to wait");
-                self.schedule
-                    .wake_at(self.ports.clock.now().after(STORE_PAUSE));
-                false
-            }
-        }
-    }
-
-    async fn sleep_until_due(&self) {
-        let at_most = Duration::from_millis(self.settings.look_every_ms);
-        loop {
-            let now = self.ports.clock.now();
-            let pause = match self.schedule.peek() {
-                Some(next) if next <= now => return,
-                Some(next) => next.since(now).min(at_most),
-                None => at_most,
-            };
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return,
-                () = self.schedule.earlier.notified() => {}
-                () = tokio::time::sleep(pause) => return,
-            }
-        }
-    }
-
     /// Sleeps, but not past the end.
     pub(super) async fn pause(&self, pause: Duration) {
         tokio::select! {

@@ -9,6 +9,7 @@
 mod error;
 mod absence;
 mod apply;
+mod backlog;
 mod blueprints;
 mod expiry;
 pub mod export;
@@ -30,6 +31,7 @@ mod refused;
 mod registry;
 mod reserve;
 mod silence;
+mod timers;
 mod tokens;
 mod turns;
 mod views;
@@ -271,7 +273,9 @@ pub(crate) struct Inner {
     absence: absence::Absence,
     silence: silence::Silence,
     watchers: watch::Watchers,
-    schedule: loops::Schedule,
+    schedule: timers::Schedule,
+    /// What is due and not done yet.
+    backlog: Arc<backlog::Backlog>,
     /// Asks for a look at the store's queue.
     refill: tokio::sync::Notify,
     loops: loops::Loops,
@@ -300,7 +304,8 @@ impl Runtime {
             absence: absence::Absence::default(),
             silence: silence::Silence::default(),
             watchers: watch::Watchers::default(),
-            schedule: loops::Schedule::default(),
+            schedule: timers::Schedule::default(),
+            backlog: Arc::default(),
             refill: tokio::sync::Notify::new(),
             loops: loops::Loops::default(),
             outbox: outbox::Outbox::new(settings.outbox_concurrency),

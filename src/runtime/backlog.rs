@@ -1,0 +1,190 @@
+//! What is due and not done yet: under way, or held back for a while because it has failed. What cannot
+//! be done, as long as the files of a job cannot be read, is in nobody's way then.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::base::{JobId, TaskId};
+
+/// How long what has failed is held back at first; doubles.
+const HELD_BACK: Duration = Duration::from_secs(1);
+/// How long it is held back at most: so long it may wait although the trouble is over.
+const HELD_BACK_MAX: Duration = Duration::from_secs(10);
+/// What is known at most, so that neither memory nor a look at the store grows with the trouble. What comes
+/// due when it is reached waits until there is room again.
+const ENTRIES_MAX: usize = 10_000;
+
+/// Which job or task is due.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// A job's `wake_at` has passed.
+    Job(JobId),
+    /// A task's `due_at` has passed.
+    Task(TaskId),
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// How often it has failed since it came due.
+    failures: u32,
+    /// Nothing while it is under way.
+    held_back_until: Option<Instant>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Backlog(Mutex<HashMap<Key, Entry>>);
+
+impl Backlog {
+    /// Returns how much is under way or held back.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Forgets what is held back and no longer due.
+    pub(super) fn keep(&self, due: &HashSet<Key>) {
+        self.lock()
+            .retain(|key, entry| entry.held_back_until.is_none() || due.contains(key));
+    }
+
+    /// Holds nothing back any more: what was in the way of all is over.
+    pub(super) fn release(&self) {
+        let now = Instant::now();
+        for until in self
+            .lock()
+            .values_mut()
+            .filter_map(|entry| entry.held_back_until.as_mut())
+        {
+            *until = now;
+        }
+    }
+
+    /// Returns how long it is until something may be tried again; what is under way may be done or have
+    /// failed at any moment.
+    pub(super) fn next(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let until = |entry: &Entry| entry.held_back_until.unwrap_or(now);
+        let next = self.lock().values().map(until).min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    /// Begins with what is due, unless it is under way, held back, or there is no room.
+    pub(super) fn begin(self: &Arc<Self>, key: Key) -> Option<Turn> {
+        let mut entries = self.lock();
+        let has_room = entries.len() < ENTRIES_MAX;
+        let failures = match entries.get_mut(&key) {
+            Some(entry) => {
+                entry
+                    .held_back_until
+                    .take_if(|until| *until <= Instant::now())?;
+                entry.failures
+            }
+            None if !has_room => return None,
+            None => {
+                let entry = Entry {
+                    failures: 0,
+                    held_back_until: None,
+                };
+                entries.insert(key.clone(), entry);
+                0
+            }
+        };
+        Some(Turn {
+            backlog: Arc::clone(self),
+            key,
+            failures,
+            is_done: false,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        // Every operation leaves it whole, so a panic elsewhere does not spoil it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A try at what is due. It has failed when it is dropped without having been done, by a panic too.
+#[derive(Debug)]
+pub(super) struct Turn {
+    backlog: Arc<Backlog>,
+    key: Key,
+    failures: u32,
+    is_done: bool,
+}
+
+impl Turn {
+    /// Tells whether it is the first since it came due.
+    pub(super) fn is_first(&self) -> bool {
+        self.failures == 0
+    }
+
+    /// It is done.
+    pub(super) fn done(mut self) {
+        self.is_done = true;
+        self.backlog.lock().remove(&self.key);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let pause = HELD_BACK.saturating_mul(1 << self.failures.min(8));
+        if let Some(entry) = self.backlog.lock().get_mut(&self.key) {
+            entry.failures = self.failures.saturating_add(1);
+            entry.held_back_until = Some(Instant::now() + pause.min(HELD_BACK_MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u128) -> Key {
+        Key::Job(JobId(uuid::Uuid::from_u128(number)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_is_held_back_ever_longer() {
+        let backlog = Arc::new(Backlog::default());
+        let mut pauses = Vec::new();
+        for failures in 0..6 {
+            let turn = backlog.begin(key(1)).expect("it is its time");
+            assert_eq!(turn.is_first(), failures == 0);
+            assert!(backlog.begin(key(1)).is_none(), "it is under way");
+            assert_eq!(backlog.next(), Some(Duration::ZERO));
+            drop(turn);
+            assert!(backlog.begin(key(1)).is_none(), "it is held back");
+            let pause = backlog.next().expect("it is known");
+            pauses.push(pause.as_secs());
+            tokio::time::advance(pause).await;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
+        drop(backlog.begin(key(1)).expect("it is its time"));
+        backlog.release();
+        backlog.begin(key(1)).expect("it is free").done();
+        assert_eq!((backlog.len(), backlog.next()), (0, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_knows_what_is_due_and_not_too_much() {
+        let backlog = Arc::new(Backlog::default());
+        let known = ENTRIES_MAX as u128;
+        for number in 0..known {
+            drop(backlog.begin(key(number)).expect("there is room"));
+        }
+        assert!(backlog.begin(key(known)).is_none(), "there is no room");
+        tokio::time::advance(HELD_BACK).await;
+        let turn = backlog.begin(key(0)).expect("it is its time");
+        backlog.keep(&HashSet::from([key(1), key(known)]));
+        assert_eq!(backlog.len(), 2, "one is under way, one is still due");
+        assert!(backlog.begin(key(known)).is_some(), "there is room");
+        turn.done();
+        assert!(backlog.begin(key(0)).is_some_and(|turn| turn.is_first()));
+    }
+}
