@@ -242,6 +242,9 @@ impl From<BlobError> for ApiError {
                 Code::InvalidQuery,
                 format!("expires_in must be 1 to {max} seconds"),
             ),
+            BlobError::Busy => {
+                Self::new(Code::Busy, "too many uploads at once, try again").retry_after(1)
+            }
             BlobError::Unavailable(cause) => {
                 // The store has told the log already, once and not for every request.
                 tracing::debug!(%cause, "blob store unavailable");

@@ -81,7 +81,10 @@ pub(super) async fn receive(
         bytes_max = bytes_max.min(bytes);
         body = at_least(body, bytes);
     }
+    let place = state.uploads.take(&job.client.id, blobs.uploads_max());
+    let place = place.await?;
     let info = blobs.put(&key, body, bytes_max).await?;
+    drop(place);
     let uri = blobs.uri(&key);
     Ok(answers::ok(&json!({
         "status": "uploaded",

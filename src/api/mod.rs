@@ -34,6 +34,7 @@ pub mod search;
 pub mod server;
 pub mod settings;
 pub mod socket;
+mod uploads;
 pub mod verify;
 pub mod worker;
 pub mod workers;
@@ -69,6 +70,7 @@ pub struct ApiState {
     pub settings: ApiSettings,
     worker_tokens: Arc<dyn WorkerTokens>,
     buckets: limits::Buckets,
+    uploads: uploads::Uploads,
     contracts: contracts::Contracts,
     documents: openapi::Documents,
 }
@@ -87,6 +89,7 @@ impl ApiState {
             settings,
             worker_tokens,
             buckets: limits::Buckets::default(),
+            uploads: uploads::Uploads::default(),
             contracts: contracts::Contracts::default(),
             documents: openapi::Documents::default(),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::trace::{Lap, current, current_state, transfer_span};
@@ -62,6 +63,15 @@ impl BlobStore for WatchedBlobs {
     async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError> {
         let transfer = self.blobs.put(key, body, bytes_max);
         self.told(Moved::Upload, key, transfer).await
+    }
+
+    async fn put_whole(&self, key: &str, content: Bytes) -> Result<BlobInfo, BlobError> {
+        let transfer = self.blobs.put_whole(key, content);
+        self.told(Moved::Upload, key, transfer).await
+    }
+
+    fn uploads_max(&self) -> Option<usize> {
+        self.blobs.uploads_max()
     }
 
     async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::Inner;
@@ -84,8 +84,7 @@ impl Inner {
         let since = known.map_or(now, |marker| marker.since);
         let marker = serde_json::to_vec(&Marker { since, seen: now });
         let text = Bytes::from(marker.expect("it has no keys that are none of JSON's"));
-        let body = futures::stream::once(async { Ok(text) }).boxed();
-        self.ports.blobs.put(key, body, MARKER_MAX).await?;
+        self.ports.blobs.put_whole(key, text).await?;
         Ok(since)
     }
 

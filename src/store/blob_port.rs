@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::observe::Standing;
@@ -28,6 +29,9 @@ pub enum BlobError {
         /// The longest, in seconds.
         max: u64,
     },
+    /// Too many uploads are under way; the same one may go through later.
+    #[error("too many uploads at once")]
+    Busy,
     /// The store cannot be reached just now.
     #[error("the blob store is unavailable: {0}")]
     Unavailable(String),
@@ -57,13 +61,26 @@ pub enum BlobRight {
 pub const PRESIGN_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// A blob's content, in pieces.
-pub type BlobBody = futures::stream::BoxStream<'static, Result<bytes::Bytes, BlobError>>;
+pub type BlobBody = futures::stream::BoxStream<'static, Result<Bytes, BlobError>>;
 
 /// Heavy payloads and job files. Keys are `/`-separated; no part is empty, `.` or `..`.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// Stores a body under the key, replacing what was there only once all of it has come.
     async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError>;
+
+    /// Stores content that is there already, as [`BlobStore::put`] does. It waits for no upload whose body
+    /// is on its way.
+    async fn put_whole(&self, key: &str, content: Bytes) -> Result<BlobInfo, BlobError> {
+        let bytes_max = content.len() as u64;
+        let body = futures::stream::once(async { Ok(content) });
+        self.put(key, Box::pin(body), bytes_max).await
+    }
+
+    /// Returns how many bodies may be on their way in at once; nothing where nobody waits for another's.
+    fn uploads_max(&self) -> Option<usize> {
+        None
+    }
 
     /// Opens a blob.
     async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError>;

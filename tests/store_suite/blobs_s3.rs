@@ -11,7 +11,8 @@ use avtomatika::store::{
     BlobBody, BlobError, BlobRight, BlobStore, PRESIGN_MAX, S3Addressing, S3BlobStore, S3Settings,
 };
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 
@@ -128,6 +129,34 @@ async fn repeats_what_a_busy_server_refuses() {
         matches!(refused, Err(BlobError::Unavailable(_))),
         "it is asked four times"
     );
+}
+
+/// What comes in slowly keeps nothing waiting that is there already.
+#[tokio::test]
+async fn content_that_is_there_waits_for_no_upload() {
+    let (store, _server) = open();
+    let places = store.uploads_max().expect("there is a limit");
+    let slow = |number| {
+        let begun: BlobBody = stream::iter([Ok(Bytes::from("x"))])
+            .chain(stream::pending())
+            .boxed();
+        let (store, key) = (&store, format!("jobs/j/{number}"));
+        async move { store.put(&key, begun, 9).await }
+    };
+    let mut uploads: FuturesUnordered<_> = (0..places).map(slow).collect();
+    assert!(
+        uploads.next().now_or_never().is_none(),
+        "they are under way"
+    );
+    for bytes in [5, PART + 1] {
+        let content = Bytes::from(vec![7; bytes]);
+        let digest = crypto::sha256_hex(&content);
+        let stored = store.put_whole("jobs/j/whole", content).await;
+        assert_eq!(stored.expect("stores").sha256, Some(digest.clone()));
+        let content = read(&store, "jobs/j/whole").await.expect("is there");
+        assert_eq!(crypto::sha256_hex(&content), digest);
+        assert!(uploads.next().now_or_never().is_none());
+    }
 }
 
 /// The server completes the upload, and its answer is lost.

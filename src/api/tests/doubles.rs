@@ -139,6 +139,10 @@ impl BlobStore for Blobs {
         Ok(info)
     }
 
+    fn uploads_max(&self) -> Option<usize> {
+        Some(8)
+    }
+
     async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {
         let found = self.0.lock().unwrap().get(key).cloned();
         Ok(found.map(|bytes| {

@@ -1,9 +1,12 @@
 //! Files, links and compressed bodies.
 
+use std::convert::Infallible;
 use std::io::Write as _;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
@@ -156,6 +159,44 @@ async fn an_upload_has_a_limit_of_its_own() {
         Some(1),
         "nothing of it was stored"
     );
+}
+
+/// Whoever uploads slowly, and much at once, takes the places of nobody else.
+#[tokio::test(start_paused = true)]
+async fn one_client_has_a_part_of_the_places_for_uploads() {
+    let api = Api::start().await;
+    let mut jobs = Vec::new();
+    for token in [ALICE, BOB] {
+        jobs.push(api.create(token, "/api/v1/jobs/listen", &json!({})).await);
+    }
+    // A letter each second.
+    let put = async |client: usize, seconds: usize| {
+        let letters = futures::stream::iter(0..seconds).then(|_| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, Infallible>("x")
+        });
+        let path = format!("/api/v1/jobs/{}/files/content/{seconds}", jobs[client]);
+        let request = Request::put(path)
+            .header("x-client-token", [ALICE, BOB][client])
+            .body(Body::from_stream(letters))
+            .expect("a request");
+        Answer::of(api.call(request).await).await
+    };
+    // A quarter of eight for each.
+    let (long, short, patient, refused, other) = tokio::join!(
+        put(0, 100),
+        put(0, 20),
+        // Waits for the second's place.
+        put(0, 50),
+        put(0, 1),
+        put(1, 2),
+    );
+    for stored in [long, short, patient, other] {
+        assert_eq!(stored.status, 200, "{}", stored.body);
+    }
+    assert_eq!((refused.status, refused.code().as_str()), (503, "busy"));
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(put(0, 1).await.status, 200);
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {

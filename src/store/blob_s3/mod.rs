@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use s3::creds::Credentials;
 use s3::serde_types::{ListBucketResult, ObjectIdentifier};
@@ -25,7 +26,7 @@ use crate::base::Secret;
 use crate::observe::Standing;
 use calls::Calls;
 
-/// Uploads that hold memory at once; others wait for their turn without reading their bodies.
+/// Bodies on their way in at once, since each holds memory; others wait for their turn without being read.
 const UPLOADS_MAX: usize = 32;
 /// Keys that one page of a listing brings, and that one call deletes. Source: S3's own limit.
 const PAGE_KEYS: usize = 1000;
@@ -196,11 +197,19 @@ impl BlobStore for S3BlobStore {
         let turn = tokio::time::timeout(self.calls.timeout(), self.uploads.acquire());
         // The semaphore itself is never closed.
         let Ok(Ok(_turn)) = turn.await else {
-            return Err(BlobError::Unavailable(
-                "too many uploads at once".to_owned(),
-            ));
+            return Err(BlobError::Busy);
         };
         self.upload(key, body, bytes_max).await
+    }
+
+    async fn put_whole(&self, key: &str, content: Bytes) -> Result<BlobInfo, BlobError> {
+        check_key(key)?;
+        // Its memory is another's: there is nothing to wait for.
+        self.upload_whole(key, content).await
+    }
+
+    fn uploads_max(&self) -> Option<usize> {
+        Some(UPLOADS_MAX)
     }
 
     async fn get(&self, key: &str) -> Result<Option<(BlobInfo, BlobBody)>, BlobError> {

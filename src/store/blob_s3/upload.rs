@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures::stream::{Fuse, FuturesUnordered};
+use futures::stream::{self, Fuse, FuturesUnordered};
 use futures::{StreamExt as _, TryStreamExt as _};
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -163,7 +163,7 @@ impl S3BlobStore {
         if is_all {
             let info = intake.info(key);
             let digest = info.sha256.as_deref();
-            self.put_whole(key, &first, digest).await?;
+            self.put_object(key, &first, digest).await?;
             return Ok(info);
         }
         let begun = self.begin(key).await?;
@@ -180,8 +180,28 @@ impl S3BlobStore {
         }
     }
 
+    /// Stores content that is there: in one call as long as a part may be so large.
+    pub(super) async fn upload_whole(
+        &self,
+        key: &str,
+        content: Bytes,
+    ) -> Result<BlobInfo, BlobError> {
+        let bytes = content.len() as u64;
+        if bytes > PART_BYTES_MAX {
+            let body = stream::once(async { Ok(content) });
+            return self.upload(key, body.boxed(), bytes).await;
+        }
+        let digest = crypto::sha256_hex(&content);
+        self.put_object(key, &content, Some(&digest)).await?;
+        Ok(BlobInfo {
+            key: key.to_owned(),
+            bytes,
+            sha256: Some(digest),
+        })
+    }
+
     /// Stores an object in one call, with its digest as metadata.
-    async fn put_whole(
+    async fn put_object(
         &self,
         key: &str,
         content: &[u8],
@@ -300,7 +320,7 @@ impl S3BlobStore {
         if let (Some(etag), Some(sha256)) = (etag, &info.sha256) {
             let note = write_note(&etag, sha256);
             let key = digest_key(&begun.key);
-            if let Err(error) = self.put_whole(&key, note.as_bytes(), None).await {
+            if let Err(error) = self.put_object(&key, note.as_bytes(), None).await {
                 // The blob is whole; its digest is not known to those who come later.
                 tracing::warn!(key, %error, "a blob's digest was not noted");
             }
@@ -336,8 +356,6 @@ fn etag_of(answer: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
-
     use super::*;
 
     #[test]

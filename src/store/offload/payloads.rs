@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::TryStreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -108,8 +108,7 @@ impl Payloads {
         let key = format!("{}{sha256}", prefix(job));
         let size = content.len();
         if !self.knows(&key) {
-            let body = stream::iter([Ok(content.clone())]).boxed();
-            let put = self.blobs.put(&key, body, u64::MAX).await;
+            let put = self.blobs.put_whole(&key, content.clone()).await;
             put.map_err(|error| unavailable(&error))?;
             self.lock().add(key.clone(), content);
         }

@@ -79,7 +79,9 @@ impl Trouble {
                 TaskErrorCode::InvalidInputError
             }
             BlobError::TooLarge { .. } => TaskErrorCode::LimitExceededError,
-            BlobError::Interrupted(_) | BlobError::Unavailable(_) => TaskErrorCode::TransientError,
+            BlobError::Interrupted(_) | BlobError::Busy | BlobError::Unavailable(_) => {
+                TaskErrorCode::TransientError
+            }
         };
         Self::new(code, format!("{uri}: {error}"))
     }
