@@ -268,8 +268,9 @@ impl BlobStore for S3BlobStore {
 
     async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError> {
         check_prefix(prefix)?;
-        self.delete_all(prefix).await?;
-        self.delete_all(&digest_key(prefix)).await
+        // What is left when this breaks off in between is found by what is there of the blobs.
+        self.delete_all(&digest_key(prefix)).await?;
+        self.delete_all(prefix).await
     }
 
     async fn presign(
