@@ -49,7 +49,7 @@ catalog! { ORCHESTRATOR, "Every metric that an orchestrator has besides those of
     COMMITS = counter("orchestrator_store_commits_total", &["outcome"], "Commits of jobs' steps, by outcome: stored, conflict (another was faster), refused (key or quota) or failed (the store's trouble).");
     STORE_LATENCY = histogram("orchestrator_store_operation_duration_seconds", &["operation"], SHORT, "Time that the store took to answer, by operation.");
     STORE_ERRORS = counter("orchestrator_store_errors_total", &["operation"], "Calls of the store that failed by its own trouble, by operation.");
-    PART_UP = gauge("orchestrator_part_up", &["part"], "1 while the server answers, 0 during an outage, or while it may drop jobs, by part: store, history or files; a part that is not configured is missing.");
+    PART_UP = gauge("orchestrator_part_up", &["part"], "1 while the server answers, 0 during an outage, while it may drop jobs, or while the upkeep of the history fails, by part: store, history or files; a part that is not configured is missing.");
     PART_OUTAGES = counter("orchestrator_part_outages_total", &["part"], "Outages that have begun, by part.");
     HISTORY_BEHIND = gauge("orchestrator_history_rows_behind", &[], "Rows of history that the history server does not have yet; missing without one.");
     HISTORY_WITHHELD = counter("orchestrator_history_withheld_total", &["part"], "What the history's server refuses for good and has without its content, by part: event or job; the log names each.");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::upkeep::Upkeep;
 use super::{Inner, RuntimeError, refused};
 use crate::base::{JobId, Timestamp};
 use crate::domain::Event;
@@ -25,8 +26,6 @@ const BATCH: u32 = 2_000;
 const GATHER: Duration = Duration::from_millis(250);
 /// Between tries while the archive or the store does not answer; doubles up to 32 times this.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two upkeeps; the first is at the start.
-const UPKEEP_EVERY: Duration = Duration::from_hours(1);
 
 /// An archive, and what it is fed from.
 #[derive(Clone)]
@@ -84,6 +83,7 @@ pub(super) struct Exporting {
     /// Since when it does not get on, and why.
     outage: Mutex<Option<(Timestamp, String)>>,
     outage_count: AtomicU64,
+    pub(super) upkeep: Upkeep,
 }
 
 impl Exporting {
@@ -106,10 +106,10 @@ impl Exporting {
         outage.as_ref().map(|(since, _)| *since)
     }
 
-    /// Returns how it stands.
+    /// Returns how it stands. An upkeep that fails is none of the outages, but somebody should look.
     pub(super) fn standing(&self) -> Standing {
         Standing {
-            is_away: self.outage_since().is_some(),
+            is_away: self.outage_since().is_some() || self.upkeep.failing_since().is_some(),
             outage_count: self.outage_count.load(Ordering::Relaxed),
         }
     }
@@ -144,17 +144,16 @@ impl Inner {
             self.stop.cancelled().await;
             return;
         };
-        let (mut failures, mut next_upkeep) = (0_u32, self.ports.clock.now());
+        let mut failures = 0_u32;
         while !self.stop.is_cancelled() {
             let now = self.ports.clock.now();
-            if now >= next_upkeep {
-                match export.archive.upkeep(now, export.retention).await {
-                    Ok(()) => next_upkeep = now.after(UPKEEP_EVERY),
-                    // The next batch tells whether this is an outage.
-                    Err(error) => tracing::debug!(%error, "the upkeep of the history has to wait"),
-                }
+            let upkeep = self.upkeep_when_due(&export, now).await;
+            let exported = export_batch(&export, &self.ports.metrics).await;
+            // One that fails in an outage says nothing, and is due when that is over.
+            if let (Some(upkeep), Ok(_) | Err(Away::Store(_))) = (upkeep, &exported) {
+                self.exporting.upkeep.ended(now, upkeep);
             }
-            match export_batch(&export, &self.ports.metrics).await {
+            match exported {
                 Ok(is_full) => {
                     self.exporting.end_outage(self.ports.clock.now());
                     failures = 0;
@@ -173,6 +172,18 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Tries an upkeep when it is due and the archive is not known to be away.
+    async fn upkeep_when_due(
+        &self,
+        export: &Export,
+        now: Timestamp,
+    ) -> Option<Result<(), StoreError>> {
+        if self.exporting.outage_since().is_some() || !self.exporting.upkeep.is_due(now) {
+            return None;
+        }
+        Some(export.archive.upkeep(now, export.retention).await)
     }
 
     async fn wait_for_more(&self) {

@@ -34,6 +34,7 @@ mod silence;
 mod timers;
 mod tokens;
 mod turns;
+mod upkeep;
 mod views;
 mod watch;
 pub mod webhook;

@@ -150,10 +150,19 @@ impl Runtime {
         }
     }
 
-    /// Tells whether the history can be written, and how much waits for it.
+    /// Tells whether the history can be written, and how much waits for it; and whether it is kept up.
     async fn history_check(&self) -> String {
-        let Some(since) = self.inner.exporting.outage_since() else {
-            return "ok".to_owned();
+        let exporting = &self.inner.exporting;
+        let Some(since) = exporting.outage_since() else {
+            return exporting.upkeep.failing_since().map_or_else(
+                || "ok".to_owned(),
+                |since| {
+                    format!(
+                        "degraded: it is written, but its upkeep has failed since {since}: what is older \
+                         than its retention stays; the log says why"
+                    )
+                },
+            );
         };
         let waiting = match &self.inner.ports.export {
             Some(export) => export.feed.feed_length().await.ok(),

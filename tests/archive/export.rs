@@ -73,12 +73,8 @@ pub struct World {
 impl World {
     pub async fn start(archive: Arc<dyn Archive>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let settings = SqliteSettings {
-            feed: true,
-            ..SqliteSettings::default()
-        };
-        let store = SqliteStore::open(&folder.path().join("jobs.db"), &settings).expect("opens");
-        Self::on(Arc::new(store), archive, folder, Settings::default()).await
+        let store = in_folder(&folder);
+        Self::on(store, archive, folder, Settings::default()).await
     }
 
     /// Starts on a store that is open.
@@ -88,8 +84,19 @@ impl World {
         folder: TempDir,
         settings: Settings,
     ) -> Self {
+        Self::with(store, archive, folder, settings, |_| {}).await
+    }
+
+    /// Likewise, with some of its ports changed.
+    pub async fn with(
+        store: Arc<dyn Feeding>,
+        archive: Arc<dyn Archive>,
+        folder: TempDir,
+        settings: Settings,
+        change: impl FnOnce(&mut Ports),
+    ) -> Self {
         let blobs = DirBlobStore::open(&folder.path().join("blobs"), "jobs").await;
-        let ports = Ports {
+        let mut ports = Ports {
             jobs: store.clone(),
             workers: store.clone(),
             history: store.clone(),
@@ -107,6 +114,7 @@ impl World {
             metrics: avtomatika::observe::Metrics::new(),
             traces: avtomatika::observe::Traces::default(),
         };
+        change(&mut ports);
         let runtime = Runtime::start(ports, settings).await.expect("starts");
         let files = [("short.yaml", BLUEPRINTS), ("told.yaml", TOLD)];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
@@ -204,6 +212,8 @@ pub struct Unsteady {
     is_away: AtomicBool,
     /// Appends whose answer is lost.
     answers_lost: AtomicU32,
+    /// Upkeeps that have ended.
+    pub upkeeps: AtomicU32,
 }
 
 impl Unsteady {
@@ -212,6 +222,7 @@ impl Unsteady {
             inner,
             is_away: AtomicBool::new(false),
             answers_lost: AtomicU32::new(0),
+            upkeeps: AtomicU32::new(0),
         })
     }
 
@@ -279,7 +290,9 @@ impl Archive for Unsteady {
 
     async fn upkeep(&self, now: Timestamp, retention: Option<Duration>) -> Result<(), StoreError> {
         self.look()?;
-        self.inner.upkeep(now, retention).await
+        let kept_up = self.inner.upkeep(now, retention).await;
+        self.upkeeps.fetch_add(1, Ordering::SeqCst);
+        kept_up
     }
 
     async fn health(&self) -> Result<(), StoreError> {
@@ -290,6 +303,16 @@ impl Archive for Unsteady {
     async fn close(&self) {
         self.inner.close().await;
     }
+}
+
+/// Opens a store of jobs in a folder, which feeds an archive.
+pub fn in_folder(folder: &TempDir) -> Arc<SqliteStore> {
+    let settings = SqliteSettings {
+        feed: true,
+        ..SqliteSettings::default()
+    };
+    let store = SqliteStore::open(&folder.path().join("jobs.db"), &settings);
+    Arc::new(store.expect("opens"))
 }
 
 pub fn in_file(folder: &TempDir) -> Arc<dyn Archive> {

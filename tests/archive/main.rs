@@ -17,6 +17,7 @@ mod segments;
 )]
 mod servers;
 mod suite;
+mod upkeep;
 
 use std::sync::Arc;
 

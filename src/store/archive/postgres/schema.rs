@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use deadpool_postgres::Client;
+use deadpool_postgres::{Client, GenericClient, Transaction};
 use jiff::civil::{Date, date};
 use tokio_postgres::Error;
 
@@ -20,6 +20,9 @@ const MIGRATIONS: &[&str] = &[
 
 /// Held while tables change. The number stands for nothing but itself.
 const SCHEMA_LOCK: i64 = 0x6176_746f_6869_7301;
+
+/// The longest wait for the lock of a table that is to go.
+const DROP_LOCK_TIMEOUT: &str = "1s";
 
 /// Tables whose partitions are ranges of time.
 const BY_TIME: [&str; 3] = ["history_events", "history_segments", "history_records"];
@@ -134,31 +137,35 @@ pub(super) async fn make_partitions(
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])
         .await?;
-    for month in events {
-        let (from, to) = (
-            month.begin().to_rfc3339(),
-            month.next().begin().to_rfc3339(),
-        );
-        for table in BY_TIME {
-            let sql = partition(table, *month, &from, &to);
-            transaction.batch_execute(&sql).await?;
-        }
+    let text = |month: Month| month.begin().to_rfc3339();
+    for parent in BY_TIME {
+        attach(&transaction, parent, events, text).await?;
     }
-    for month in jobs {
-        let id = |month: Month| id_from(month.begin()).to_string();
-        for table in BY_ID {
-            let sql = partition(table, *month, &id(*month), &id(month.next()));
-            transaction.batch_execute(&sql).await?;
-        }
+    let id = |month: Month| id_from(month.begin()).to_string();
+    for parent in BY_ID {
+        attach(&transaction, parent, jobs, id).await?;
     }
     transaction.commit().await
 }
 
-fn partition(parent: &str, month: Month, from: &str, to: &str) -> String {
-    format!(
-        "CREATE TABLE IF NOT EXISTS {} PARTITION OF {parent} FOR VALUES FROM ('{from}') TO ('{to}')",
-        month.table(parent)
-    )
+/// Makes those partitions that are not there. Made by itself and attached, a table has nobody wait who reads
+/// or writes the others, and waits for none of them; `PARTITION OF` would take all of them from everybody.
+async fn attach(
+    transaction: &Transaction<'_>,
+    parent: &str,
+    wanted: &BTreeSet<Month>,
+    bound: impl Fn(Month) -> String,
+) -> Result<(), Error> {
+    let there: BTreeSet<Month> = months(transaction, parent).await?.into_iter().collect();
+    for month in wanted.difference(&there) {
+        let (table, from, to) = (month.table(parent), bound(*month), bound(month.next()));
+        let sql = format!(
+            "CREATE TABLE {table} (LIKE {parent} INCLUDING ALL);
+             ALTER TABLE {parent} ATTACH PARTITION {table} FOR VALUES FROM ('{from}') TO ('{to}')"
+        );
+        transaction.batch_execute(&sql).await?;
+    }
+    Ok(())
 }
 
 /// Notes that what is older than the day may go, before it does: who checks the chains has to know.
@@ -204,7 +211,7 @@ pub(super) async fn drop_partitions(client: &mut Client, before: Timestamp) -> R
     Ok(dropped)
 }
 
-async fn months(client: &Client, parent: &str) -> Result<Vec<Month>, Error> {
+async fn months(client: &impl GenericClient, parent: &str) -> Result<Vec<Month>, Error> {
     let rows = client
         .query(
             "SELECT c.relname::text FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
@@ -225,12 +232,15 @@ async fn is_over(client: &Client, table: &str, before: Timestamp) -> Result<bool
     Ok(row.get(0))
 }
 
-/// One transaction for all tables: a lock that somebody else holds for long ends the try, not them.
+/// One transaction for all tables: a lock that somebody else holds for long ends the try, not them. Until
+/// then all who come later wait behind it, so it does not wait for long itself.
 async fn drop_table(client: &mut Client, names: &[String]) -> Result<(), Error> {
     let transaction = client.transaction().await?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])
         .await?;
+    let sql = format!("SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}'");
+    transaction.batch_execute(&sql).await?;
     for name in names {
         let sql = format!("DROP TABLE IF EXISTS {name}");
         transaction.batch_execute(&sql).await?;
