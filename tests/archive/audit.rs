@@ -94,9 +94,35 @@ fn round_trip(folder: &Path, history: &str) {
         let cut = check(&lines[..lines.len() - 1]);
         assert_eq!(cut.status.code(), Some(8), "{}", said(&cut));
         assert!(said(&cut).contains("the end is missing"), "{}", said(&cut));
+        several(&lines, check);
     }
     let unknown = run(&["jobs", "export", "--job", &id(9, 0).to_string()]);
     assert_eq!(unknown.status.code(), Some(7), "{}", said(&unknown));
+}
+
+/// Checks files that hold an export twice, and what else may lie behind one.
+fn several(lines: &[&str], check: impl Fn(&[&str]) -> Output) {
+    let both = check(&[lines, lines].concat());
+    assert_eq!(both.status.code(), Some(0), "{}", said(&both));
+    let told = format!("{} events of 2 exports", 2 * (lines.len() - 2));
+    assert!(said(&both).contains(&told), "{}", said(&both));
+    let changed = lines[1].replace("\"start\"", "\"other\"");
+    let mut altered = lines.to_vec();
+    altered[1] = &changed;
+    let broken = check(&[lines, &altered].concat());
+    assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
+    let no_end = &lines[..lines.len() - 1];
+    for (behind, problem) in [
+        ([lines, &lines[1..]].concat(), "no export begins here"),
+        ([lines, no_end].concat(), "the end is missing"),
+        ([no_end, lines].concat(), "the end of the export before"),
+        ([lines, &[""]].concat(), "no export begins here"),
+    ] {
+        // Without a last line break an empty line would be none.
+        let refused = check(&[&behind[..], &[""]].concat());
+        assert_eq!(refused.status.code(), Some(8), "{}", said(&refused));
+        assert!(said(&refused).contains(problem), "{}", said(&refused));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,13 @@
 //! The audit trail: `jobs export` writes it, `audit verify` checks it where it is kept or as it was
 //! written. Both read the history itself and need no orchestrator.
 
-use std::io::BufRead;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::audit_file::{self, Header, Trailer};
 use crate::base::JobId;
 use crate::config::settings::History;
 use crate::roles::context::{Context, SettingsArgs};
@@ -16,13 +15,11 @@ use crate::roles::exit::{Exit, Failure, RoleResult};
 use crate::roles::orchestrator::{ArchiveAccess, open_archive};
 use crate::store::archive::chain::Hasher;
 use crate::store::archive::verify::{Broken, Scope, Verifier};
-use crate::store::archive::{Day, Hash, Head, Links, Record};
+use crate::store::archive::{Day, Head, Links, Record};
 use crate::store::{Archive, StoreError};
 
 /// Events that one look at the history brings.
 const PAGE: u32 = 1_000;
-/// What an export begins with, and its version.
-const FORMAT: &str = "avtomatika-history-1";
 
 /// What to do with the audit trail.
 #[derive(Debug, Subcommand)]
@@ -82,25 +79,6 @@ fn day(text: &str) -> Result<Day, String> {
     Day::try_from(text.to_owned())
 }
 
-/// The first line of an export.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Header {
-    format: String,
-    /// The one job whose history it is; none when it is that of days.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    job: Option<JobId>,
-    /// What was told before may be missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    kept_from: Option<Day>,
-}
-
-/// The last line of an export: without it the end is missing.
-#[derive(Debug, Serialize, Deserialize)]
-struct Trailer {
-    events: u64,
-    last_hash: Hash,
-}
-
 /// A chain that is gone through, and its last link as the history tells it.
 struct Chain {
     links: Links,
@@ -115,7 +93,7 @@ pub async fn run(verb: Verb, context: &Context) -> RoleResult {
     let checked = match &args.file {
         Some(path) => {
             let (path, hasher) = (path.clone(), Hasher::new(&history.salt));
-            tokio::task::spawn_blocking(move || verify_file(&path, hasher))
+            tokio::task::spawn_blocking(move || audit_file::verify(&path, &hasher))
                 .await
                 .map_err(|error| Failure::new(Exit::Internal, error.to_string()))??
         }
@@ -126,6 +104,9 @@ pub async fn run(verb: Verb, context: &Context) -> RoleResult {
         Ok(report) => {
             let count = &report["events"];
             let mut text = format!("every link holds: {count} events");
+            if let Some(exports) = report["exports"].as_u64().filter(|count| *count > 1) {
+                text.push_str(&format!(" of {exports} exports"));
+            }
             for head in report["heads"].as_array().into_iter().flatten() {
                 let (of, number) = (&head["of"], &head["number"]);
                 let hash = head["hash"].as_str().unwrap_or_default();
@@ -156,24 +137,18 @@ pub async fn run(verb: Verb, context: &Context) -> RoleResult {
 pub async fn export(args: ExportArgs, context: &Context) -> RoleResult {
     let history = args.settings.load(context)?.settings.history;
     let archive = open(&history)?;
-    let header = Header {
-        format: FORMAT.to_owned(),
-        job: args.part.job,
-        kept_from: archive
-            .kept_from()
-            .await
-            .map_err(|error| unreachable(&error))?,
-    };
+    let kept_from = archive.kept_from().await;
+    let header = Header::new(
+        args.part.job,
+        kept_from.map_err(|error| unreachable(&error))?,
+    );
     let printer = &context.printer;
     let line = |value: Result<Value, serde_json::Error>| {
         // One document a line whatever the form: it is read by programs.
         printer.text(&value.unwrap_or_default().to_string());
     };
     line(serde_json::to_value(&header));
-    let mut trailer = Trailer {
-        events: 0,
-        last_hash: Hash::default(),
-    };
+    let mut trailer = Trailer::default();
     for chain in chains(&archive, &args.part).await? {
         let mut after = 0;
         while let Some(page) = page(&archive, &chain, after).await? {
@@ -258,7 +233,7 @@ async fn page(
 }
 
 /// What a check has come to: a report, or the first broken link.
-type Checked = Result<Value, Broken>;
+pub(super) type Checked = Result<Value, Broken>;
 
 async fn verify_archive(history: &History, part: &Part) -> Result<Checked, Failure> {
     let archive = open(history)?;
@@ -321,58 +296,4 @@ fn ends_well(verifier: &Verifier, chain: &Chain) -> Result<(), Broken> {
             chain.head.number, chain.head.hash
         ),
     })
-}
-
-/// Checks what an export has written.
-fn verify_file(path: &Path, hasher: Hasher) -> Result<Checked, Failure> {
-    let bad = |line: usize, problem: &dyn std::fmt::Display| {
-        let place = format!("{}:{line}", path.display());
-        Failure::new(Exit::Invalid, format!("{place}: {problem}"))
-    };
-    let file = std::fs::File::open(path).map_err(|error| bad(0, &error))?;
-    let mut lines = std::io::BufReader::new(file).lines().zip(1..);
-    let Some((first, _)) = lines.next() else {
-        return Err(bad(1, &"the file is empty"));
-    };
-    let first = first.map_err(|error| bad(1, &error))?;
-    let header: Header = serde_json::from_str(&first)
-        .ok()
-        .filter(|header: &Header| header.format == FORMAT)
-        .ok_or_else(|| {
-            bad(
-                1,
-                &format!("no export: expected {{\"format\":\"{FORMAT}\"}}"),
-            )
-        })?;
-    let scope = header.job.map_or(Scope::Days, Scope::Job);
-    let mut verifier = Verifier::new(hasher, scope, header.kept_from);
-    let mut last_hash = Hash::default();
-    let mut count = 1;
-    for (line, number) in lines {
-        count = number;
-        let line = line.map_err(|error| bad(number, &error))?;
-        if let Ok(trailer) = serde_json::from_str::<Trailer>(&line) {
-            if trailer.events != verifier.count() || trailer.last_hash != last_hash {
-                return Err(bad(
-                    number,
-                    &format!(
-                        "{} events were written, {} are here",
-                        trailer.events,
-                        verifier.count()
-                    ),
-                ));
-            }
-            let report = json!({"ok": true, "events": trailer.events, "last_hash": last_hash});
-            return Ok(Ok(report));
-        }
-        let record: Record = serde_json::from_str(&line).map_err(|error| bad(number, &error))?;
-        if let Err(broken) = verifier.check(&record) {
-            return Ok(Err(broken));
-        }
-        last_hash = record.hash;
-    }
-    Err(bad(
-        count,
-        &"the end is missing: the last line has to tell how many events there are",
-    ))
 }

@@ -1,6 +1,7 @@
 //! The operator's verbs: see, explain, act. Each file is one noun.
 
 pub mod audit;
+mod audit_file;
 pub mod blueprints;
 pub mod config;
 mod explanation;
