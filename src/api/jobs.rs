@@ -99,7 +99,12 @@ pub async fn get(
     Path(job_id): Path<String>,
     Parameters(query): Parameters<FieldsQuery>,
 ) -> Answer {
-    let job = found(&state, &caller, &job_id).await?.job;
+    let Found { job, is_archived } = found(&state, &caller, &job_id).await?;
+    let job = if is_archived {
+        state.runtime.with_values(job).await?
+    } else {
+        job
+    };
     let view = View {
         detailed: state.settings.detailed,
         fields: query.fields.as_deref(),

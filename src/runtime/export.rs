@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 use super::upkeep::Upkeep;
 use super::{Inner, RuntimeError, refused};
 use crate::base::{JobId, Timestamp};
-use crate::domain::Event;
+use crate::domain::{Event, Job};
 use crate::engine::Effect;
 use crate::observe::{Metrics, Standing};
 use crate::store::archive::{JobSearch, JobSummary};
-use crate::store::{Archive, HistoryFeed, StoreError};
+use crate::store::{Archive, HistoryFeed, StoreError, offload};
 
 /// Commits that one batch brings over. Of a short job all are in one batch mostly, and then it is
 /// written to the archive once.
@@ -251,15 +251,20 @@ impl super::Runtime {
         }
     }
 
-    /// Returns a job that has left the store, as it ended.
-    pub async fn archived_job(
-        &self,
-        id: JobId,
-    ) -> Result<Option<crate::domain::Job>, RuntimeError> {
+    /// Returns a job that has left the store, as it ended. Where its values were too large for the store it
+    /// has references: see [`with_values`](Self::with_values).
+    pub async fn archived_job(&self, id: JobId) -> Result<Option<Job>, RuntimeError> {
         match self.inner.archive_now()? {
             Some(archive) => Ok(archive.job(id).await?),
             None => Ok(None),
         }
+    }
+
+    /// Puts those values into a job that has left the store which its files still have; a reference whose
+    /// value has gone with them stays. Errors: the files cannot be read just now.
+    pub async fn with_values(&self, job: Job) -> Result<Job, RuntimeError> {
+        let blobs = Arc::clone(&self.inner.ports.blobs);
+        Ok(offload::fill_archived(blobs, job).await?)
     }
 
     /// Returns the events of a job that has left the store, as [`history`](Self::history) does.

@@ -4,11 +4,14 @@
 mod audit;
 mod export;
 mod fixtures;
+mod heavy;
 mod links;
 mod postgres;
 mod redis;
 mod refused;
 mod runs;
+#[path = "../servers/s3.rs"]
+mod s3;
 mod segments;
 #[path = "../servers/mod.rs"]
 #[expect(

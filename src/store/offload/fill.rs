@@ -7,7 +7,15 @@ use serde_json::Value;
 use super::payloads::{Payloads, is_reference};
 use crate::base::JobId;
 use crate::domain::{Job, Object, Task};
-use crate::store::StoreError;
+use crate::store::{BlobStore, StoreError};
+
+/// Returns a job of an archive, which has references where values were heavy, with those values that are
+/// still there. A reference whose value is gone, or is not what it was, stays.
+///
+/// Errors: `Unavailable` when the files cannot be read just now.
+pub async fn fill_archived(blobs: Arc<dyn BlobStore>, job: Job) -> Result<Job, StoreError> {
+    Payloads::of_archived(blobs).fill_job(job).await
+}
 
 impl Payloads {
     /// Returns the job with all its values.

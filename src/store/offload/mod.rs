@@ -28,6 +28,7 @@ use crate::engine::DataStores;
 use crate::observe::Standing;
 use payloads::Payloads;
 
+pub use fill::fill_archived;
 pub use payloads::FOLDER;
 
 /// Records that are filled at once.

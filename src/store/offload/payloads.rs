@@ -35,6 +35,8 @@ struct Reference {
 pub(super) struct Payloads {
     blobs: Arc<dyn BlobStore>,
     bytes_max: usize,
+    /// Whether a reference stays where its value is gone: of jobs that are shown only.
+    leaves_lost: bool,
     known: Mutex<Known>,
 }
 
@@ -87,7 +89,16 @@ impl Payloads {
         Self {
             blobs,
             bytes_max,
+            leaves_lost: false,
             known: Mutex::default(),
+        }
+    }
+
+    /// Reads values of jobs whose files may have gone.
+    pub(super) fn of_archived(blobs: Arc<dyn BlobStore>) -> Self {
+        Self {
+            leaves_lost: true,
+            ..Self::new(blobs, usize::MAX)
         }
     }
 
@@ -120,14 +131,22 @@ impl Payloads {
         let Some(reference) = reference(job, value) else {
             return Ok(());
         };
+        match self.value(&reference).await {
+            Ok(read) => *value = read,
+            Err(StoreError::Corrupt(_)) if self.leaves_lost => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn value(&self, reference: &Reference) -> Result<Value, StoreError> {
         let known = self.lock().content.get(&reference.key).cloned();
         let content = match known {
             Some(content) => content,
-            None => self.read(&reference).await?,
+            None => self.read(reference).await?,
         };
         let read = serde_json::from_slice(&content);
-        *value = read.map_err(|error| damaged(&reference, &error.to_string()))?;
-        Ok(())
+        read.map_err(|error| damaged(reference, &error.to_string()))
     }
 
     async fn read(&self, reference: &Reference) -> Result<Bytes, StoreError> {
