@@ -210,10 +210,12 @@ pub(super) fn limit_of(text: Option<&str>, default: u32, max: u32) -> Result<u32
     }
 }
 
-/// Reads `revision.index`, a place in a history.
+/// Reads `revision.index`, a place in a history. Behind the last index that there can be nothing comes.
 pub(super) fn place_of(text: &str) -> Option<(u64, u32)> {
     let (revision, index) = text.split_once('.')?;
-    Some((revision.parse().ok()?, index.parse().ok()?))
+    let index: u64 = index.parse().ok()?;
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    Some((revision.parse().ok()?, index))
 }
 
 /// Writes a place in a history.
@@ -227,7 +229,7 @@ pub(super) fn place(event: &Event) -> String {
     params(
         ("job_id" = String, Path, description = "the job"),
         ("limit" = Option<u32>, Query, description = "by default 1000", minimum = 1, maximum = 1000),
-        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before", pattern = r"^[0-9]{1,18}\.[0-9]{1,9}$", example = "3.0"),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before", pattern = r"^[0-9]{1,18}\.[0-9]{1,10}$", example = "3.0"),
     ),
     responses(
         (status = 200, description = "events in order", body = ref("#/components/schemas/History"),
@@ -373,6 +375,8 @@ mod tests {
                 "18446744073709551615.4294967295",
                 Some((u64::MAX, u32::MAX)),
             ),
+            ("3.2147483648", Some((3, 1 << 31))),
+            ("3.9999999999", Some((3, u32::MAX))),
             ("1", None),
             ("1.", None),
             ("-1.0", None),

@@ -85,19 +85,15 @@ pub async fn search(
     Parameters(parameters): Parameters<Vec<(String, String)>>,
 ) -> Answer {
     let mut search = search_of(parameters)?;
-    let limit = search.jobs.limit;
     search.jobs.client = Some(caller.0.id.clone());
-    let Some(jobs) = state.runtime.search(search).await? else {
+    let Some(page) = state.runtime.search(search).await? else {
         return Err(ApiError::new(
             Code::HistoryOff,
             "no history is kept to search in: start the orchestrator with --history, or list jobs instead",
         ));
     };
-    let next = jobs
-        .last()
-        .filter(|_| jobs.len() == limit as usize)
-        .map(|job| job.id.to_string());
-    let rows = jobs.iter().map(row).collect();
+    let rows = page.jobs.iter().map(row).collect();
+    let next = page.next.map(|job| job.to_string());
     Ok(with_cursor(answers::ok(&Value::Array(rows)), next))
 }
 

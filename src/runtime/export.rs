@@ -16,7 +16,7 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::engine::Effect;
 use crate::observe::{Metrics, Standing};
-use crate::store::archive::{JobSearch, JobSummary};
+use crate::store::archive::{JobPage, JobSearch};
 use crate::store::{Archive, HistoryFeed, StoreError, offload};
 
 /// Commits that one batch brings over. Of a short job all are in one batch mostly, and then it is
@@ -244,7 +244,7 @@ async fn export_batch(export: &Export, metrics: &Metrics) -> Result<bool, Away> 
 
 impl super::Runtime {
     /// Finds jobs in the archive, newest first; nothing when there is no archive.
-    pub async fn search(&self, search: JobSearch) -> Result<Option<Vec<JobSummary>>, RuntimeError> {
+    pub async fn search(&self, search: JobSearch) -> Result<Option<JobPage>, RuntimeError> {
         match self.inner.archive_now()? {
             Some(archive) => Ok(Some(archive.search(search).await?)),
             None => Ok(None),

@@ -1,27 +1,25 @@
 //! The way into the archive: outages stop no job and lose no event; what comes twice is there once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use avtomatika::base::Timestamp;
 use avtomatika::base::{ClientId, Clock as _, JobId, Secret, SystemClock, SystemEntropy};
-use avtomatika::domain::{ClientRef, Event, Job, JobStatus};
+use avtomatika::domain::{ClientRef, JobStatus};
 use avtomatika::runtime::{
     Export, NewJob, Ports, Runtime, SendFailure, Settings, WebhookRequest, WebhookSecrets,
     WebhookSender,
 };
-use avtomatika::store::archive::chain::{Day, Head, Record};
-use avtomatika::store::archive::{JobSearch, JobSummary, Links};
 use avtomatika::store::{
-    Archive, DirBlobStore, FeedBatch, HistoryFeed, HistoryStore, JobQuery, JobStore, SqliteArchive,
-    SqliteSettings, SqliteStore, StoreError, WorkerStore,
+    Archive, DirBlobStore, HistoryFeed, HistoryStore, JobQuery, JobStore, SqliteArchive,
+    SqliteSettings, SqliteStore, WorkerStore,
 };
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::servers::postgres::Postgres;
+use crate::unsteady::Unsteady;
 use crate::{hasher, links, on_server};
 
 const BLUEPRINTS: &str = "
@@ -203,105 +201,6 @@ impl World {
         tokio::time::timeout(Duration::from_mins(1), said)
             .await
             .expect("the state is told");
-    }
-}
-
-/// An archive that can be away, and whose answers can be lost.
-pub struct Unsteady {
-    inner: Arc<dyn Archive>,
-    is_away: AtomicBool,
-    /// Appends whose answer is lost.
-    answers_lost: AtomicU32,
-    /// Upkeeps that have ended.
-    pub upkeeps: AtomicU32,
-}
-
-impl Unsteady {
-    pub fn over(inner: Arc<dyn Archive>) -> Arc<Self> {
-        Arc::new(Self {
-            inner,
-            is_away: AtomicBool::new(false),
-            answers_lost: AtomicU32::new(0),
-            upkeeps: AtomicU32::new(0),
-        })
-    }
-
-    /// Goes away, or comes back.
-    pub fn goes(&self, is_away: bool) {
-        self.is_away.store(is_away, Ordering::SeqCst);
-    }
-
-    fn look(&self) -> Result<(), StoreError> {
-        if self.is_away.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("away".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Archive for Unsteady {
-    async fn append(&self, batch: Arc<FeedBatch>) -> Result<(), StoreError> {
-        self.look()?;
-        self.inner.append(batch).await?;
-        let lost = self
-            .answers_lost
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            });
-        match lost {
-            Ok(_) => Err(StoreError::Unavailable("the answer is lost".to_owned())),
-            Err(_) => Ok(()),
-        }
-    }
-
-    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.inner.job(id).await
-    }
-
-    async fn by_job(
-        &self,
-        job: JobId,
-        after: Option<(u64, u32)>,
-        limit: u32,
-    ) -> Result<Vec<Event>, StoreError> {
-        self.inner.by_job(job, after, limit).await
-    }
-
-    async fn search(&self, search: JobSearch) -> Result<Vec<JobSummary>, StoreError> {
-        self.inner.search(search).await
-    }
-
-    async fn links(&self, of: Links, after: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
-        self.inner.links(of, after, limit).await
-    }
-
-    async fn days(&self) -> Result<Vec<(Day, Head)>, StoreError> {
-        self.inner.days().await
-    }
-
-    async fn head(&self, job: JobId) -> Result<Option<Head>, StoreError> {
-        self.inner.head(job).await
-    }
-
-    async fn kept_from(&self) -> Result<Option<Day>, StoreError> {
-        self.inner.kept_from().await
-    }
-
-    async fn upkeep(&self, now: Timestamp, retention: Option<Duration>) -> Result<(), StoreError> {
-        self.look()?;
-        let kept_up = self.inner.upkeep(now, retention).await;
-        self.upkeeps.fetch_add(1, Ordering::SeqCst);
-        kept_up
-    }
-
-    async fn health(&self) -> Result<(), StoreError> {
-        self.look()?;
-        self.inner.health().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
     }
 }
 

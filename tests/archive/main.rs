@@ -2,6 +2,7 @@
 //! into it through outages; what only a server can do wrong.
 
 mod audit;
+mod damaged;
 mod export;
 mod fixtures;
 mod heavy;
@@ -20,6 +21,7 @@ mod segments;
 )]
 mod servers;
 mod suite;
+mod unsteady;
 mod upkeep;
 
 use std::sync::Arc;

@@ -10,11 +10,12 @@ use avtomatika::store::archive::withheld::MARK;
 use avtomatika::store::{Archive, StoreError};
 use serde_json::json;
 
-use crate::export::{Unsteady, World};
+use crate::export::World;
 use crate::fixtures::{DAY, batch, event, job};
 use crate::hasher;
 use crate::on_server;
 use crate::servers::postgres::Postgres;
+use crate::unsteady::Unsteady;
 
 /// A database whose encoding has not all characters, as an operator may have made it.
 #[tokio::test(flavor = "multi_thread")]

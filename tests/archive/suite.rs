@@ -175,7 +175,7 @@ fn with(narrow: impl FnOnce(&mut JobQuery)) -> JobSearch {
 
 pub async fn find(archive: &Tested, search: JobSearch) -> Vec<JobId> {
     let found = archive.search(search).await.expect("searches");
-    found.into_iter().map(|job| job.id).collect()
+    found.jobs.into_iter().map(|job| job.id).collect()
 }
 
 type Narrow = Box<dyn FnOnce(&mut JobQuery)>;
@@ -261,7 +261,7 @@ pub async fn searches(archive: Tested) {
     let everybody = find(&archive, with(|jobs| jobs.client = None)).await;
     assert_eq!(everybody.len(), 5);
     let found = archive.search(with(|jobs| jobs.limit = 1)).await;
-    let summary = &found.expect("searches")[0];
+    let summary = &found.expect("searches").jobs[0];
     assert_eq!(summary.status, JobStatus::WaitingForWorker);
     assert_eq!(summary.created_at, at(3_000));
 }

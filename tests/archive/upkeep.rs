@@ -9,10 +9,11 @@ use avtomatika::domain::JobStatus;
 use avtomatika::runtime::Settings;
 use avtomatika::store::Archive as _;
 
-use crate::export::{Unsteady, World, in_folder};
+use crate::export::{World, in_folder};
 use crate::fixtures::*;
 use crate::on_server;
 use crate::servers::postgres::Postgres;
+use crate::unsteady::Unsteady;
 
 /// Goes by hand, from now on.
 struct Hand(AtomicI64);

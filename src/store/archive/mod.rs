@@ -103,6 +103,15 @@ pub struct JobSearch {
     pub words: Vec<String>,
 }
 
+/// A page of what a search finds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct JobPage {
+    /// The jobs, newest first; one whose summary is damaged is missing.
+    pub jobs: Vec<JobSummary>,
+    /// The last one that was read, damaged or not, when older ones may fit.
+    pub next: Option<JobId>,
+}
+
 /// Which links to read, each in its own order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
@@ -135,7 +144,7 @@ pub trait Archive: Send + Sync + 'static {
 
     /// Returns the jobs that fit, newest first. Jobs that come meanwhile shift nothing: the page
     /// after a job is what is older than it.
-    async fn search(&self, search: JobSearch) -> Result<Vec<JobSummary>, StoreError>;
+    async fn search(&self, search: JobSearch) -> Result<JobPage, StoreError>;
 
     /// Returns linked events after the `after`th, from 1, at most `limit`.
     async fn links(&self, of: Links, after: u64, limit: u32) -> Result<Vec<Record>, StoreError>;

@@ -5,8 +5,9 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
 use super::values::time;
+use crate::base::JobId;
 use crate::store::archive::words::{label_term, word_term};
-use crate::store::archive::{JobSearch, JobSummary, id_range};
+use crate::store::archive::{JobPage, JobSearch, id_range};
 
 /// A value of a statement.
 type Param = (Box<dyn ToSql + Sync + Send>, Type);
@@ -42,7 +43,7 @@ enum Driver {
 /// The planner knows nothing of a table that is filled just now, and little of how filters meet: it
 /// would read all that fit one of them and sort. So the rarest filter is found by counting, and what
 /// is written leaves it the one way: through that filter's index, newest first, until the page is full.
-pub(super) async fn search(client: &Client, search: &JobSearch) -> Result<Vec<JobSummary>, Error> {
+pub(super) async fn search(client: &Client, search: &JobSearch) -> Result<JobPage, Error> {
     let mut rarest: Option<(i64, Driver)> = None;
     for driver in drivers(search) {
         let sql = counted(search, &driver);
@@ -51,7 +52,7 @@ pub(super) async fn search(client: &Client, search: &JobSearch) -> Result<Vec<Jo
             .first()
             .map_or(0, |row| row.get(0));
         if count == 0 {
-            return Ok(Vec::new());
+            return Ok(JobPage::default());
         }
         if rarest.as_ref().is_none_or(|(least, _)| count < *least) {
             rarest = Some((count, driver));
@@ -65,7 +66,13 @@ pub(super) async fn search(client: &Client, search: &JobSearch) -> Result<Vec<Jo
             .inspect_err(|error| tracing::error!(%error, "a damaged summary is left out"))
             .ok()
     });
-    Ok(summaries.collect())
+    let last = rows
+        .last()
+        .filter(|_| rows.len() == search.jobs.limit as usize);
+    Ok(JobPage {
+        jobs: summaries.collect(),
+        next: last.map(|row| JobId(row.get(1))),
+    })
 }
 
 async fn query(client: &Client, sql: &Sql) -> Result<Vec<Row>, Error> {
@@ -145,7 +152,7 @@ fn counted(search: &JobSearch, driver: &Driver) -> Sql {
 /// `OFFSET 0` keeps the planner from taking the parts together and finding another way.
 fn page(search: &JobSearch, driver: &Driver) -> Sql {
     let mut sql = Sql::default();
-    sql.text.push_str("SELECT k.summary FROM (");
+    sql.text.push_str("SELECT k.summary, d.id FROM (");
     push_driver(&mut sql, search, driver);
     sql.text.push_str(
         " ORDER BY 1 DESC) AS d CROSS JOIN LATERAL (

@@ -18,7 +18,9 @@ use super::{SqliteSettings, Synchronous, schema};
 use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::store::archive::chain::Hasher;
-use crate::store::archive::{Archive, Day, Hash, Head, JobSearch, JobSummary, Links, Record};
+use crate::store::archive::{
+    Archive, Day, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record,
+};
 use crate::store::{FeedBatch, StoreError};
 
 const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
@@ -228,7 +230,7 @@ impl Archive for SqliteArchive {
             .await
     }
 
-    async fn search(&self, search: JobSearch) -> Result<Vec<JobSummary>, StoreError> {
+    async fn search(&self, search: JobSearch) -> Result<JobPage, StoreError> {
         self.readers
             .call(move |db| search::search(db, &search))
             .await

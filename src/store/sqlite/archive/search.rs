@@ -5,7 +5,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use crate::base::JobId;
 use crate::store::archive::words::{label_term, word_term};
-use crate::store::archive::{JobSearch, JobSummary};
+use crate::store::archive::{JobPage, JobSearch};
 use crate::store::sqlite::rows;
 use crate::store::{StoreError, archive};
 
@@ -17,19 +17,22 @@ const COMMON: i64 = 20_000;
 /// Everything is read in the order of ids, from an index that has one of the filters first; the
 /// others are looked up for each row. SQLite would choose that index by rules of thumb, so the one
 /// with the fewest rows is named to it.
-pub(super) fn search(db: &Connection, search: &JobSearch) -> Result<Vec<JobSummary>, StoreError> {
+pub(super) fn search(db: &Connection, search: &JobSearch) -> Result<JobPage, StoreError> {
     let query = Query::of(search);
     let Some(driver) = query.rarest(db)? else {
-        return Ok(Vec::new());
+        return Ok(JobPage::default());
     };
     let (sql, params) = query.page(&driver);
     let mut statement = db.prepare_cached(&sql)?;
     let mut found = statement.query(params_from_iter(params))?;
-    let mut page = Vec::new();
+    let (mut jobs, mut read, mut last) = (Vec::new(), 0, None);
     while let Some(row) = found.next()? {
-        page.extend(rows::decode_or_leave(row, 0, "summary")?);
+        jobs.extend(rows::decode_or_leave(row, 0, "summary")?);
+        read += 1;
+        last = Some(rows::job_id(row, 1)?);
     }
-    Ok(page)
+    let next = last.filter(|_| read == search.jobs.limit);
+    Ok(JobPage { jobs, next })
 }
 
 /// What decides which rows are read.
@@ -143,7 +146,7 @@ impl<'a> Query<'a> {
 
     fn page(&self, driver: &Driver) -> (String, Vec<Value>) {
         let mut text = Sql::default();
-        text.push("SELECT k.summary FROM ");
+        text.push("SELECT k.summary, k.id FROM ");
         match driver {
             Driver::Jobs(index, _) => text.push(&format!("jobs AS k {index}")),
             Driver::Term(_) => text.push("terms AS t CROSS JOIN jobs AS k ON k.id = t.job"),
