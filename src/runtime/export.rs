@@ -147,8 +147,16 @@ impl Inner {
         let mut failures = 0_u32;
         while !self.stop.is_cancelled() {
             let now = self.ports.clock.now();
-            let upkeep = self.upkeep_when_due(&export, now).await;
-            let exported = export_batch(&export, &self.ports.metrics).await;
+            let round = async {
+                let upkeep = self.upkeep_when_due(&export, now).await;
+                (upkeep, export_batch(&export, &self.ports.metrics).await)
+            };
+            // What is broken off comes again with the next start. It may be a migration that takes hours.
+            let (upkeep, exported) = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                ended = round => ended,
+            };
             // One that fails in an outage says nothing, and is due when that is over.
             if let (Some(upkeep), Ok(_) | Err(Away::Store(_))) = (upkeep, &exported) {
                 self.exporting.upkeep.ended(now, upkeep);

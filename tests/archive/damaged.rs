@@ -74,3 +74,32 @@ async fn server_postgres_damaged_summaries_end_no_search() {
     }
     pages(&archive).await;
 }
+
+/// A migration that goes through all that is kept takes its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn server_postgres_has_no_timeout_for_a_migration() {
+    let server = Postgres::start();
+    server.run(include_str!(
+        "../../src/store/archive/postgres/schema_1.sql"
+    ));
+    server.run(
+        "CREATE TABLE history_migrations (version integer PRIMARY KEY,
+             applied_at timestamptz NOT NULL DEFAULT now());
+         INSERT INTO history_migrations (version) VALUES (1);
+         CREATE TABLE history_events_2026_11 PARTITION OF history_events
+             FOR VALUES FROM ('2026-11-01T00:00:00Z') TO ('2026-12-01T00:00:00Z');
+         INSERT INTO history_events VALUES ('2026-11-23T00:00:00Z', gen_random_uuid(), 1, 1, 0, 20780,
+             1, 'log', '', '', '', '{}');
+         CREATE FUNCTION is_bounded() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF current_setting('statement_timeout') <> '0' THEN
+                 RAISE EXCEPTION 'it ends after %', current_setting('statement_timeout');
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER is_bounded BEFORE UPDATE ON history_events_2026_11
+             FOR EACH ROW EXECUTE FUNCTION is_bounded()",
+    );
+    on_server(&server).health().await.expect("migrates");
+    let versions = server.run("SELECT version FROM history_migrations");
+    assert_eq!(versions, "1\n2\n3");
+}

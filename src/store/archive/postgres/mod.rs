@@ -14,6 +14,7 @@ mod segments;
 mod values;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ const READING: usize = 5;
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that an append or a change of tables takes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that a migration takes, which may go through all that is kept.
+const MIGRATION_TIMEOUT: Duration = Duration::from_hours(24);
 /// Months that are made ahead, so that none begins without its partitions.
 const MONTHS_AHEAD: usize = 2;
 
@@ -56,7 +59,25 @@ pub struct PostgresArchive {
     reading: Connections,
     hasher: Hasher,
     migrated: OnceCell<()>,
+    /// Somebody is at it: nobody else waits for that.
+    is_migrating: AtomicBool,
     partitions: Mutex<Partitions>,
+}
+
+/// A migration under way, also one that is broken off.
+struct Migrating<'a>(&'a AtomicBool);
+
+impl<'a> Migrating<'a> {
+    fn begin(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Release);
+        Self(flag)
+    }
+}
+
+impl Drop for Migrating<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl PostgresArchive {
@@ -69,6 +90,7 @@ impl PostgresArchive {
             reading: Connections::new(uri, protection, READING)?,
             hasher,
             migrated: OnceCell::new(),
+            is_migrating: AtomicBool::new(false),
             partitions: Mutex::default(),
         })
     }
@@ -84,10 +106,17 @@ impl PostgresArchive {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
+        if self.is_migrating.load(Ordering::Acquire) {
+            let reason = "the history's tables are being changed for this release";
+            return Err(StoreError::Unavailable(reason.to_owned()));
+        }
         let migrated = self.migrated.get_or_try_init(|| async {
+            let _migrating = Migrating::begin(&self.is_migrating);
             let newer = self
                 .writing
-                .call(WRITE_TIMEOUT, |client| Box::pin(schema::migrate(client)))
+                .call(MIGRATION_TIMEOUT, |client| {
+                    Box::pin(schema::migrate(client))
+                })
                 .await?;
             match newer {
                 None => Ok(()),

@@ -86,7 +86,8 @@ impl Month {
     }
 }
 
-/// Makes and migrates the tables. Two processes that start at once wait for each other.
+/// Makes and migrates the tables. Two processes that start at once wait for each other. A migration may go
+/// through all that is kept, so the server does not end it; it is undone when the connection ends.
 ///
 /// Returns the version when it is newer than what is known here, with which nothing is done.
 pub(super) async fn migrate(client: &mut Client) -> Result<Option<usize>, Error> {
@@ -96,7 +97,8 @@ pub(super) async fn migrate(client: &mut Client) -> Result<Option<usize>, Error>
         .await?;
     transaction
         .batch_execute(
-            "CREATE TABLE IF NOT EXISTS history_migrations (
+            "SET LOCAL statement_timeout = 0;
+             CREATE TABLE IF NOT EXISTS history_migrations (
                  version integer PRIMARY KEY,
                  applied_at timestamptz NOT NULL DEFAULT now()
              )",
