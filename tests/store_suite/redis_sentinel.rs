@@ -134,7 +134,7 @@ async fn server_redis_sentinel_has_what_was_replicated_after_its_server_has_died
 async fn server_redis_sentinel_goes_on_with_the_replica_when_its_server_hangs() {
     let sentinels = Sentinels::start(3);
     let settings = RedisSettings {
-        command_timeout: Duration::from_millis(500),
+        command_timeout: Duration::from_secs(1),
         ..RedisSettings::new(sentinels.url().as_str().into())
     };
     let mut writer = Writer::open(&settings, 1).await;
