@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use s3::creds::Credentials;
 use s3::serde_types::{ListBucketResult, ObjectIdentifier};
 use s3::{Bucket, Region};
@@ -25,6 +25,7 @@ use super::{BlobBody, BlobError, BlobInfo, BlobRight, BlobStore};
 use crate::base::Secret;
 use crate::observe::Standing;
 use calls::Calls;
+use download::DIGEST_NAME;
 
 /// Bodies on their way in at once, since each holds memory; others wait for their turn without being read.
 const UPLOADS_MAX: usize = 32;
@@ -117,6 +118,27 @@ impl S3BlobStore {
             uploads: Semaphore::new(UPLOADS_MAX),
             abandoned: TaskTracker::new(),
         })
+    }
+
+    /// Stores an object in one call, with its digest as metadata.
+    async fn put_object(
+        &self,
+        key: &str,
+        content: &[u8],
+        sha256: Option<&str>,
+    ) -> Result<(), BlobError> {
+        let mut headers = HeaderMap::new();
+        if let Some(digest) = sha256.and_then(|text| HeaderValue::from_str(text).ok()) {
+            let name = HeaderName::try_from(format!("x-amz-meta-{DIGEST_NAME}"))
+                .expect("letters and hyphens are a header's name");
+            headers.insert(name, digest);
+        }
+        let stored = self.calls.repeat("put", || async {
+            let bucket = self.calls.bucket();
+            let headers = Some(headers.clone());
+            bucket.put_object_with_headers(key, content, headers).await
+        });
+        stored.await.map(drop).map_err(BlobError::from)
     }
 
     /// Reads one page of a listing, the first when there is no token.

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, Fuse, FuturesUnordered};
 use futures::{StreamExt as _, TryStreamExt as _};
-use hyper::HeaderMap;
-use hyper::header::HeaderValue;
 use s3::command::{Command, Multipart};
 use s3::error::S3Error;
 use s3::request::Request as _;
@@ -18,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::task::TaskTracker;
 
 use super::calls::Calls;
-use super::download::{DIGEST_NAME, write_note};
+use super::download::write_note;
 use super::{S3BlobStore, digest_key};
 use crate::base::crypto;
 use crate::store::{BlobBody, BlobError, BlobInfo};
@@ -198,27 +196,6 @@ impl S3BlobStore {
             bytes,
             sha256: Some(digest),
         })
-    }
-
-    /// Stores an object in one call, with its digest as metadata.
-    async fn put_object(
-        &self,
-        key: &str,
-        content: &[u8],
-        sha256: Option<&str>,
-    ) -> Result<(), BlobError> {
-        let mut headers = HeaderMap::new();
-        if let Some(digest) = sha256.and_then(|text| HeaderValue::from_str(text).ok()) {
-            let name = hyper::header::HeaderName::try_from(format!("x-amz-meta-{DIGEST_NAME}"))
-                .expect("letters and hyphens are a header's name");
-            headers.insert(name, digest);
-        }
-        let stored = self.calls.repeat("put", || async {
-            let bucket = self.calls.bucket();
-            let headers = Some(headers.clone());
-            bucket.put_object_with_headers(key, content, headers).await
-        });
-        stored.await.map(drop).map_err(BlobError::from)
     }
 
     async fn begin(&self, key: &str) -> Result<Begun, BlobError> {
