@@ -21,12 +21,42 @@ pub struct Standing {
     pub outage_count: u64,
 }
 
+/// Whether a part is away, and how often it went. Tells nobody.
+#[derive(Debug, Default)]
+pub struct Presence {
+    is_away: AtomicBool,
+    count: AtomicU64,
+}
+
+impl Presence {
+    /// It is away; tells whether it was there before.
+    pub fn goes(&self) -> bool {
+        let is_news = !self.is_away.swap(true, Ordering::AcqRel);
+        if is_news {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        is_news
+    }
+
+    /// It is there; tells whether it was away before.
+    pub fn comes(&self) -> bool {
+        self.is_away.swap(false, Ordering::AcqRel)
+    }
+
+    /// Returns how it stands.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            is_away: self.is_away.load(Ordering::Acquire),
+            outage_count: self.count.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// The outages of one server. Tells the log when one begins and when it ends.
 pub struct Outages {
     part: &'static str,
     clock: Arc<dyn Clock>,
-    is_away: AtomicBool,
-    count: AtomicU64,
+    presence: Presence,
     began_at: AtomicI64,
     failed_at: AtomicI64,
     /// Reading has failed in this outage.
@@ -39,8 +69,7 @@ impl Outages {
         Self {
             part,
             clock,
-            is_away: AtomicBool::default(),
-            count: AtomicU64::default(),
+            presence: Presence::default(),
             began_at: AtomicI64::default(),
             failed_at: AtomicI64::default(),
             is_unread: AtomicBool::default(),
@@ -51,10 +80,9 @@ impl Outages {
     pub fn failed(&self, error: &dyn Display) {
         let now = self.clock.now();
         self.failed_at.store(now.0, Ordering::Relaxed);
-        if !self.is_away.swap(true, Ordering::AcqRel) {
+        if self.presence.goes() {
             self.began_at.store(now.0, Ordering::Relaxed);
             self.is_unread.store(false, Ordering::Relaxed);
-            self.count.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(part = self.part, %error, "outage begins");
         }
     }
@@ -68,14 +96,14 @@ impl Outages {
     /// A call that only reads was answered, which a server does, too, that is full: it says something where
     /// such a call has failed.
     pub fn read(&self) {
-        if self.is_away.load(Ordering::Acquire) && self.is_unread.load(Ordering::Relaxed) {
+        if self.standing().is_away && self.is_unread.load(Ordering::Relaxed) {
             self.answered_again();
         }
     }
 
     /// A call was answered. Costs one look at a flag while there is no outage.
     pub fn answered(&self) {
-        if self.is_away.load(Ordering::Acquire) {
+        if self.standing().is_away {
             self.answered_again();
         }
     }
@@ -83,7 +111,7 @@ impl Outages {
     fn answered_again(&self) {
         let now = self.clock.now();
         let failed_at = Timestamp(self.failed_at.load(Ordering::Relaxed));
-        if now.since(failed_at) >= QUIET && self.is_away.swap(false, Ordering::AcqRel) {
+        if now.since(failed_at) >= QUIET && self.presence.comes() {
             let began_at = Timestamp(self.began_at.load(Ordering::Relaxed));
             let duration_ms = u64::try_from(now.since(began_at).as_millis()).unwrap_or(u64::MAX);
             tracing::info!(part = self.part, duration_ms, "outage ends");
@@ -92,10 +120,7 @@ impl Outages {
 
     /// Returns how the server stands.
     pub fn standing(&self) -> Standing {
-        Standing {
-            is_away: self.is_away.load(Ordering::Acquire),
-            outage_count: self.count.load(Ordering::Relaxed),
-        }
+        self.presence.standing()
     }
 }
 

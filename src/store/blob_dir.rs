@@ -2,6 +2,8 @@
 //! synced, and renamed: whoever reads sees the old blob or the new one, never a part. What a put has
 //! answered for outlasts a power loss, with the folders that it lies in.
 
+mod look;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,8 @@ use tokio_util::io::ReaderStream;
 use super::blob_keys::{INCOMING, check_folder, check_key, check_prefix};
 use super::{BlobBody, BlobError, BlobInfo, BlobStore};
 use crate::base::{Entropy as _, SystemEntropy, crypto};
+use crate::observe::{Presence, Standing};
+use look::{find, folders_in};
 
 /// How long nothing is written to a body that comes in until it is taken for broken off. Far longer than any
 /// pause in an upload.
@@ -36,6 +40,7 @@ pub struct DirBlobStore {
     arrivals: AtomicU64,
     /// Held while folders are made.
     making: Arc<Mutex<()>>,
+    presence: Presence,
 }
 
 impl DirBlobStore {
@@ -59,6 +64,7 @@ impl DirBlobStore {
             name: SystemEntropy.uuid().simple().to_string(),
             arrivals: AtomicU64::new(0),
             making: Arc::default(),
+            presence: Presence::default(),
         })
     }
 
@@ -66,6 +72,35 @@ impl DirBlobStore {
         let (root, making) = (Arc::clone(&self.root), Arc::clone(&self.making));
         let (arrival, key) = (arrival.to_owned(), key.to_owned());
         blocking(move || place(&root, &making, &arrival, &key)).await
+    }
+
+    /// Returns where something that comes in is until it is whole.
+    fn arrival(&self) -> Arrival {
+        let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", self.name);
+        Arrival {
+            path: self.root.join(INCOMING).join(name),
+            is_placed: false,
+        }
+    }
+
+    /// Tells the log when the directory cannot be used any more.
+    fn noted<T>(&self, ended: Result<T, BlobError>) -> Result<T, BlobError> {
+        if let Err(error @ BlobError::Unavailable(_)) = &ended
+            && self.presence.goes()
+        {
+            // Somebody must act: the disk is full, or not this process's.
+            tracing::error!(root = %self.root.display(), %error, "the directory of files cannot be used");
+        }
+        ended
+    }
+
+    /// Likewise, and when it can be used again: only what writes shows that, as a full disk can be read.
+    fn noted_written<T>(&self, ended: Result<T, BlobError>) -> Result<T, BlobError> {
+        if ended.is_ok() && self.presence.comes() {
+            tracing::info!(root = %self.root.display(), "the directory of files can be used again");
+        }
+        self.noted(ended)
     }
 }
 
@@ -184,17 +219,11 @@ async fn receive(
 impl BlobStore for DirBlobStore {
     async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError> {
         check_key(key)?;
-        let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
-        let path = self
-            .root
-            .join(INCOMING)
-            .join(format!("{}-{number}", self.name));
-        let mut arrival = Arrival {
-            path,
-            is_placed: false,
-        };
-        let (bytes, sha256) = receive(&arrival.path, body, bytes_max).await?;
-        self.place(&arrival.path, key).await?;
+        let mut arrival = self.arrival();
+        let received = receive(&arrival.path, body, bytes_max).await;
+        let (bytes, sha256) = self.noted(received)?;
+        let placed = self.place(&arrival.path, key).await;
+        self.noted_written(placed)?;
         arrival.is_placed = true;
         Ok(BlobInfo {
             key: key.to_owned(),
@@ -208,9 +237,10 @@ impl BlobStore for DirBlobStore {
         let file = match fs::File::open(self.root.join(key)).await {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(unavailable(&error)),
+            Err(error) => return self.noted(Err(unavailable(&error))),
         };
-        let facts = file.metadata().await.map_err(|error| unavailable(&error))?;
+        let facts = file.metadata().await.map_err(|error| unavailable(&error));
+        let facts = self.noted(facts)?;
         if !facts.is_file() {
             return Ok(None);
         }
@@ -227,18 +257,18 @@ impl BlobStore for DirBlobStore {
     async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
         check_prefix(prefix)?;
         let (root, prefix) = (Arc::clone(&self.root), prefix.to_owned());
-        blocking(move || find(&root, &prefix)).await
+        self.noted(blocking(move || find(&root, &prefix)).await)
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
         let path = self.root.join(check_folder(prefix)?);
-        blocking(move || folders_in(&path)).await
+        self.noted(blocking(move || folders_in(&path)).await)
     }
 
     async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError> {
         check_prefix(prefix)?;
         let (root, prefix) = (Arc::clone(&self.root), prefix.to_owned());
-        blocking(move || {
+        let deleted = blocking(move || {
             for blob in find(&root, &prefix)? {
                 let path = root.join(&blob.key);
                 match std::fs::remove_file(&path) {
@@ -247,21 +277,30 @@ impl BlobStore for DirBlobStore {
                 }
             }
             Ok(())
-        })
-        .await
+        });
+        self.noted(deleted.await)
     }
 
     async fn remove_broken_off(&self) -> Result<(), BlobError> {
         let incoming = self.root.join(INCOMING);
-        blocking(move || remove_broken_off(&incoming).map_err(|error| unavailable(&error))).await
+        let removed =
+            blocking(move || remove_broken_off(&incoming).map_err(|error| unavailable(&error)));
+        self.noted(removed.await)
     }
 
+    /// Writes a small file and removes it: a disk that is full or can only be read is there all the same.
     async fn health(&self) -> Result<(), BlobError> {
-        let incoming = self.root.join(INCOMING);
-        fs::metadata(incoming)
-            .await
-            .map(drop)
-            .map_err(|error| unavailable(&error))
+        let arrival = self.arrival();
+        let written = blocking(move || {
+            let written = std::fs::write(&arrival.path, b"written");
+            drop(arrival);
+            written.map_err(|error| unavailable(&error))
+        });
+        self.noted_written(written.await)
+    }
+
+    fn standing(&self) -> Standing {
+        self.presence.standing()
     }
 
     fn uri(&self, key: &str) -> String {
@@ -275,70 +314,6 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| BlobError::Unavailable(error.to_string()))?
-}
-
-/// Returns the names of the folders in a folder, in order; one that is not there has none.
-fn folders_in(path: &Path) -> Result<Vec<String>, BlobError> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(unavailable(&error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| unavailable(&error))?;
-        // One that is gone meanwhile, or whose name is not UTF-8, is no key's.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir())
-            && let Ok(name) = entry.file_name().into_string()
-        {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// Returns the blobs whose key starts with the prefix, in key order.
-fn find(root: &Path, prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
-    let start = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut folders = vec![start.to_owned()];
-    let mut blobs = Vec::new();
-    while let Some(folder) = folders.pop() {
-        let entries = match std::fs::read_dir(root.join(&folder)) {
-            Ok(entries) => entries,
-            Err(error) if is_absent(&error) => continue,
-            Err(error) => return Err(unavailable(&error)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|error| unavailable(&error))?;
-            // A name that is not UTF-8 is no key's.
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let key = if folder.is_empty() {
-                name
-            } else {
-                format!("{folder}/{name}")
-            };
-            if key == INCOMING || !(key.starts_with(prefix) || prefix.starts_with(&key)) {
-                continue;
-            }
-            match entry.metadata() {
-                Ok(facts) if facts.is_dir() => folders.push(key),
-                Ok(facts) if key.starts_with(prefix) => {
-                    blobs.push(BlobInfo {
-                        key,
-                        bytes: facts.len(),
-                        sha256: None,
-                    });
-                }
-                // Gone meanwhile, or nothing that we wrote.
-                _ => {}
-            }
-        }
-    }
-    blobs.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    Ok(blobs)
 }
 
 fn remove_empty_folders(root: &Path, path: &Path) {
@@ -359,8 +334,6 @@ fn is_absent(error: &std::io::Error) -> bool {
 }
 
 fn unavailable(error: &std::io::Error) -> BlobError {
-    // Somebody must act: the disk is full, or not this process's.
-    tracing::error!(%error, "the directory of files cannot be used");
     BlobError::Unavailable(error.to_string())
 }
 

@@ -3,6 +3,7 @@
 //! A new adapter is one function that opens an empty store and one `suite!` line.
 
 mod blobs;
+mod blobs_dir;
 mod blobs_s3;
 mod branches;
 mod commits;

@@ -100,3 +100,25 @@ async fn a_full_disk_refuses_and_loses_nothing() {
     assert_eq!(known, taken);
     server.process.stop().await.with(0);
 }
+
+/// Readiness, a figure and two lines of the log tell that no file can be written, and that it is over.
+#[tokio::test]
+async fn a_full_disk_of_files_is_told_once() {
+    let site = Site::new(&[("held.yaml", HELD)]);
+    let server = Server::start(patient(&site.orchestrator(0))).await;
+    server.shows(r#"part_up{part="files"}"#, 1.0).await;
+    limit(&server, "0").await;
+    server.shows(r#"part_up{part="files"}"#, 0.0).await;
+    server
+        .shows(r#"part_outages_total{part="files"}"#, 1.0)
+        .await;
+    limit(&server, "unlimited").await;
+    server.shows(r#"part_up{part="files"}"#, 1.0).await;
+    let ended = server.process.stop().await.with(0);
+    for line in [
+        "the directory of files cannot be used",
+        "the directory of files can be used again",
+    ] {
+        assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);
+    }
+}

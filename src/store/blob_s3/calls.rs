@@ -2,7 +2,6 @@
 //! it does not answer; and one log line when the server is gone and one when it is back.
 
 use std::error::Error as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use s3::Bucket;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 
 use super::S3Settings;
 use super::silence::Silence;
-use crate::observe::Standing;
+use crate::observe::{Presence, Standing};
 use crate::store::BlobError;
 
 /// Times that a call is made that may be made again.
@@ -78,8 +77,7 @@ pub(super) struct Calls {
     retry_pause: Duration,
     endpoint: String,
     silence: Silence,
-    is_down: AtomicBool,
-    outages: AtomicU64,
+    presence: Presence,
 }
 
 impl Calls {
@@ -91,8 +89,7 @@ impl Calls {
             retry_pause: settings.retry_pause,
             endpoint: settings.endpoint.clone(),
             silence: Silence::default(),
-            is_down: AtomicBool::new(false),
-            outages: AtomicU64::new(0),
+            presence: Presence::default(),
         }
     }
 
@@ -101,10 +98,7 @@ impl Calls {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        Standing {
-            is_away: self.is_down.load(Ordering::Relaxed),
-            outage_count: self.outages.load(Ordering::Relaxed),
-        }
+        self.presence.standing()
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -206,15 +200,14 @@ impl Calls {
                 let is_outage = failed.is_transient()
                     || failed.status == Some(403)
                     || failed.reason == "NoSuchBucket";
-                if is_outage && !self.is_down.swap(true, Ordering::Relaxed) {
-                    self.outages.fetch_add(1, Ordering::Relaxed);
+                if is_outage && self.presence.goes() {
                     let (endpoint, reason) = (&self.endpoint, &failed.reason);
                     tracing::warn!(endpoint, what, status = failed.status, %reason, "S3 is unavailable");
                 }
                 Err(failed)
             }
             Ok(answer) => {
-                if self.is_down.swap(false, Ordering::Relaxed) {
+                if self.presence.comes() {
                     tracing::info!(endpoint = self.endpoint, "S3 is back");
                 }
                 Ok(answer)
@@ -265,7 +258,7 @@ fn name_of(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use s3::Region;
     use s3::creds::Credentials;
