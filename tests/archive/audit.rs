@@ -164,3 +164,47 @@ async fn server_postgres_audit_trail_is_checked_and_exported() {
     assert_eq!(asked.status.code(), Some(0), "{}", said(&asked));
     assert!(said(&asked).contains("history: ok"), "{}", said(&asked));
 }
+
+/// A day has a chain of its own; the jobs that have begun before it and go on after it miss it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_is_taken_out_is_missed_by_its_jobs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("history.db");
+    let archive: Arc<dyn Archive> = Arc::new(SqliteArchive::open(&path, hasher()).expect("opens"));
+    let long = job(1, 0);
+    let told = (0..3).map(|day| event(&long, u32::try_from(day).expect("small"), day * DAY));
+    let appended = archive.append(batch(told, [long.clone()])).await;
+    appended.expect("appends");
+    // Its clock was behind: it is met in another order by days, and holds.
+    let slow = job(2, 0);
+    let told = [event(&slow, 0, 0), event(&slow, 1, DAY), event(&slow, 2, 5)];
+    let appended = archive.append(batch(told, [slow])).await;
+    appended.expect("appends");
+    archive.close().await;
+    let verify = |part: &[&str]| {
+        let arguments = [&["audit", "verify"], part].concat();
+        avtomatika(folder.path(), "sqlite:history.db", &arguments)
+    };
+    for part in [&[][..], &["--from", "2026-11-24"]] {
+        let good = verify(part);
+        assert_eq!(good.status.code(), Some(0), "{}", said(&good));
+    }
+    let db = rusqlite::Connection::open(&path).expect("opens");
+    for table in ["events", "days"] {
+        let second = "(SELECT max(day) - 1 FROM events WHERE job_number = 3)";
+        let sql = match table {
+            "days" => "DELETE FROM days WHERE day NOT IN (SELECT day FROM events)".to_owned(),
+            _ => format!("DELETE FROM events WHERE day = {second}"),
+        };
+        assert_ne!(db.execute(&sql, []).expect("deletes"), 0);
+    }
+    let broken = verify(&[]);
+    assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
+    let missing = format!("job {}", long.id);
+    assert!(said(&broken).contains(&missing), "{}", said(&broken));
+    assert!(
+        said(&broken).contains("events 2 to 2 are missing"),
+        "{}",
+        said(&broken)
+    );
+}

@@ -45,7 +45,10 @@ async fn server_postgres_upkeep_that_waits_for_a_dump_holds_up_nothing_and_is_to
     let old = SystemClock.now().0 - NOW.0 - 400 * DAY;
     let old = ended(&job(1, old), JobStatus::Finished, old);
     bring_one(&on_server(&server), &old).await;
-    let is_kept = async || archive.by_job(old.id, None, 1).await.expect("reads") != [];
+    let is_kept = async || {
+        let kept = archive.by_job(old.id, None, 1).await.expect("reads");
+        !kept.is_empty()
+    };
     let (mut dump, connection) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls)
         .await
         .expect("connects");

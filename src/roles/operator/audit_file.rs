@@ -97,7 +97,7 @@ pub(super) fn verify(path: &Path, hasher: &Hasher) -> Result<Checked, Failure> {
             let expected = format!("no export begins here: expected {{\"format\":\"{FORMAT}\"}}");
             return Err(file.bad(&expected));
         };
-        match verify_one(&mut file, header, hasher.clone())? {
+        match verify_one(&mut file, &header, hasher.clone())? {
             Ok(trailer) => {
                 events += trailer.events;
                 last_hash = trailer.last_hash;
@@ -116,7 +116,7 @@ pub(super) fn verify(path: &Path, hasher: &Hasher) -> Result<Checked, Failure> {
 /// Goes through one export, to its last line.
 fn verify_one(
     file: &mut Reader<'_>,
-    header: Header,
+    header: &Header,
     hasher: Hasher,
 ) -> Result<Result<Trailer, Broken>, Failure> {
     let scope = header.job.map_or(Scope::Days, Scope::Job);
