@@ -320,13 +320,14 @@ impl Inner {
             .collect();
         let (mut put_off, mut is_any_sent) = (Vec::new(), false);
         for (slot, item) in taken {
-            let place = match first.take() {
-                Some(place) => place,
-                None => tokio::select! {
+            let place = if let Some(place) = first.take() {
+                place
+            } else {
+                tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return Ok(None),
                     place = places.wait(kind) => place,
-                },
+                }
             };
             match places.fit(place, &item.message) {
                 Some(place) => {

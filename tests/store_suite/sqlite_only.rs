@@ -196,13 +196,12 @@ async fn damaged_records_are_reported_and_disturb_nobody_else() {
             .expect_err("is damaged")
     ));
     // Whoever looks through many leaves it out.
-    let taken = store
-        .take_outbox(MessageKind::Webhook, at(99_999), at(99_999), 9)
-        .await;
+    let end = at(99_999);
+    let taken = store.take_outbox(MessageKind::Webhook, end, end, 9).await;
     assert_eq!(taken.expect("the others come"), []);
     let queued = store.queued_tasks(None, 9).await;
     assert_eq!(queued.expect("the others come"), []);
-    let due = store.due(at(99_999), 9).await.expect("the others come");
+    let due = store.due(end, 9).await.expect("the others come");
     assert_eq!((due.jobs, due.tasks), (vec![broken.id], vec![]));
     assert!(is_corrupt(
         store

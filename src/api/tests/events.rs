@@ -237,7 +237,7 @@ async fn what_nobody_tells_of_is_found() {
     other
         .report(WORKER, &task, json!({"data": {"answer": 1}}))
         .await;
-    let rest = tokio::time::timeout(Duration::from_secs(60), reader.rest()).await;
+    let rest = tokio::time::timeout(Duration::from_mins(1), reader.rest()).await;
     let lines = rest.expect("within a minute of the clock, which stands still");
     let (_, name, end) = lines.last().expect("an end");
     assert_eq!((name.as_str(), &end["status"]), ("end", &json!("finished")));
