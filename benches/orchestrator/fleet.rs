@@ -64,32 +64,46 @@ const MANY: [&str; 4] = ["--concurrency", "256", "--workers", "256"];
 /// Clients and workers where tasks wait for workers.
 const LONG_QUEUE: [&str; 4] = ["--concurrency", "256", "--workers", "32"];
 
+/// Who the second of two is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Second {
+    /// One that shares the first one's jobs.
+    Peer,
+    /// One of another deployment on the same server: neither knows of the other.
+    Stranger,
+}
+
 /// Whether two orchestrators on one Redis do less than one: where each has a share of a core, as on machines
 /// of their own, and where everything shares the machine, which one of them fills; both likewise with a long
-/// queue, which they share, and the latter with four times the usual clients and workers.
+/// queue, which they share, and the latter with four times the usual clients and workers. What two do there
+/// that have nothing to do with each other tells what of it is the machine's.
 pub fn orchestrators(settings: &Settings) -> Result<(), String> {
     head(&["Orchestrators on one Redis", "jobs/s", "ratio"]);
     let share = |name| Share::make(name, SHARE);
     if let [Ok(alone), Ok(first), Ok(second)] = ["alone", "first", "second"].map(share) {
         let (each, limits) = (format!("{SHARE} % of a core each"), [alone, first, second]);
-        one_and_two(settings, (&each, &[]), Some(&limits))?;
+        one_and_two(settings, (&each, &[]), Second::Peer, Some(&limits))?;
         let each = format!("{each}, a long queue");
-        one_and_two(settings, (&each, &LONG_QUEUE), Some(&limits))?;
+        one_and_two(settings, (&each, &LONG_QUEUE), Second::Peer, Some(&limits))?;
     } else {
         line("not measured with a share of a core each: no control group can be made");
     }
-    one_and_two(settings, ("sharing all cores", &[]), None)?;
-    one_and_two(settings, ("sharing all cores, many at once", &MANY), None)?;
-    one_and_two(
-        settings,
+    let loads: [(&str, &[&str]); 3] = [
+        ("sharing all cores", &[]),
+        ("sharing all cores, many at once", &MANY),
         ("sharing all cores, a long queue", &LONG_QUEUE),
-        None,
-    )
+    ];
+    for load in loads {
+        one_and_two(settings, load, Second::Peer, None)?;
+        one_and_two(settings, load, Second::Stranger, None)?;
+    }
+    Ok(())
 }
 
 fn one_and_two(
     settings: &Settings,
     (name, load): (&str, &[&str]),
+    second_is: Second,
     limits: Option<&[Share; 3]>,
 ) -> Result<(), String> {
     let start = || {
@@ -97,7 +111,15 @@ fn one_and_two(
         Ok::<_, String>((Server::ours_on(&shared)?, shared))
     };
     let ((alone, _), (first, shared)) = (start()?, start()?);
-    let second = Server::ours_on(&shared)?;
+    let (two, apart, unaudited): (_, _, &[&str]) = match second_is {
+        Second::Peer => ("two", Vec::new(), &[]),
+        // Whoever looks at the first one's jobs does not find the second one's.
+        Second::Stranger => {
+            let prefix = ("REDIS_PREFIX", "another".to_owned());
+            ("two strangers", vec![prefix], &["--no-audit"])
+        }
+    };
+    let second = Server::ours_with(&shared, apart)?;
     for (share, server) in limits.into_iter().flatten().zip([&alone, &first, &second]) {
         share
             .take(server.process())
@@ -105,7 +127,7 @@ fn one_and_two(
     }
     let also = second.url();
     let turns = in_turn(settings, |is_two| {
-        let workload = [&["one_task"], &TURN[..], load].concat();
+        let workload = [&["one_task"], &TURN[..], load, unaudited].concat();
         if is_two {
             first.bench(&[&workload[..], &["--also", &also]].concat())
         } else {
@@ -114,7 +136,7 @@ fn one_and_two(
     })?;
     row(&[format!("one, {name}"), figure(turns.first), times(1.0, 1.0)]);
     let ratio = format!("{:.2} ± {:.2}", turns.ratio, turns.error);
-    row(&[format!("two, {name}"), figure(turns.second), ratio]);
+    row(&[format!("{two}, {name}"), figure(turns.second), ratio]);
     Ok(())
 }
 
