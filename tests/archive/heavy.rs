@@ -120,6 +120,8 @@ async fn a_job_that_has_left_the_store_is_shown_with_the_values_that_files_have(
     let (status, _) = get(&api, &format!("{path}/history")).await;
     assert_eq!(status, StatusCode::OK, "what happened lies elsewhere");
     server.resume();
+    // Whoever asks how it stands is the first to learn that it is back.
+    bucket.health().await.expect("is back");
     let prefix = format!("jobs/{}/", created.job_id);
     bucket.delete_prefix(&prefix).await.expect("deletes");
     let (status, archived) = get(&api, &path).await;

@@ -203,11 +203,13 @@ async fn server_redis_replicas_are_asked_over_the_connection_of_the_commit() {
             // Its answer came together with another one.
             continue;
         }
-        cut += 1;
-        let refused = stored.expect_err("nobody knows who has it").to_string();
-        assert!(refused.contains("unavailable"), "{refused}");
+        if let Err(refused) = stored {
+            cut += 1;
+            assert!(refused.to_string().contains("unavailable"), "{refused}");
+        }
+        // Else it was the subscription that was lost, with the word of the commit before.
         comes_back(&store).await;
     }
-    assert!(cut > 0, "no connection was lost");
+    assert!(cut > 0, "a commit counts though nobody knows who has it");
     store.close().await;
 }
