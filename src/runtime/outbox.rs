@@ -31,8 +31,8 @@ const SCAN_BATCH: u32 = 100;
 const SIGNAL_RETRY_MS: u64 = 500;
 
 /// Until a webhook is looked at again whose receiver has as many going out to it as it may.
-const SHARE_RETRY_MS: u64 = 10_000;
-/// Between two looks of which the first found nothing but such.
+const SHARE_RETRY_MS: u64 = 1_000;
+/// Between two looks of which the first found such.
 const SHARE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is going out just now.
@@ -318,7 +318,7 @@ impl Inner {
             .into_iter()
             .filter_map(|item| Some((Outbox::slot(self, item.id)?, item)))
             .collect();
-        let (mut put_off, mut is_any_sent) = (Vec::new(), false);
+        let mut put_off = Vec::new();
         for (slot, item) in taken {
             let place = if let Some(place) = first.take() {
                 place
@@ -330,10 +330,7 @@ impl Inner {
                 }
             };
             match places.fit(place, &item.message) {
-                Some(place) => {
-                    is_any_sent = true;
-                    self.spawn_in(slot, item, place);
-                }
+                Some(place) => self.spawn_in(slot, item, place),
                 None => put_off.push(slot),
             }
         }
@@ -341,9 +338,7 @@ impl Inner {
             let ids: Vec<Uuid> = put_off.iter().map(|slot| slot.id).collect();
             let until = now.after_ms(SHARE_RETRY_MS);
             self.ports.jobs.extend_outbox(&ids, until).await?;
-            if !is_any_sent {
-                return Ok(Some(SHARE_PAUSE));
-            }
+            return Ok(Some(SHARE_PAUSE));
         }
         if full {
             return Ok(None);
