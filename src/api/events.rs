@@ -188,14 +188,14 @@ impl Feed {
                     let next = tokio::select! {
                         biased;
                         () = self.drained.cancelled() => return Ok(None),
-                        next = self.watch.next() => next,
+                        next = self.watch.next() => Some(next),
                         () = tokio::time::sleep(LOOK_EVERY) => {
                             // While the store is away readers stay as they are.
-                            if let Ok(page) = self.page().await {
-                                self.pending.extend(page);
-                                self.phase = Phase::Replaying;
+                            let missed = self.page().await.unwrap_or_default();
+                            if missed.is_empty() {
+                                continue;
                             }
-                            continue;
+                            None
                         }
                     };
                     if !self.state.clients.load().has(&self.caller.0) {
@@ -203,11 +203,14 @@ impl Feed {
                         return Ok(None);
                     }
                     match next {
-                        // What was told before it was not heard here.
-                        Some(event) if !self.is_next(&event) => self.phase = Phase::Replaying,
-                        Some(event) => self.pending.push_back(Event::clone(&event)),
-                        None if self.state.runtime.is_stopping() => return Ok(None),
-                        None => {
+                        // The history has what was not heard.
+                        None => self.phase = Phase::Replaying,
+                        Some(Some(event)) if !self.is_next(&event) => {
+                            self.phase = Phase::Replaying;
+                        }
+                        Some(Some(event)) => self.pending.push_back(Event::clone(&event)),
+                        Some(None) if self.state.runtime.is_stopping() => return Ok(None),
+                        Some(None) => {
                             // Too far behind: the history has what was missed.
                             self.watch = self.state.runtime.watch(self.job);
                             self.phase = Phase::Replaying;
@@ -221,7 +224,7 @@ impl Feed {
     /// Tells whether nothing can lie between the last event and this one.
     fn is_next(&self, event: &Event) -> bool {
         let last = self.after.map_or(0, |(revision, _)| revision);
-        event.revision <= last + 1
+        event.revision <= last.saturating_add(1)
     }
 
     /// Writes an event; the job's end carries its outcome and is the last line.
