@@ -22,6 +22,7 @@ mod records;
 mod redis_cluster;
 mod redis_facts;
 mod redis_feed;
+mod redis_mixed;
 mod redis_only;
 mod redis_purge;
 mod redis_sentinel;

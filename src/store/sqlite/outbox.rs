@@ -47,7 +47,7 @@ pub(super) fn take(
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<OutboxItem>, StoreError> {
-    let mut claimed = Vec::new();
+    let (mut claimed, mut items) = (Vec::new(), Vec::new());
     {
         // Each kind has an index of its own, which is found by these words.
         let mut statement = db.prepare_cached(match kind {
@@ -62,23 +62,24 @@ pub(super) fn take(
         })?;
         let mut found = statement.query(params![now.0, limit])?;
         while let Some(row) = found.next()? {
+            // A damaged one is claimed, too, so that it is not looked at all the time.
+            claimed.push(row.get::<_, i64>(0)?);
             let Some(message) = rows::decode_or_leave(row, 4, "message")? else {
                 continue;
             };
-            let item = OutboxItem {
+            items.push(OutboxItem {
                 id: rows::uuid(row, 1)?,
                 attempts: row.get(2)?,
                 created_at: Timestamp(row.get(3)?),
                 message,
-            };
-            claimed.push((row.get::<_, i64>(0)?, item));
+            });
         }
     }
     let mut claim = db.prepare_cached("UPDATE outbox SET due_at = ?2 WHERE seq = ?1")?;
-    for (seq, _) in &claimed {
+    for seq in claimed {
         claim.execute(params![seq, until.0])?;
     }
-    Ok(claimed.into_iter().map(|(_, item)| item).collect())
+    Ok(items)
 }
 
 /// Puts off the end of claims.

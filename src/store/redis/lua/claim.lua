@@ -7,8 +7,12 @@ for index = 4, #ARGV do
   local due = call('ZSCORE', set, member)
   if due and tonumber(due) <= tonumber(ARGV[1]) then
     local key = P .. 'o:' .. string.match(member, ':(.*)$')
-    local own = waiting(call('HGET', key, 'k'))
-    if own ~= set then
+    local f = call('HMGET', key, 'k', 'du')
+    local own = waiting(f[1])
+    if not f[2] then
+      -- It is settled: by an older version, which does not look for it here, or it is gone.
+      call('ZREM', set, member)
+    elseif own ~= set then
       -- An older version kept all of them in one set.
       call('ZREM', set, member)
       call('ZADD', own, due, member)
