@@ -1,6 +1,6 @@
 //! The audit trail: each event carries the hashes of the one before it in its job and of the one
 //! before it on its day, so that nothing can be changed, left out or put in unseen. What is cut off at an
-//! end leaves no gap, nor does a whole day all of whose jobs lie in it: days do not refer to each other.
+//! end leaves no gap, nor does a whole day, but in jobs that go on after it: days do not refer to each other.
 //!
 //! The hash of an event is HMAC-SHA256 under the salt, which may be empty, over: the hash before it
 //! in the job, the hash before it on the day (32 bytes each, zeros for the first), its number in the

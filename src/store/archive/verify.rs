@@ -1,6 +1,6 @@
 //! Checking the audit trail: goes through linked events and names the first link that does not hold.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::chain::{Day, Hash, Hasher, Head, Record};
 use crate::base::JobId;
@@ -39,7 +39,6 @@ pub struct Verifier {
     kept_from: Option<Day>,
     /// The furthest link of each job. Grows with the jobs, about 100 bytes for each.
     jobs: HashMap<JobId, Head>,
-    doubtful: BTreeSet<JobId>,
     day: Option<(Day, Head)>,
     count: u64,
 }
@@ -53,7 +52,6 @@ impl Verifier {
             scope,
             kept_from,
             jobs: HashMap::new(),
-            doubtful: BTreeSet::new(),
             day: None,
             count: 0,
         }
@@ -75,14 +73,6 @@ impl Verifier {
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<Head> {
         self.jobs.get(&id).copied()
-    }
-
-    /// Returns the jobs of which an event was not met where it should have been, when days are gone through.
-    /// It may be of a day before them, or on the wrong side of a midnight, or have been taken out with its
-    /// whole day: only the job's own chain tells.
-    #[must_use]
-    pub const fn doubtful(&self) -> &BTreeSet<JobId> {
-        &self.doubtful
     }
 
     /// Checks the next event, in the order of its chain.
@@ -131,9 +121,6 @@ impl Verifier {
                 .kept_from
                 .is_some_and(|day| event.job_id.made_at() < day.begin());
             let begins = self.scope == Scope::Days || went;
-            if self.scope == Scope::Days && head.number > 1 {
-                self.doubtful.insert(event.job_id);
-            }
             self.jobs.insert(event.job_id, head);
             return follows(Head::default(), head, record.previous_in_job, begins)
                 .map_err(|problem| format!("{problem} in its job"));
@@ -146,7 +133,6 @@ impl Verifier {
         // Two orchestrators' clocks may put neighbours on different days, the later on the earlier:
         // by days their links are met in another order, and the days' own chains hold them.
         if self.scope == Scope::Days && head.number != last.number + 1 {
-            self.doubtful.insert(event.job_id);
             if head.number > last.number {
                 self.jobs.insert(event.job_id, head);
             }
