@@ -15,7 +15,7 @@ const HELD_BACK: Duration = Duration::from_secs(1);
 const HELD_BACK_MAX: Duration = Duration::from_secs(10);
 /// What is known at most, so that neither memory nor a look at the store grows with the trouble. What comes
 /// due when it is reached waits until there is room again.
-const ENTRIES_MAX: usize = 10_000;
+const ENTRIES_MAX: usize = 2_000;
 
 /// Which job or task is due.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

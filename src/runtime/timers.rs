@@ -88,7 +88,8 @@ impl Inner {
                         self.was_deaf();
                         self.backlog.release();
                     }
-                    let full = due.jobs.len().max(due.tasks.len()) >= limit as usize;
+                    let is_more_due = due.next.is_some_and(|next| next <= now);
+                    let full = is_more_due || due.jobs.len().max(due.tasks.len()) >= limit as usize;
                     if let Some(next) = due.next {
                         self.schedule.wake_at(next);
                     }
