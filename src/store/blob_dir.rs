@@ -4,7 +4,7 @@
 
 mod look;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -292,7 +292,11 @@ impl BlobStore for DirBlobStore {
     async fn health(&self) -> Result<(), BlobError> {
         let arrival = self.arrival();
         let written = blocking(move || {
-            let written = std::fs::write(&arrival.path, b"written");
+            let written = std::fs::File::create(&arrival.path).and_then(|mut file| {
+                file.write_all(b"written")?;
+                // Over a network a full disk says so only here.
+                file.sync_all()
+            });
             drop(arrival);
             written.map_err(|error| unavailable(&error))
         });

@@ -97,7 +97,10 @@ pub(super) async fn migrate(client: &mut Client) -> Result<Option<usize>, Error>
         .await?;
     transaction
         .batch_execute(
+            // From version 14 on the server notices that nobody waits for a migration any more.
             "SET LOCAL statement_timeout = 0;
+             DO $$ BEGIN PERFORM set_config('client_connection_check_interval', '10s', true);
+                   EXCEPTION WHEN OTHERS THEN NULL; END $$;
              CREATE TABLE IF NOT EXISTS history_migrations (
                  version integer PRIMARY KEY,
                  applied_at timestamptz NOT NULL DEFAULT now()
