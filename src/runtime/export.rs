@@ -83,6 +83,8 @@ pub(super) struct Exporting {
     /// Since when it does not get on, and why.
     outage: Mutex<Option<(Timestamp, String)>>,
     outage_count: AtomicU64,
+    /// How much waited when this was last looked at in an outage.
+    waiting: Mutex<Option<u64>>,
     pub(super) upkeep: Upkeep,
 }
 
@@ -120,7 +122,16 @@ impl Exporting {
             self.outage_count.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "the history cannot be written: events wait in the store");
             *outage = Some((now, error.to_string()));
+            *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
+    }
+
+    /// Tells whether what waits says that somebody has written the history: nothing waits, or less than
+    /// before.
+    fn is_written(&self, waiting: u64) -> bool {
+        let mut known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.replace(waiting);
+        waiting == 0 || before.is_some_and(|before| waiting < before)
     }
 
     fn end_outage(&self, now: Timestamp) {
@@ -162,10 +173,12 @@ impl Inner {
                 self.exporting.upkeep.ended(now, upkeep);
             }
             match exported {
-                Ok(is_full) => {
-                    self.exporting.end_outage(self.ports.clock.now());
+                Ok(brought) => {
+                    if self.is_over(&export, brought).await {
+                        self.exporting.end_outage(self.ports.clock.now());
+                    }
                     failures = 0;
-                    if !is_full {
+                    if brought != Brought::Full {
                         self.wait_for_more().await;
                     }
                 }
@@ -180,6 +193,20 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Tells whether an outage is over, if there was one. Where nothing is to be had here another
+    /// orchestrator may be at it, and an archive that answers may yet be full.
+    async fn is_over(&self, export: &Export, brought: Brought) -> bool {
+        if brought != Brought::Nothing {
+            return true;
+        }
+        self.exporting.outage_since().is_some()
+            && export
+                .feed
+                .feed_length()
+                .await
+                .is_ok_and(|waiting| self.exporting.is_written(waiting))
     }
 
     /// Tries an upkeep when it is due and the archive is not known to be away.
@@ -228,13 +255,24 @@ enum Away {
     Store(StoreError),
 }
 
-/// Brings one batch over; tells whether more may wait.
-async fn export_batch(export: &Export, metrics: &Metrics) -> Result<bool, Away> {
+/// What a round has brought over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Brought {
+    /// The feed gave nothing: nothing waits, or another orchestrator is at it.
+    Nothing,
+    /// All that waited.
+    All,
+    /// A batch up to its bound: more may wait.
+    Full,
+}
+
+/// Brings one batch over.
+async fn export_batch(export: &Export, metrics: &Metrics) -> Result<Brought, Away> {
     let batch = export.feed.read_feed(BATCH).await.map_err(Away::Store)?;
     if batch.is_empty() {
-        // An empty batch says nothing about the archive, and an outage has to be seen to end.
+        // An empty batch says nothing about the archive, and an outage has to be seen to begin and to end.
         export.archive.health().await.map_err(Away::Archive)?;
-        return Ok(false);
+        return Ok(Brought::Nothing);
     }
     let batch = Arc::new(batch);
     let appended = match export.archive.append(Arc::clone(&batch)).await {
@@ -247,7 +285,7 @@ async fn export_batch(export: &Export, metrics: &Metrics) -> Result<bool, Away> 
     let (through, is_full) = (&batch.through, batch.is_full);
     let acknowledged = export.feed.acknowledge_feed(through).await;
     acknowledged.map_err(Away::Store)?;
-    Ok(is_full)
+    Ok(if is_full { Brought::Full } else { Brought::All })
 }
 
 impl super::Runtime {

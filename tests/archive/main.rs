@@ -20,6 +20,7 @@ mod segments;
     reason = "not every server and not every act is needed here"
 )]
 mod servers;
+mod shared;
 mod suite;
 mod unsteady;
 mod upkeep;

@@ -15,6 +15,8 @@ use avtomatika::store::{Archive, FeedBatch, StoreError};
 pub struct Unsteady {
     inner: Arc<dyn Archive>,
     is_away: AtomicBool,
+    /// It answers, and takes nothing.
+    pub is_full: AtomicBool,
     /// Appends whose answer is lost.
     pub answers_lost: AtomicU32,
     /// Upkeeps that have ended.
@@ -26,6 +28,7 @@ impl Unsteady {
         Arc::new(Self {
             inner,
             is_away: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
             answers_lost: AtomicU32::new(0),
             upkeeps: AtomicU32::new(0),
         })
@@ -48,6 +51,9 @@ impl Unsteady {
 impl Archive for Unsteady {
     async fn append(&self, batch: Arc<FeedBatch>) -> Result<(), StoreError> {
         self.look()?;
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("no room".to_owned()));
+        }
         self.inner.append(batch).await?;
         let lost = self
             .answers_lost
