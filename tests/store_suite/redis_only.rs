@@ -323,6 +323,7 @@ async fn server_redis_waits_for_replicas_when_told() {
     let alone = store.commit(commit(job(1), vec![], vec![])).await;
     let alone = alone.expect_err("there is no replica").to_string();
     assert!(alone.contains("0 of the 1 replicas"), "{alone}");
+    assert!(is_unavailable(&store.health().await), "no commit counts");
 
     let second = Redis::with(&["--replicaof", "127.0.0.1", &port]);
     first.has_replicas(1);
@@ -335,6 +336,7 @@ async fn server_redis_waits_for_replicas_when_told() {
         .commit(commit(job(2), vec![], vec![]))
         .await
         .expect("both have it");
+    store_of_both.health().await.expect("commits count");
     let known = second.command(&["keys", "*:j:*"]);
     assert!(known.contains(&job_id(2).to_string()), "{known}");
     let described = open(&first).await;

@@ -61,8 +61,9 @@ impl RedisStore {
                 run.await
             }
             count => {
+                // Large, and rarer than the other: it makes no commit's future larger.
                 let run = self.link.run_replicated(&COMMIT, partition, sent, count);
-                run.await
+                Box::pin(run).await
             }
         };
         // It may be stored all the same.

@@ -14,7 +14,7 @@ code!(FORGET_KEYS, "forget_keys");
 /// Keys that one call forgets.
 const KEYS_BATCH: u32 = 1_000;
 impl RedisStore {
-    /// Tells whether every server reads and writes.
+    /// Tells whether every server reads and writes, and has the replicas that a commit needs.
     pub(super) async fn answers(&self) -> Result<(), StoreError> {
         let partitions = if self.link.is_cluster() {
             PARTITIONS
@@ -24,7 +24,12 @@ impl RedisStore {
         let calls = (0..partitions).map(|partition| {
             let name = format!("{}health", self.link.partition(partition));
             let sent = arguments([&name, &"ok", &"PX", &60_000]);
-            self.link.call("SET", sent, Repeat::Safe)
+            async move {
+                match self.replicas {
+                    0 => self.link.call("SET", sent, Repeat::Safe).await,
+                    count => self.link.call_replicated("SET", sent, count).await,
+                }
+            }
         });
         futures::future::try_join_all(calls).await.map(drop)
     }

@@ -218,27 +218,55 @@ impl Link {
         let prefix = self.partition(partition);
         let place = place_of(prefix.as_bytes());
         let wire = self.next();
-        // A server waits for what came over the same connection, and of one that was lost in between knows
-        // nothing: each has a number.
-        let connections = wire.client.connection_ids();
         let script = Sent {
             code,
             prefix,
             arguments,
         };
-        let answer = self.send_script(&wire, script, Repeat::Never).await;
-        let answer = answer.map_err(|error| told(&error))?;
+        let sent = self.send_script(&wire, script, Repeat::Never);
+        self.replicated(&wire, place, count, sent).await
+    }
+
+    /// Makes a call that is no script and is not repeated, and waits likewise.
+    pub async fn call_replicated(
+        &self,
+        name: &'static str,
+        arguments: Vec<Value>,
+        count: u32,
+    ) -> Result<Value, StoreError> {
+        let key = arguments.first().and_then(Value::as_bytes);
+        let place = place_of(key.unwrap_or_default());
+        let command = CustomCommand::new_static(name, place.clone(), false);
+        let wire = self.next();
+        let sent = self.send(&wire, command, arguments, Repeat::Never);
+        self.replicated(&wire, place, count, sent).await
+    }
+
+    /// Waits for a call's answer, and until so many replicas have what it wrote.
+    async fn replicated(
+        &self,
+        wire: &Wire,
+        place: ClusterHash,
+        count: u32,
+        sent: impl Future<Output = Result<Value, Error>>,
+    ) -> Result<Value, StoreError> {
+        // A server waits for what came over the same connection, and of one that was lost in between knows
+        // nothing: each has a number.
+        let connections = wire.client.connection_ids();
+        let answer = sent.await.map_err(|error| told(&error))?;
         let patience = (self.settings.command_timeout / 2).as_millis();
         let asked = vec![count.to_string().into(), patience.to_string().into()];
         let wait = CustomCommand::new_static("WAIT", place, true);
-        let waited = self.send(&wire, wait, asked, Repeat::Never).await;
+        let waited = self.send(wire, wait, asked, Repeat::Never).await;
         match waited.map_err(|error| told(&error))? {
-            _ if wire.client.connection_ids() != connections => Err(StoreError::Unavailable(
-                format!("Redis: the connection was lost before {count} replicas had the commit"),
-            )),
+            _ if wire.client.connection_ids() != connections => {
+                Err(StoreError::Unavailable(format!(
+                    "Redis: the connection was lost before {count} replicas had what was written"
+                )))
+            }
             Value::Integer(have) if have >= i64::from(count) => Ok(answer),
             Value::Integer(have) => Err(StoreError::Unavailable(format!(
-                "Redis: {have} of the {count} replicas that must have it have the commit"
+                "Redis: {have} of the {count} replicas that must have it have what was written"
             ))),
             other => Err(StoreError::Corrupt(format!(
                 "Redis: WAIT is answered {other:?}"
