@@ -20,6 +20,7 @@ mod queries;
 mod random;
 mod records;
 mod redis_cluster;
+mod redis_databases;
 mod redis_facts;
 mod redis_feed;
 mod redis_mixed;

@@ -85,6 +85,17 @@ pub(super) fn check(settings: &RedisSettings) -> Result<(), String> {
     Ok(())
 }
 
+impl RedisSettings {
+    /// Returns the channel on which orchestrators hear of each other. A server's channels know no databases,
+    /// so its name has the database's number.
+    pub(super) fn channel(&self) -> Result<String, Error> {
+        Ok(match address(self)?.database {
+            None | Some(0) => format!("{}:hints", self.prefix),
+            Some(database) => format!("{}:hints:{database}", self.prefix),
+        })
+    }
+}
+
 fn address(settings: &RedisSettings) -> Result<Config, Error> {
     // What the library says of an address could show its password.
     let no_address = || {

@@ -36,7 +36,7 @@ pub(super) struct Listener {
 impl Listener {
     /// Subscribes, on a connection of its own.
     pub async fn start(settings: &RedisSettings, link: Arc<Link>) -> Result<Self, StoreError> {
-        let channel = format!("{}:hints", settings.prefix);
+        let channel = settings.channel().map_err(|error| unavailable(&error))?;
         let subscription = Subscription::make(settings, &channel, Vec::new()).await;
         let subscription = subscription.map_err(|error| unavailable(&error))?;
         let (sender, _) = broadcast::channel(HINTS_MAX);
