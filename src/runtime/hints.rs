@@ -222,9 +222,10 @@ impl Inner {
             Hint::Missed => {
                 self.ask_fleet();
                 self.watchers.all_look_again();
-                self.meet_workers().await?;
-                // Not here: while a long queue is read more would be missed.
+                // Not here: while a long queue is read more would be missed. First, since the store may be
+                // away yet, which the refill waits out.
                 self.refill.notify_one();
+                self.meet_workers().await?;
             }
         }
         Ok(())

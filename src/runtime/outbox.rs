@@ -30,9 +30,8 @@ const SCAN_BATCH: u32 = 100;
 /// Between tries at a message that the store could not take, in ms; doubles.
 const SIGNAL_RETRY_MS: u64 = 500;
 
-/// Until a webhook is looked at again whose receiver has as many going out to it as it may.
-const SHARE_RETRY_MS: u64 = 1_000;
-/// Between two looks of which the first found such.
+/// Between two looks of which the first found webhooks whose receiver has as many going out to it as it
+/// may. These are looked at again when their claims have ended.
 const SHARE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is going out just now.
@@ -318,7 +317,7 @@ impl Inner {
             .into_iter()
             .filter_map(|item| Some((Outbox::slot(self, item.id)?, item)))
             .collect();
-        let mut put_off = Vec::new();
+        let mut is_put_off = false;
         for (slot, item) in taken {
             let place = if let Some(place) = first.take() {
                 place
@@ -331,13 +330,10 @@ impl Inner {
             };
             match places.fit(place, &item.message) {
                 Some(place) => self.spawn_in(slot, item, place),
-                None => put_off.push(slot),
+                None => is_put_off = true,
             }
         }
-        if !put_off.is_empty() {
-            let ids: Vec<Uuid> = put_off.iter().map(|slot| slot.id).collect();
-            let until = now.after_ms(SHARE_RETRY_MS);
-            self.ports.jobs.extend_outbox(&ids, until).await?;
+        if is_put_off {
             return Ok(Some(SHARE_PAUSE));
         }
         if full {
