@@ -65,7 +65,12 @@ impl Target {
                     .to_owned(),
             );
         }
-        let (address, query) = text.split_once('?').unwrap_or((text, ""));
+        // A password may have a question mark in it: what says who somebody is goes up to the first `@`.
+        let behind = text.find('@').unwrap_or(0);
+        let (address, query) = match text[behind..].find('?') {
+            Some(at) => (&text[..behind + at], &text[behind + at + 1..]),
+            None => (text, ""),
+        };
         let (mut mode, mut ca, mut rest) = ("prefer", None, Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
@@ -93,14 +98,17 @@ pub fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };
-    // A password may also stand among the parameters.
-    let address = rest.split('?').next().unwrap_or(rest);
-    match address.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((name, _)) => format!("{scheme}://{name}:***@{host}"),
-            None => format!("{scheme}://{user}@{host}"),
-        },
-        None => format!("{scheme}://{address}"),
+    // A password may also stand among the parameters, and have either character in it.
+    let without_query = |text: &str| text.split('?').next().unwrap_or(text).to_owned();
+    let Some((user, behind)) = rest.rsplit_once('@') else {
+        return format!("{scheme}://{}", without_query(rest));
+    };
+    match user.split_once([':', '?']) {
+        Some((name, _)) if user[name.len()..].starts_with(':') => {
+            format!("{scheme}://{name}:***@{}", without_query(behind))
+        }
+        Some((address, _)) => format!("{scheme}://{address}"),
+        None => format!("{scheme}://{user}@{}", without_query(behind)),
     }
 }
 
@@ -150,6 +158,10 @@ mod tests {
                 Protection::Require
             ))
         );
+        assert_eq!(
+            Target::parse("postgres://u:p?s@h/d?sslmode=require"),
+            Ok(postgres("postgres://u:p?s@h/d", Protection::Require))
+        );
         let own = TlsFiles {
             ca: Some("/ca.pem".into()),
             identity: None,
@@ -181,6 +193,8 @@ mod tests {
             ("postgres://u@h/d", "postgres://u@h/d"),
             ("postgres://u:p@ss@h:1/d?a=b", "postgres://u:***@h:1/d"),
             ("postgres://h/d?password=p", "postgres://h/d"),
+            ("postgres://h/d?password=p@ss", "postgres://h/d"),
+            ("postgres://u:p?ss@h/d?a=b", "postgres://u:***@h/d"),
         ] {
             assert_eq!(without_password(text), shown);
         }
