@@ -8,7 +8,7 @@ use super::{Origin, Problem, Problems, Resolved, secret_file};
 const EXAMPLE: &str = "example-only";
 
 /// Those of this program's example files, of object stores' documentation, and the original's defaults.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "user_token_vip",
     "limited-access-token",
     "super-secret-gpu-worker-token",
@@ -19,6 +19,7 @@ const KNOWN: [&str; 10] = [
     "default_audit_salt",
     "secure-orchestrator-token",
     "secure-worker-token",
+    "your-secret-worker-token",
 ];
 
 /// Tells whether everybody knows the secret, or one in the address.

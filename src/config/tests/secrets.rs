@@ -76,6 +76,7 @@ fn production_refuses_secrets_that_everybody_knows() {
         ("ORCHESTRATOR_SECRET_KEY", "example-only-secret-key"),
         ("CLIENT_TOKEN", "user_token_vip"),
         ("GLOBAL_WORKER_TOKEN", "super-secret-gpu-worker-token"),
+        ("GLOBAL_WORKER_TOKEN", "your-secret-worker-token"),
         ("AUDIT_SALT", "default_audit_salt"),
         (
             "HISTORY_DATABASE_URI",
