@@ -111,10 +111,16 @@ fn file_values(
         let origin = Origin::File(place(path, node.line));
         match as_text(&node.value) {
             Some(text) => {
-                let text = if key.kind == Kind::Path {
-                    beside(path, &text)
-                } else {
-                    text
+                let text = match key.kind {
+                    Kind::Path => beside(path, &text),
+                    Kind::History => match text.trim().strip_prefix("sqlite:") {
+                        Some(rest) => format!(
+                            "sqlite:{}",
+                            beside(path, rest.strip_prefix("//").unwrap_or(rest))
+                        ),
+                        None => text,
+                    },
+                    _ => text,
                 };
                 values.insert(key.name, (text, origin));
             }

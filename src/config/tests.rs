@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::domain::schedule::Timetable;
+use crate::store::archive::uri::Target;
 
 fn env_of(pairs: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     let map: BTreeMap<String, String> = pairs
@@ -248,4 +249,24 @@ fn the_example_file_shows_every_setting() {
             assert_eq!(shown.trim_matches('"'), key.default, "{name}");
         }
     }
+}
+
+/// So that the same file means the same wherever a program is started.
+#[test]
+fn a_history_in_a_file_lies_beside_the_settings_that_name_it() {
+    let lies_in = |env: &[(&str, &str)], file: Option<&str>| {
+        let configuration = load_with(vec![], env, file).expect("good");
+        configuration.settings.history.target
+    };
+    let sqlite = |path: &str| Some(Target::Sqlite(path.into()));
+    for (text, path) in [
+        ("sqlite:history.db", "etc/history.db"),
+        ("sqlite:../data/history.db", "data/history.db"),
+        ("sqlite:///var/lib/history.db", "/var/lib/history.db"),
+    ] {
+        let file = format!("history_database_uri = \"{text}\"\n");
+        assert_eq!(lies_in(&[], Some(&file)), sqlite(path));
+    }
+    let env = [("HISTORY_DATABASE_URI", "sqlite:history.db")];
+    assert_eq!(lies_in(&env, None), sqlite("history.db"));
 }

@@ -195,9 +195,13 @@ fn check_url(text: &str) -> Result<(), String> {
     if text.is_empty() || text.parse().is_ok_and(|uri| is_good(&uri)) {
         return Ok(());
     }
-    Err(format!(
-        "`{text}` is not an address such as https://jobs.example.org"
-    ))
+    // What stands before an `@` may be a secret.
+    Err(match text.rsplit_once('@') {
+        Some((_, host)) => format!(
+            "`…@{host}` is not an address such as https://jobs.example.org: it has a name or a password in it"
+        ),
+        None => format!("`{text}` is not an address such as https://jobs.example.org"),
+    })
 }
 
 /// Returns the text as it may be shown: secrets only by whether they are there.
@@ -289,6 +293,7 @@ mod tests {
         ] {
             let seen = Kind::Url.check(bad).expect_err(bad);
             assert!(seen.contains("is not an address"), "{seen}");
+            assert!(!seen.contains("key"), "{seen}");
         }
     }
 
