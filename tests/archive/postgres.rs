@@ -48,6 +48,37 @@ async fn server_postgres_of_a_newer_release_is_left_alone() {
     );
 }
 
+/// What `config check --connect` asks before an orchestrator is started.
+#[tokio::test(flavor = "multi_thread")]
+async fn server_postgres_says_what_is_in_the_way() {
+    let server = Postgres::start();
+    let obstacle = async |url: &str| {
+        let archive = PostgresArchive::to_read(url, &Protection::Prefer, hasher());
+        let found = archive.expect("a good address").obstacle().await;
+        found.expect("it answers").unwrap_or_default()
+    };
+    assert_eq!(obstacle(&server.url()).await, "", "an empty database");
+    let made = server.run("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'history%'");
+    assert_eq!(made, "0", "whoever asks changes nothing");
+    on_server(&server).health().await.expect("migrates");
+    assert_eq!(obstacle(&server.url()).await, "");
+
+    server.run("CREATE ROLE reader LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let as_reader = server.url().replacen("postgres@", "reader@", 1);
+    let found = obstacle(&as_reader).await;
+    assert!(
+        found.starts_with("`reader` may make no tables in the schema `public`"),
+        "{found}"
+    );
+
+    server.run("INSERT INTO history_migrations (version) VALUES (99)");
+    let found = obstacle(&server.url()).await;
+    assert!(
+        found.contains("schema version 99, written by a newer release"),
+        "{found}"
+    );
+}
+
 /// Several orchestrators append what they have, some of it the same: one chain comes of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn server_postgres_links_what_many_append() {

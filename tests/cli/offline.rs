@@ -134,6 +134,23 @@ async fn the_example_settings_are_good() {
 }
 
 #[tokio::test]
+async fn a_schedule_without_its_blueprint_is_told_before_its_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("schedules.toml");
+    fs::write(
+        &file,
+        "[nightly]\nblueprint = \"reprot\"\ndaily_at = \"02:00\"\n",
+    )
+    .expect("written");
+    let file = file.display().to_string();
+    let told = format!(
+        "warning: {file}: warning: nightly.blueprint `reprot`: no good blueprint in blueprints"
+    );
+    let checked = run(&["config", "check", "--schedules", &file]).await;
+    checked.check(0, "1 schedules", &told);
+}
+
+#[tokio::test]
 async fn bad_settings_end_with_8_and_every_problem() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("avtomatika.toml");

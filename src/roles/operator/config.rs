@@ -1,15 +1,18 @@
 //! `config`: check, show, webhook-secret. Reads the files; needs no orchestrator.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::servers;
 use crate::base::Secret;
-use crate::config::keys;
+use crate::blueprint::Catalog;
+use crate::config::{Configuration, Problem, keys};
 use crate::roles::context::{Context, SettingsArgs};
 use crate::roles::exit::{Exit, Failure, RoleResult};
+use crate::roles::orchestrator::read_blueprints;
 use crate::roles::printer::{Output, Table};
 
 /// What to do with settings.
@@ -35,7 +38,7 @@ pub enum Verb {
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Also ask the servers that the settings name whether they answer
+    /// Also ask the servers that the settings name whether they would do; S3 gets a probe, which is deleted
     #[arg(long)]
     pub connect: bool,
     /// Where settings come from.
@@ -80,7 +83,12 @@ pub async fn run(verb: &Verb, context: &Context) -> RoleResult {
 }
 
 async fn check(args: &CheckArgs, context: &Context) -> RoleResult {
-    let configuration = args.settings.load(context)?;
+    let mut configuration = args.settings.load(context)?;
+    let missing = without_blueprint(&configuration);
+    for problem in &missing {
+        context.printer.warn(&problem.to_string());
+    }
+    configuration.warnings.extend(missing);
     let tokens = &configuration.worker_tokens;
     let mut found = json!({
         "clients": configuration.clients.len(),
@@ -109,6 +117,36 @@ async fn check(args: &CheckArgs, context: &Context) -> RoleResult {
     }
     context.printer.item(&found, &text);
     Ok(exit)
+}
+
+/// Returns a warning for each schedule whose blueprint is in no file: at its time no job would start.
+fn without_blueprint(configuration: &Configuration) -> Vec<Problem> {
+    let paths = &configuration.settings.paths;
+    if configuration.schedules.is_empty() {
+        return Vec::new();
+    }
+    let place = paths
+        .schedules
+        .as_deref()
+        .unwrap_or(Path::new(""))
+        .display();
+    let place = place.to_string();
+    let files = match read_blueprints(&paths.blueprints) {
+        Ok(files) => files,
+        Err(error) => return vec![Problem::warning(&place, "", &format!("{error:#}"))],
+    };
+    let (catalog, _) = Catalog::load_files(files, &Catalog::default());
+    let schedules = configuration.schedules.iter();
+    let missing = schedules.filter(|schedule| catalog.get(&schedule.blueprint).is_none());
+    let told = missing.map(|schedule| {
+        let message = format!(
+            "no good blueprint in {} has this name; `avtomatika blueprints check` tells what is wrong there",
+            paths.blueprints.display()
+        );
+        let key = format!("{}.blueprint `{}`", schedule.name, schedule.blueprint);
+        Problem::warning(&place, &key, &message)
+    });
+    told.collect()
 }
 
 async fn show(args: &ShowArgs, context: &Context) -> RoleResult {

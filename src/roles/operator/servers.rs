@@ -1,15 +1,18 @@
-//! Asks the servers that the settings name whether they answer, and how they are set, for `config
+//! Asks the servers that the settings name whether they would do, and how they are set, for `config
 //! check --connect` and `config show --connect`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 
+use crate::base::{Entropy as _, SystemEntropy};
 use crate::config::Settings;
-use crate::roles::orchestrator::{ArchiveAccess, open_archive};
+use crate::store::archive::chain::Hasher;
+use crate::store::archive::postgres::PostgresArchive;
 use crate::store::archive::uri::Target;
-use crate::store::{BlobStore as _, Durability, JobStore as _, RedisStore, S3BlobStore};
+use crate::store::{BlobError, BlobStore as _, Durability, JobStore as _, RedisStore, S3BlobStore};
 
 /// The longest wait for one server.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -42,15 +45,22 @@ pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, Said> {
     let mut answers = BTreeMap::new();
     if let Some(s3) = &settings.files.s3 {
         let answer = match S3BlobStore::new(s3) {
-            Ok(store) => within(async { store.health().await.map_err(|e| e.to_string()) }).await,
+            Ok(store) => {
+                let tried = within(async { Ok(try_blobs(&store).await) }).await;
+                tried.and_then(|tried| tried.map_err(|error| error.to_string()))
+            }
             Err(error) => Err(error.to_string()),
         };
         answers.insert("s3", Said::of(answer));
     }
-    if let Some(target @ Target::Postgres { .. }) = &settings.history.target {
-        let answer = match open_archive(target, &settings.history.salt, ArchiveAccess::Read) {
+    if let Some(Target::Postgres { uri, protection }) = &settings.history.target {
+        let hasher = Hasher::new(&settings.history.salt);
+        let answer = match PostgresArchive::to_read(uri, protection, hasher) {
             Ok(archive) => {
-                within(async { archive.health().await.map_err(|e| e.to_string()) }).await
+                let asked = async { archive.obstacle().await.map_err(|e| e.to_string()) };
+                within(asked)
+                    .await
+                    .and_then(|found| found.map_or(Ok(()), Err))
             }
             Err(error) => Err(error.to_string()),
         };
@@ -75,6 +85,17 @@ pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, Said> {
         answers.insert("redis", said);
     }
     answers
+}
+
+/// Lists, writes, reads and deletes, as an orchestrator does: a key may be allowed some of it only.
+async fn try_blobs(store: &S3BlobStore) -> Result<(), BlobError> {
+    store.health().await?;
+    let folder = format!("probes/{}/", SystemEntropy.uuid());
+    let key = format!("{folder}probe");
+    store.put_whole(&key, Bytes::from_static(b"probe")).await?;
+    let read = store.get(&key).await.map(drop);
+    store.delete_prefix(&folder).await?;
+    read
 }
 
 async fn within<T>(asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {

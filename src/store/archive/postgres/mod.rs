@@ -5,6 +5,7 @@
 
 mod append;
 mod connect;
+mod fitness;
 mod links;
 mod put;
 mod runs;
@@ -103,6 +104,14 @@ impl PostgresArchive {
             migrated: OnceCell::new_with(Some(())),
             ..Self::new(uri, protection, hasher)?
         })
+    }
+
+    /// Looks whether an orchestrator of this release could write there, and changes nothing. Returns what is
+    /// in the way, if anything is.
+    pub async fn obstacle(&self) -> Result<Option<String>, StoreError> {
+        self.reading
+            .call(READ_TIMEOUT, |client| Box::pin(fitness::look(client)))
+            .await
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {

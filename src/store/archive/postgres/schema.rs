@@ -114,10 +114,10 @@ pub(super) async fn migrate(client: &mut Client) -> Result<Option<usize>, Error>
         )
         .await?;
     let version: i32 = row.get(0);
-    let done = usize::try_from(version).unwrap_or(0);
-    if done > MIGRATIONS.len() {
-        return Ok(Some(done));
+    if let Some(newer) = newer_than_known(version) {
+        return Ok(Some(newer));
     }
+    let done = usize::try_from(version).unwrap_or(0);
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
         transaction.batch_execute(migration).await?;
         let version = i32::try_from(index + 1).expect("there are few migrations");
@@ -130,6 +130,12 @@ pub(super) async fn migrate(client: &mut Client) -> Result<Option<usize>, Error>
     }
     transaction.commit().await?;
     Ok(None)
+}
+
+/// Returns a database's version when it is newer than what is known here.
+pub(super) fn newer_than_known(version: i32) -> Option<usize> {
+    let version = usize::try_from(version).unwrap_or(0);
+    (version > MIGRATIONS.len()).then_some(version)
 }
 
 /// Makes the partitions of these months, those of events and those of jobs.
