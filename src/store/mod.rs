@@ -220,7 +220,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// task is not leased by it, though the same worker may have it by another.
     async fn release_task(&self, id: &TaskId, lease: Uuid) -> Result<Option<Task>, StoreError>;
 
-    /// Returns queued tasks in id order after `after`, at most `limit`: for filling an index.
+    /// Returns queued tasks in id order after `after`, at most `limit`: for filling an index. What cannot be
+    /// read is passed over; none come only when none is left.
     async fn queued_tasks(
         &self,
         after: Option<&TaskId>,
@@ -232,7 +233,7 @@ pub trait JobStore: Send + Sync + 'static {
     async fn leased_tasks(&self, worker: &WorkerId) -> Result<Vec<Task>, StoreError>;
 
     /// Returns what is due at `now`, oldest first, at most `limit` of each; tasks as they are stored, as
-    /// with [`JobStore::leased_tasks`].
+    /// with [`JobStore::leased_tasks`]. Tasks that cannot be read are passed over.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Due, StoreError>;
 
     /// Claims outbox items of a kind that are due, oldest first, until `until`: no one else gets them

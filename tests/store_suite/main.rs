@@ -21,6 +21,7 @@ mod random;
 mod records;
 mod redis_cluster;
 mod redis_databases;
+mod redis_damaged;
 mod redis_facts;
 mod redis_feed;
 mod redis_mixed;

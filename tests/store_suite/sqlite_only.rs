@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use avtomatika::base::JobId;
 use avtomatika::domain::EventKind;
 use avtomatika::domain::task::Answer;
 use avtomatika::engine::Effect;
@@ -235,6 +236,43 @@ async fn damaged_records_are_reported_and_disturb_nobody_else() {
         )
         .expect("reads");
     assert_eq!(revision, 1);
+}
+
+#[tokio::test]
+async fn what_is_damaged_hides_nothing_behind_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let stores = async |store: &SqliteStore, n: u16, count: u32| {
+        let job = job(n);
+        let tasks = (1..=count).map(|branch| {
+            let mut task = task(&job, Some(branch), 1);
+            task.dispatch_deadline = Some(at(n.into()));
+            put(&task)
+        });
+        let stored = commit(job.clone(), tasks.collect(), vec![]);
+        store.commit(stored).await.expect("commits");
+        let id = format!("w{n}");
+        let put = store.put_worker(worker(&id, 1_000_000)).await;
+        put.expect("puts");
+    };
+    let store = open(&path);
+    stores(&store, 1, 5).await;
+    store.close().await;
+    let db = Connection::open(&path).expect("opens");
+    for table in ["tasks", "workers"] {
+        db.execute(&format!("UPDATE {table} SET body = '{{\"id\": 7'"), [])
+            .expect("damages");
+    }
+    drop(db);
+    let store = open(&path);
+    stores(&store, 2, 1).await;
+    let due = store.due(at(9), 2).await.expect("looks").tasks;
+    let queued = store.queued_tasks(None, 2).await.expect("reads");
+    let found = [due, queued].map(|tasks| tasks.iter().map(|task| task.job_id).collect());
+    let workers = store.list_workers().await.map(|workers| workers.len());
+    let expected: [Vec<JobId>; 2] = [vec![job_id(2)], vec![job_id(2)]];
+    assert_eq!((found, workers.ok()), (expected, Some(1)));
+    store.close().await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 mod address;
 mod commit;
 mod data;
+mod damage;
 mod durability;
 mod facts;
 mod feed;
@@ -43,6 +44,7 @@ use tokio::task::JoinSet;
 
 use self::address::Refusal;
 use self::facts::Facts;
+use self::damage::Damage;
 use self::hints::Listener;
 use self::kept::Kept;
 use self::link::{Code, Link};
@@ -161,6 +163,7 @@ pub struct RedisStore {
     /// Keeps them true.
     looking: Mutex<JoinSet<()>>,
     replicas: u32,
+    damage: Damage,
     retention: Option<Duration>,
     /// Whether this process has the lease of the feed, as far as it knows.
     brings: AtomicBool,
@@ -242,6 +245,7 @@ impl RedisStore {
             replicas: settings.replicas,
             retention: settings.retention,
             brings: AtomicBool::new(false),
+            damage: Damage::default(),
             kept: Mutex::default(),
             revisions_kept: settings.revisions_kept,
             cursors: Mutex::default(),

@@ -76,15 +76,9 @@ impl RedisStore {
         }
         let in_order = found.due.into_iter().filter_map(|(_, member)| {
             let hash = claimed.remove(&member)?;
-            match self.item(&member, hash) {
-                Ok(item) => Some(item),
-                Err(error) => {
-                    tracing::error!(%error, "a damaged message is left out");
-                    None
-                }
-            }
+            Some(self.item(&member, hash).map(Some))
         });
-        Ok(in_order.collect())
+        Ok(self.damage.readable(in_order))
     }
 
     fn item(&self, member: &str, hash: Value) -> Result<OutboxItem, StoreError> {

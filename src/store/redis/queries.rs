@@ -8,7 +8,7 @@ use super::link::Repeat;
 use super::records::{bytes, items, read_time, text};
 use super::{PARTITIONS, RedisStore, arguments, code};
 use crate::base::{ClientId, JobId, TaskId, Timestamp};
-use crate::domain::{Job, JobStatus};
+use crate::domain::{Job, JobStatus, Task};
 use crate::store::{Due, JobQuery, StoreError, rules};
 
 code!(DUE, "due");
@@ -25,6 +25,15 @@ pub(super) struct Timed {
     pub(super) due: Vec<(Timestamp, String)>,
     /// The first that is left.
     pub(super) next: Option<Timestamp>,
+}
+
+impl Timed {
+    /// Leaves all but the first.
+    fn cut_to(&mut self, limit: u32) {
+        let left = self.due.get(limit as usize).map(|(at, _)| *at);
+        self.due.truncate(limit as usize);
+        self.next = left.into_iter().chain(self.next).min();
+    }
 }
 
 impl RedisStore {
@@ -50,12 +59,9 @@ impl RedisStore {
                 next = next.into_iter().chain(after).min();
             }
             due.sort_unstable();
-            let left = due.get(limit as usize).map(|(at, _)| *at);
-            due.truncate(limit as usize);
-            Timed {
-                due,
-                next: left.into_iter().chain(next).min(),
-            }
+            let mut timed = Timed { due, next };
+            timed.cut_to(limit);
+            timed
         }))
     }
 
@@ -66,27 +72,49 @@ impl RedisStore {
         {
             tracing::debug!(%error, "what goes with a commit is done by the next look");
         }
-        let [jobs, tasks] = self.timed(now, limit, ["wake", "due"]).await?;
-        let ids: Vec<TaskId> = tasks.due.into_iter().map(|(_, id)| id.into()).collect();
-        let found = if ids.is_empty() {
-            Vec::new()
-        } else {
-            self.tasks(&ids).await?
-        };
+        loop {
+            let passed = u32::try_from(self.damage.due_count()).unwrap_or(u32::MAX);
+            let all = limit.saturating_add(passed);
+            let [mut jobs, mut tasks] = self.timed(now, all, ["wake", "due"]).await?;
+            jobs.cut_to(limit);
+            self.damage.pass_over(&mut tasks.due);
+            tasks.cut_to(limit);
+            let (found, is_more_passed) = self.due_tasks(tasks.due, now).await?;
+            // So many were passed over that none is left: those behind them have their turn all the same.
+            let is_more_due = tasks.next.is_some_and(|next| next <= now);
+            if found.is_empty() && is_more_passed && is_more_due {
+                continue;
+            }
+            let ids = jobs.due.iter();
+            return Ok(Due {
+                jobs: ids.filter_map(|(_, id)| id.parse().ok()).collect(),
+                tasks: found,
+                next: jobs.next.into_iter().chain(tasks.next).min(),
+            });
+        }
+    }
+
+    /// Reads tasks that are due; tells besides whether some could not be read that are passed over from
+    /// now on.
+    async fn due_tasks(
+        &self,
+        due: Vec<(Timestamp, String)>,
+        now: Timestamp,
+    ) -> Result<(Vec<Task>, bool), StoreError> {
+        if due.is_empty() {
+            return Ok((Vec::new(), false));
+        }
+        let ids: Vec<TaskId> = due.into_iter().map(|(_, id)| id.into()).collect();
+        let mut unreadable = Vec::new();
+        let read = self.stored_tasks(&ids).await?.into_iter();
+        let read = read.map(|(id, task)| {
+            let task = self.seal.decode_task(task);
+            task.inspect_err(|_| unreadable.push(id.clone()))
+        });
+        let mut found = self.damage.readable(read);
         // One may have changed between the two looks.
-        let is_due = |at: Timestamp| at <= now;
-        Ok(Due {
-            jobs: jobs
-                .due
-                .iter()
-                .filter_map(|(_, id)| id.parse().ok())
-                .collect(),
-            tasks: found
-                .into_iter()
-                .filter(|task| task.due_at().is_some_and(is_due))
-                .collect(),
-            next: jobs.next.into_iter().chain(tasks.next).min(),
-        })
+        found.retain(|task| task.due_at().is_some_and(|at| at <= now));
+        Ok((found, self.damage.cannot_read(unreadable)))
     }
 
     /// Returns members of sorted sets: partition, set and where to begin for each; by source.
@@ -136,14 +164,9 @@ impl RedisStore {
         let found = futures::future::try_join_all(runs).await?;
         let mut found: Vec<((usize, JobId), Value)> = found.into_iter().flatten().collect();
         found.sort_by_key(|((index, _), _)| *index);
-        let readable = |((_, id), parts)| match self.seal.decode_job(id, parts) {
-            Ok(job) => job,
-            Err(error) => {
-                tracing::error!(%error, "a damaged record is left out");
-                None
-            }
-        };
-        Ok(found.into_iter().filter_map(readable).collect())
+        let read = found.into_iter();
+        let read = read.map(|((_, id), parts)| self.seal.decode_job(id, parts));
+        Ok(self.damage.readable(read))
     }
 
     /// Lists jobs, newest first.

@@ -286,14 +286,9 @@ impl RedisStore {
     /// Reads tasks among which one may be damaged: it is told and left out, so that it holds up
     /// nobody else's.
     pub(super) fn readable_tasks(&self, value: Value) -> Vec<Task> {
-        let readable = |task| match self.seal.decode_task(task) {
-            Ok(task) => task,
-            Err(error) => {
-                tracing::error!(%error, "a damaged record is left out");
-                None
-            }
-        };
-        items(value).into_iter().filter_map(readable).collect()
+        let tasks = items(value).into_iter();
+        let read = tasks.map(|task| self.seal.decode_task(task));
+        self.damage.readable(read)
     }
 }
 

@@ -176,7 +176,7 @@ impl RedisStore {
                 let body = bytes(pair[1].clone()).unwrap_or_default();
                 match self.seal.decode(&body, "rest of a commit") {
                     Ok(one) => after.extend(text(pair[0].clone()).map(|name| (name, one))),
-                    Err(error) => tracing::error!(%error, "a damaged record is left out"),
+                    Err(error) => self.damage.tell(1, &error),
                 }
             }
             self.carry_out(place, after).await?;

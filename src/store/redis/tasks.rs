@@ -93,26 +93,33 @@ impl RedisStore {
 
     /// Reads tasks by their ids, in that order; those that are not there are left out.
     pub(super) async fn tasks(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError> {
+        let found = self.stored_tasks(ids).await?.into_iter();
+        let found = found.map(|(_, task)| task).collect();
+        Ok(self.readable_tasks(Value::Array(found)))
+    }
+
+    /// Likewise, as they are stored.
+    pub(super) async fn stored_tasks<'a>(
+        &self,
+        ids: &'a [TaskId],
+    ) -> Result<Vec<(&'a TaskId, Value)>, StoreError> {
         let runs = by_partition(ids)
             .into_iter()
             .map(|(partition, ids)| async move {
                 let sent = ids.iter().map(|(_, id)| Value::from(id.as_str())).collect();
                 let answer = self.link.run(&TASKS, partition, sent, Repeat::Safe).await?;
-                Ok::<_, StoreError>(
-                    ids.into_iter()
-                        .map(|(index, _)| index)
-                        .zip(items(answer))
-                        .collect(),
-                )
+                Ok::<_, StoreError>(ids.into_iter().zip(items(answer)).collect())
             });
-        let mut found: Vec<(usize, Value)> = futures::future::try_join_all(runs)
+        let mut found: Vec<((usize, &TaskId), Value)> = futures::future::try_join_all(runs)
             .await?
             .into_iter()
             .flat_map(|found: Vec<_>| found)
             .collect();
-        found.sort_by_key(|(index, _)| *index);
-        let found = found.into_iter().map(|(_, task)| task).collect();
-        Ok(self.readable_tasks(Value::Array(found)))
+        found.sort_by_key(|((index, _), _)| *index);
+        Ok(found
+            .into_iter()
+            .map(|((_, id), task)| (id, task))
+            .collect())
     }
 
     /// Reads the tasks of a job, or of one visit of it, by visit, branch and attempt.
@@ -174,27 +181,33 @@ impl RedisStore {
         Ok(tasks)
     }
 
-    /// Returns queued tasks in id order after one.
+    /// Returns queued tasks in id order after one; none when none is left that can be read.
     pub(super) async fn queued(
         &self,
         after: Option<&TaskId>,
         limit: u32,
     ) -> Result<Vec<Task>, StoreError> {
-        let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
-        let sources: Vec<(u8, String, String)> = (0..PARTITIONS)
-            .map(|partition| (partition, "queued".to_owned(), from.clone()))
-            .collect();
-        let found = self.members("up", limit, &sources).await?;
-        let mut ids: Vec<TaskId> = found
-            .into_iter()
-            .flat_map(|(_, members)| members)
-            .map(TaskId::from)
-            .collect();
-        ids.sort_unstable();
-        ids.truncate(limit as usize);
-        let mut tasks = self.tasks(&ids).await?;
-        tasks.retain(|task| task.status == TaskStatus::Queued);
-        Ok(tasks)
+        let mut from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+        loop {
+            let sources: Vec<(u8, String, String)> = (0..PARTITIONS)
+                .map(|partition| (partition, "queued".to_owned(), from.clone()))
+                .collect();
+            let found = self.members("up", limit, &sources).await?;
+            let mut ids: Vec<TaskId> = found
+                .into_iter()
+                .flat_map(|(_, members)| members)
+                .map(TaskId::from)
+                .collect();
+            ids.sort_unstable();
+            ids.truncate(limit as usize);
+            let mut tasks = self.tasks(&ids).await?;
+            tasks.retain(|task| task.status == TaskStatus::Queued);
+            match ids.last() {
+                // All that were there are damaged, or were taken meanwhile.
+                Some(last) if tasks.is_empty() => from = format!("({last}"),
+                _ => return Ok(tasks),
+            }
+        }
     }
 }
 

@@ -25,10 +25,10 @@ impl RedisStore {
 
     async fn read_workers(&self, sent: Vec<Value>) -> Result<Vec<Worker>, StoreError> {
         let answer = self.on_workers(sent, Repeat::Safe).await?;
-        let mut workers = items(answer)
-            .into_iter()
-            .map(|parts| self.worker(parts))
-            .collect::<Result<Vec<_>, _>>()?;
+        let read = items(answer).into_iter();
+        let read = read.map(|parts| self.worker(parts).map(Some));
+        // One that is left out registers again with its next heartbeat, and can be read then.
+        let mut workers = self.damage.readable(read);
         workers.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(workers)
     }

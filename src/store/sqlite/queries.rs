@@ -67,10 +67,11 @@ fn due_tasks(
     limit: u32,
 ) -> Result<(Vec<Task>, Option<Timestamp>), StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT due_at, body FROM tasks WHERE due_at IS NOT NULL ORDER BY due_at, id LIMIT ?1 + 1",
+        "SELECT due_at, body FROM tasks WHERE due_at IS NOT NULL ORDER BY due_at, id",
     )?;
-    let mut found = statement.query([limit])?;
+    let mut found = statement.query([])?;
     let mut tasks = Vec::new();
+    // By what can be read: the rest hides nothing behind it.
     while let Some(row) = found.next()? {
         let at = Timestamp(row.get(0)?);
         if at > now || tasks.len() >= limit as usize {
@@ -217,12 +218,14 @@ pub(super) fn queued(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Task>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT body FROM tasks WHERE status = 'queued' AND id > ?1 ORDER BY id LIMIT ?2",
-    )?;
-    let mut found = statement.query(params![after.unwrap_or_default(), limit])?;
+    let mut statement = db
+        .prepare_cached("SELECT body FROM tasks WHERE status = 'queued' AND id > ?1 ORDER BY id")?;
+    let mut found = statement.query(params![after.unwrap_or_default()])?;
     let mut tasks = Vec::new();
-    while let Some(row) = found.next()? {
+    // By what can be read: the rest hides nothing behind it.
+    while tasks.len() < limit as usize
+        && let Some(row) = found.next()?
+    {
         tasks.extend(rows::decode_or_leave::<Task>(row, 0, "task")?);
     }
     Ok(tasks)

@@ -61,7 +61,10 @@ fn list_workers(db: &Connection) -> Result<Vec<Worker>, StoreError> {
     let mut found = statement.query([])?;
     let mut workers = Vec::new();
     while let Some(row) = found.next()? {
-        let mut worker: Worker = rows::decode(row, 0, "worker")?;
+        // One that is left out registers again with its next heartbeat, and can be read then.
+        let Some(mut worker) = rows::decode_or_leave::<Worker>(row, 0, "worker")? else {
+            continue;
+        };
         worker.registered_at = Timestamp(row.get(1)?);
         worker.reputation = row.get(2)?;
         worker.expires_at = Timestamp(row.get(3)?);
