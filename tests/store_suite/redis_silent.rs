@@ -1,10 +1,10 @@
 //! A store in Redis whose connections lead nowhere any more, as when its machine is gone or hangs: nothing
-//! says so, and what is sent is never answered.
+//! says so, and what is sent is never answered. Or they lead to a server that has become a replica.
 
 use std::future::pending;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use avtomatika::store::{Hint, JobStore as _, RedisSettings, RedisStore};
@@ -28,6 +28,8 @@ struct Relay {
     hung: watch::Sender<()>,
     /// The next answer of a script is the last one of its connection.
     is_last: Arc<AtomicBool>,
+    /// The port to which connections lead that are made from now on.
+    to: Arc<AtomicU16>,
     _pairs: JoinSet<()>,
 }
 
@@ -38,12 +40,14 @@ impl Relay {
         let port = listener.local_addr().expect("an address").port();
         let (hung, _) = watch::channel(());
         let is_last = Arc::new(AtomicBool::new(false));
-        let (mut pairs, to) = (JoinSet::new(), redis.port());
+        let (mut pairs, to) = (JoinSet::new(), Arc::new(AtomicU16::new(redis.port())));
+        let leads_to = Arc::clone(&to);
         let (hangs, ends) = (hung.clone(), Arc::clone(&is_last));
         pairs.spawn(async move {
             let mut pairs = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
                 let (mut hung, ends) = (hangs.subscribe(), Arc::clone(&ends));
+                let to = leads_to.load(Ordering::Acquire);
                 pairs.spawn(async move {
                     let far = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await;
                     let (mut near, mut far) = (near, far.expect("the server is there"));
@@ -58,6 +62,7 @@ impl Relay {
             url: format!("redis://127.0.0.1:{port}"),
             hung,
             is_last,
+            to,
             _pairs: pairs,
         }
     }
@@ -176,6 +181,43 @@ async fn server_redis_cluster_goes_on_when_one_of_its_servers_hangs() {
         let stored = stored.unwrap_or_else(|_| panic!("job {n} cannot be stored"));
         let kept = store.load(stored.id).await.expect("reads");
         assert_eq!(kept.map(|job| job.id), Some(stored.id));
+    }
+    store.close().await;
+}
+
+/// As with an address whose name leads to the new primary, by an operator who closes no connection.
+#[tokio::test]
+async fn server_redis_that_has_become_a_replica_is_left_for_where_its_address_leads() {
+    let first = Redis::start();
+    let port = first.port().to_string();
+    let second = Redis::with(&["--replicaof", "127.0.0.1", &port]);
+    first.has_replicas(1);
+    let relay = Relay::start(&first).await;
+    let settings = RedisSettings {
+        connections: 2,
+        ..relay.settings()
+    };
+    let store = RedisStore::open(&settings).await.expect("opens");
+    let stored = store.commit(commit(job(1), vec![], vec![])).await;
+    stored.expect("commits");
+    first.has_replicated(1);
+    second.command(&["replicaof", "no", "one"]);
+    first.command(&["replicaof", "127.0.0.1", &second.port().to_string()]);
+    // For a while the address leads to it still.
+    for n in 2..6 {
+        let refused = store.commit(commit(job(n), vec![], vec![])).await;
+        let refused = refused.expect_err("it takes no writes").to_string();
+        assert!(refused.contains("unavailable"), "{refused}");
+    }
+    relay.to.store(second.port(), Ordering::Release);
+    // Each connection finds it out for itself.
+    for n in 6..10 {
+        let stored = async { while store.commit(commit(job(n), vec![], vec![])).await.is_err() {} };
+        timeout(PATIENCE, stored).await.expect("it goes on");
+    }
+    let known = second.command(&["keys", "*:j:*"]);
+    for n in [1, 6, 9] {
+        assert!(known.contains(&job_id(n).to_string()), "{known}");
     }
     store.close().await;
 }

@@ -1,21 +1,23 @@
 //! One connection to the server, or to each of a cluster's. Where calls over it only time out another takes
 //! its place: the library holds a connection for good as long as something is sent over it, and what is
-//! sent to a server that hangs, or whose machine is gone, may block it altogether.
+//! sent to a server that hangs, or whose machine is gone, may block it altogether. So it is where the server
+//! has become a replica and leaves its connections open: the address may lead to another one by now.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, ClusterInterface};
-use fred::types::ConnectHandle;
 use fred::types::config::Server;
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::address::builder;
 use super::link::held;
+use super::trouble::is_replicas;
 use super::{OPEN_AGAIN_FIRST, OPEN_AGAIN_LAST, RedisSettings};
 
 /// Slots of which it is known that nothing comes from them: more than there are kinds of keys.
@@ -108,10 +110,13 @@ impl Silence {
     }
 }
 
-/// A client, and whether anything comes over its connections.
+/// A client, and whether its connections are of any use.
 pub(super) struct Wire {
     pub client: Client,
     silence: Silence,
+    /// The server has said that it takes no writes because it is a replica. One of a cluster sends calls on
+    /// instead.
+    is_replicas: AtomicBool,
     /// It is time to look whether another does better.
     doubted: Notify,
     /// From the first call that has timed out to that time; the call itself had waited as long.
@@ -128,6 +133,7 @@ impl Wire {
         let wire = Self {
             client,
             silence: Silence::default(),
+            is_replicas: AtomicBool::new(false),
             doubted: Notify::new(),
             patience: settings.command_timeout,
         };
@@ -148,13 +154,36 @@ impl Wire {
             // An answer, or the news that the connection is lost, after which the library makes another.
             _ => self.silence.ends(slot),
         }
+        if ended.as_ref().is_err_and(is_replicas) && !self.client.is_clustered() {
+            self.is_replicas.store(true, Ordering::Release);
+            self.doubted.notify_one();
+        }
     }
 
     fn is_silent(&self) -> bool {
         self.silence.lasts(self.patience)
     }
 
-    /// Waits until calls have only timed out for too long.
+    fn is_replicas(&self) -> bool {
+        self.is_replicas.load(Ordering::Acquire)
+    }
+
+    /// Says what is wrong with it, if anything is.
+    fn trouble(&self) -> Option<&'static str> {
+        if self.is_replicas() {
+            return Some("the old one leads to a replica");
+        }
+        self.is_silent().then_some("nothing came over the old one")
+    }
+
+    /// Asks the server whether it is a replica; one that does not say so may be.
+    async fn leads_to_replica(&self) -> bool {
+        let info = CustomCommand::new_static("INFO", ClusterHash::Random, false);
+        let said: Result<String, Error> = self.client.custom(info, vec!["replication"]).await;
+        said.map_or(true, |said| said.contains("role:slave"))
+    }
+
+    /// Waits until calls have only timed out for too long, or the server has become a replica.
     pub async fn doubted(&self) {
         self.doubted.notified().await;
     }
@@ -183,36 +212,44 @@ impl Line {
         Arc::clone(&held(&self.wire))
     }
 
-    /// Puts another in the place of one over which nothing comes, as soon as one connects; what this one has
+    /// Puts another in the place of one that is of no use, as soon as one connects that is; what this one has
     /// under way gets the time of a call. Ends without when something comes over it after all: a server that
     /// is merely slow answers neither.
-    pub async fn replace(&self, silent: &Wire) -> Option<Replaced> {
+    pub async fn replace(&self, bad: &Wire) -> Option<Replaced> {
         let mut pause = OPEN_AGAIN_FIRST;
-        while silent.is_silent() {
-            match Wire::make(&self.settings, known(&silent.client)).await {
-                Ok((_, connection)) if !silent.is_silent() => {
+        while bad.trouble().is_some() {
+            if let Some((wire, connection)) = self.better_than(bad).await {
+                let Some(reason) = bad.trouble() else {
                     connection.end().await;
                     break;
-                }
-                Ok((wire, connection)) => {
-                    *held(&self.wire) = wire;
-                    let old = held(&self.connection).replace(connection);
-                    tracing::info!(
-                        "a connection to Redis was made anew: nothing came over the old one"
-                    );
-                    return Some(Replaced {
-                        connection: old?,
-                        ends_in: self.settings.command_timeout,
-                    });
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "Redis does not answer over a new connection, either");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(OPEN_AGAIN_LAST);
-                }
+                };
+                *held(&self.wire) = wire;
+                let old = held(&self.connection).replace(connection);
+                tracing::info!(reason, "a connection to Redis was made anew");
+                return Some(Replaced {
+                    connection: old?,
+                    ends_in: self.settings.command_timeout,
+                });
             }
+            sleep(pause).await;
+            pause = (pause * 2).min(OPEN_AGAIN_LAST);
         }
         None
+    }
+
+    /// Makes another, if it is to be had and the address does not lead to the same trouble again.
+    async fn better_than(&self, bad: &Wire) -> Option<(Arc<Wire>, Connection)> {
+        let made = Wire::make(&self.settings, known(&bad.client)).await;
+        let made = made.inspect_err(|error| {
+            tracing::debug!(%error, "Redis does not answer over a new connection, either");
+        });
+        let (wire, connection) = made.ok()?;
+        if bad.is_replicas() && wire.leads_to_replica().await {
+            tracing::debug!("the address of Redis still leads to a replica");
+            connection.end().await;
+            return None;
+        }
+        Some((wire, connection))
     }
 
     /// Ends the connection.

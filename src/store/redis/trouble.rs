@@ -31,6 +31,11 @@ pub(super) fn is_refused(error: &Error) -> bool {
     )
 }
 
+/// Tells whether the server takes no writes, or nothing, because it is a replica.
+pub(super) fn is_replicas(error: &Error) -> bool {
+    matches!(code(error.details()), "READONLY" | "MASTERDOWN")
+}
+
 /// Tells a fault of a script, which no repetition mends, from trouble that may pass.
 pub(super) fn told(error: &Error) -> StoreError {
     if is_fault(error.details()) {

@@ -1,5 +1,5 @@
-//! Tells when the server is lost and when it is found again, and has connections replaced over which
-//! nothing comes any more.
+//! Tells when the server is lost and when it is found again, and has connections replaced that are of no
+//! use any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,7 +68,7 @@ async fn keep(line: Arc<Line>, news: Arc<News>) {
     }
 }
 
-/// Passes on what is heard of a client's connections until nothing comes over them; tells false when they
+/// Passes on what is heard of a client's connections until they are of no use; tells false when they
 /// are closed.
 async fn is_doubted(wire: &Wire, news: &News) -> bool {
     let (mut errors, mut found) = (wire.client.error_rx(), wire.client.reconnect_rx());
