@@ -1,7 +1,9 @@
 //! What is known of a Redis: how it keeps jobs, and whether it may be given any.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use avtomatika::base::{Clock as _, SystemClock};
 use avtomatika::store::{Durability, JobStore as _, RedisSettings, RedisStore};
 
 use crate::redis_only::{open, refusal, settings};
@@ -69,5 +71,29 @@ async fn server_redis_is_looked_at_again_when_it_is_found_again() {
     assert!(refusal.contains("is allkeys-lru"), "{refusal}");
     set("maxmemory-policy", "noeviction");
     knows(&store, |store| store.refusal().is_none()).await;
+    store.close().await;
+}
+
+/// What is due and what a lease is worth goes by the clocks of the orchestrators.
+#[tokio::test]
+async fn server_redis_whose_clock_is_another_is_told_until_they_agree() {
+    static AHEAD_MS: AtomicU64 = AtomicU64::new(30_000);
+    let redis = Redis::start();
+    let hurried = RedisSettings {
+        clock: || SystemClock.now().after_ms(AHEAD_MS.load(Ordering::Acquire)),
+        ..settings(&redis)
+    };
+    let store = RedisStore::open(&hurried).await.expect("opens");
+    let described = store.description();
+    assert!(
+        described.contains(" s behind this machine's"),
+        "{described}"
+    );
+    AHEAD_MS.store(0, Ordering::Release);
+    redis.command(&["client", "kill", "type", "normal"]);
+    knows(&store, |store| !store.description().contains("clock")).await;
+    AHEAD_MS.store(3_000, Ordering::Release);
+    redis.command(&["client", "kill", "type", "normal"]);
+    knows(&store, |store| store.description().contains("clock")).await;
     store.close().await;
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::RedisSettings;
 use super::address::Refusal;
+use super::clocks::Clocks;
 use super::durability::Server;
 use super::link::{Link, held};
 use crate::store::StoreError;
@@ -29,6 +30,7 @@ struct Known {
 /// What is known of the server.
 pub(super) struct Facts {
     known: Mutex<Known>,
+    clocks: Mutex<Clocks>,
     settings: RedisSettings,
 }
 
@@ -43,10 +45,14 @@ impl Facts {
             return Err(Refusal::lasting(StoreError::Unavailable(refusal)));
         }
         known.server.tell();
-        Ok(Arc::new(Self {
+        let facts = Self {
             known: Mutex::new(known),
+            clocks: Mutex::default(),
             settings: settings.clone(),
-        }))
+        };
+        let compared = facts.compare_clocks(link).await;
+        compared.map_err(Refusal::passing)?;
+        Ok(Arc::new(facts))
     }
 
     /// Looks again, for as long as what it returns is kept.
@@ -59,6 +65,11 @@ impl Facts {
     /// Returns the server, as it was seen last.
     pub fn server(&self) -> Server {
         held(&self.known).server.clone()
+    }
+
+    /// Returns how far its clock is from ours, as it was seen last.
+    pub fn clocks(&self) -> Clocks {
+        *held(&self.clocks)
     }
 
     /// Says why jobs must not be given to it any more.
@@ -76,17 +87,25 @@ impl Facts {
                     return;
                 }
             }
-            match Known::look(&link, &self.settings).await {
-                Ok(known) => {
-                    pause = LOOK_EVERY;
-                    self.learn(known);
-                }
+            let looked = async {
+                self.learn(Known::look(&link, &self.settings).await?);
+                self.compare_clocks(&link).await
+            };
+            match looked.await {
+                Ok(()) => pause = LOOK_EVERY,
                 Err(error) => {
                     pause = LOOK_AGAIN;
                     tracing::debug!(%error, "Redis was not looked at");
                 }
             }
         }
+    }
+
+    async fn compare_clocks(&self, link: &Link) -> Result<(), StoreError> {
+        if let Some(ahead_ms) = Clocks::look(link, &self.settings).await? {
+            held(&self.clocks).learn(ahead_ms);
+        }
+        Ok(())
     }
 
     fn learn(&self, known: Known) {

@@ -131,6 +131,15 @@ impl Link {
         Ok(answers)
     }
 
+    /// Asks any server that keeps something; nothing where it refuses to answer.
+    pub async fn ask_any(&self, name: &'static str) -> Result<Option<Value>, StoreError> {
+        match self.ask(&self.next(), None, name, Vec::new()).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if is_refused(&error) => Ok(None),
+            Err(error) => Err(told(&error)),
+        }
+    }
+
     /// Asks one server of a cluster, or the only one.
     async fn ask(
         &self,

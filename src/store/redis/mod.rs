@@ -6,9 +6,10 @@
 //! set. The layout is told in `lua/common.lua`.
 
 mod address;
+mod clocks;
 mod commit;
-mod data;
 mod damage;
+mod data;
 mod durability;
 mod facts;
 mod feed;
@@ -43,14 +44,14 @@ use fred::types::Value;
 use tokio::task::JoinSet;
 
 use self::address::Refusal;
-use self::facts::Facts;
 use self::damage::Damage;
+use self::facts::Facts;
 use self::hints::Listener;
 use self::kept::Kept;
 use self::link::{Code, Link};
 use self::seal::Seal;
 use super::{Durability, StoreError};
-use crate::base::Secret;
+use crate::base::{Clock as _, Secret, SystemClock, Timestamp};
 use crate::net::TlsFiles;
 
 /// Families are spread over so many partitions, which is the most servers of a cluster that share
@@ -116,6 +117,8 @@ pub struct RedisSettings {
     pub revisions_kept: Duration,
     /// What bodies are encrypted with, the present key first; none leaves them readable.
     pub encryption_keys: Vec<Secret>,
+    /// By what the times go that the store is given, to be compared with the server's clock.
+    pub clock: fn() -> Timestamp,
 }
 
 impl RedisSettings {
@@ -134,6 +137,7 @@ impl RedisSettings {
             retention: None,
             revisions_kept: REVISIONS_KEPT,
             encryption_keys: Vec::new(),
+            clock: || SystemClock.now(),
         }
     }
 }
@@ -159,11 +163,11 @@ pub struct RedisStore {
     link: Arc<Link>,
     hints: Listener,
     seal: Seal,
+    damage: Damage,
     facts: Arc<Facts>,
     /// Keeps them true.
     looking: Mutex<JoinSet<()>>,
     replicas: u32,
-    damage: Damage,
     retention: Option<Duration>,
     /// Whether this process has the lease of the feed, as far as it knows.
     brings: AtomicBool,
@@ -241,21 +245,22 @@ impl RedisStore {
             link,
             hints,
             seal: Seal::new(&settings.encryption_keys),
+            damage: Damage::default(),
             facts,
             replicas: settings.replicas,
             retention: settings.retention,
             brings: AtomicBool::new(false),
-            damage: Damage::default(),
             kept: Mutex::default(),
             revisions_kept: settings.revisions_kept,
             cursors: Mutex::default(),
         })
     }
 
-    /// Says in one line what keeps the jobs and how.
+    /// Says in one line what keeps the jobs and how, and how far its clock is from this machine's where that
+    /// matters.
     #[must_use]
     pub fn description(&self) -> String {
-        self.facts.server().to_string()
+        format!("{}{}", self.facts.server(), self.facts.clocks())
     }
 
     /// Tells how much a crash may cost, as the server is set.
