@@ -15,6 +15,16 @@ use crate::engine::{Guard, Signal};
 /// The reputation of a worker that nothing is known of.
 pub const REPUTATION_START: f64 = 1.0;
 
+/// How long a reputation is kept after its worker's time was over, in ms: 30 days. A worker without a
+/// `WORKER_ID` has another name each time that it starts.
+pub const REPUTATION_KEPT_MS: i64 = 30 * 24 * 3_600_000;
+
+/// Returns the time before which workers' time has to have been over for their reputation to go, too.
+#[must_use]
+pub fn reputations_gone_before(workers_expired_before: Timestamp) -> Timestamp {
+    Timestamp(workers_expired_before.0.saturating_sub(REPUTATION_KEPT_MS))
+}
+
 /// Checks what whoever commits has to see to. A violation is a bug of theirs.
 ///
 /// Invariants: I1, I12.

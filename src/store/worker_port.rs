@@ -69,7 +69,8 @@ pub trait WorkerStore: Send + Sync + 'static {
         Ok(workers)
     }
 
-    /// Forgets workers that expired before the time; their reputation is kept for their return.
+    /// Forgets workers that expired before the time; their reputation is kept for their return, until
+    /// [`REPUTATION_KEPT_MS`](super::rules::REPUTATION_KEPT_MS) are over.
     async fn forget_workers(&self, expired_before: Timestamp) -> Result<Vec<WorkerId>, StoreError>;
 
     /// Changes a worker's reputation within 0 to 1; returns the new one. A worker that was never

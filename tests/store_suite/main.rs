@@ -121,6 +121,7 @@ macro_rules! suite {
             workers::lets_a_heartbeat_change_all_but_two_things,
             workers::extends_lives_and_changes_nothing_else,
             workers::forgets_the_expired_but_not_their_reputation,
+            workers::forgets_a_reputation_long_after_its_worker,
             workers::keeps_reputation_within_bounds,
             workers::finds_access_tokens,
             workers::takes_a_refresh_token_once,

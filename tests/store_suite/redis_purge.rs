@@ -1,12 +1,14 @@
-//! What a look at ended jobs costs where many of them have to stay.
+//! What a look at ended jobs costs where many of them have to stay; what an older release has left.
 
 use avtomatika::base::JobId;
 use avtomatika::domain::{Job, JobStatus};
 use avtomatika::engine::{Effect, Signal};
-use avtomatika::store::{JobStore as _, RedisSettings, RedisStore};
+use avtomatika::store::rules::REPUTATION_KEPT_MS;
+use avtomatika::store::{JobStore as _, RedisSettings, RedisStore, WorkerStore as _};
 use futures::future::join_all;
 
 use crate::fixtures::*;
+use crate::redis_only::open;
 use crate::servers::redis::Redis;
 
 /// More than one look goes through.
@@ -65,5 +67,28 @@ async fn server_redis_looks_at_some_of_what_has_to_stay() {
     assert!(seen < u64::from(STUCK), "{seen} looks");
     let then = store.purge(now, 200).await.expect("purges");
     assert_eq!(then, [free.id], "the next look goes on");
+    store.close().await;
+}
+
+/// It did not note when the workers went.
+#[tokio::test]
+async fn server_redis_reputations_that_an_older_release_has_kept_go_in_their_time() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    let key = "avtomatika:{w}:rep";
+    redis.command(&["hset", key, "worker-long-ago", "0.5"]);
+    let stays = worker("w1", 2 * REPUTATION_KEPT_MS);
+    store.put_worker(stays).await.expect("stores");
+    for (ms, expected) in [
+        (0, "w1 worker-long-ago"),
+        (REPUTATION_KEPT_MS, "w1 worker-long-ago"),
+        (REPUTATION_KEPT_MS + 1, "w1"),
+    ] {
+        assert_eq!(store.forget_workers(at(ms)).await.expect("forgets"), []);
+        let kept = redis.command(&["hkeys", key]);
+        let mut kept: Vec<&str> = kept.split_whitespace().collect();
+        kept.sort_unstable();
+        assert_eq!(kept.join(" "), expected, "{ms}");
+    }
     store.close().await;
 }

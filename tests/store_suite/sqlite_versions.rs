@@ -197,6 +197,34 @@ async fn a_history_of_version_4_stays_readable() {
     assert_eq!(again, events);
 }
 
+/// Version 8 did not note when workers went that have a reputation.
+#[tokio::test]
+async fn a_reputation_of_version_8_goes_in_its_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let db = Connection::open(&path).expect("opens");
+    db.execute_batch(include_str!("../data/store_v1.sql"))
+        .expect("runs");
+    let sql = "INSERT INTO reputations (worker, value) VALUES ('worker-long-ago', 0.5)";
+    db.execute(sql, []).expect("writes");
+    drop(db);
+    let store = open(&path);
+    let kept = || -> bool {
+        let db = Connection::open(&path).expect("opens");
+        let sql = "SELECT count(*) FROM reputations WHERE worker = 'worker-long-ago'";
+        db.query_row(sql, [], |row| row.get(0)).expect("reads")
+    };
+    // Its time begins when the file is opened, which is at any time.
+    let century = 100 * 365 * 86_400_000;
+    let forgot = store.forget_workers(at(-century)).await;
+    forgot.expect("forgets");
+    assert!(kept());
+    let forgot = store.forget_workers(at(century)).await;
+    forgot.expect("forgets");
+    assert!(!kept());
+    store.close().await;
+}
+
 /// A feed of version 5 was a table: what waited in it still waits, in its order, and nothing else does.
 #[tokio::test]
 async fn a_feed_of_version_5_goes_on_where_it_was() {

@@ -2,6 +2,7 @@
 
 use avtomatika::base::{Timestamp, WorkerId};
 use avtomatika::domain::worker::WorkerStatus;
+use avtomatika::store::rules::REPUTATION_KEPT_MS;
 use avtomatika::store::{RefreshOutcome, TokenKind, TokenRecord};
 use futures::future::join_all;
 use uuid::Uuid;
@@ -104,6 +105,40 @@ pub async fn forgets_the_expired_but_not_their_reputation(store: Store) {
     assert_eq!(store.list_workers().await.expect("reads").len(), 1);
     let back = store.put_worker(worker("w1", 500)).await.expect("stores");
     assert!(near(back.reputation, 0.75));
+}
+
+pub async fn forgets_a_reputation_long_after_its_worker(store: Store) {
+    let kept_ms = REPUTATION_KEPT_MS;
+    let ids = ["w1", "w2"].map(WorkerId::from);
+    store.put_worker(worker("w1", 100)).await.expect("stores");
+    let stays = worker("w2", 3 * kept_ms);
+    store.put_worker(stays).await.expect("stores");
+    for id in &ids {
+        let changed = store.adjust_reputation(id, -0.25).await;
+        changed.expect("changes");
+    }
+    let gone = store.forget_workers(at(101)).await.expect("forgets");
+    assert_eq!(gone, [ids[0].clone()]);
+    // What is heard of it afterwards does not keep it longer.
+    let changed = store.adjust_reputation(&ids[0], -0.25).await;
+    assert!(near(changed.expect("changes"), 0.5));
+    let soon = at(100 + kept_ms);
+    assert_eq!(store.forget_workers(soon).await.expect("forgets"), []);
+    let back = worker("w1", 200 + kept_ms);
+    let back = store.put_worker(back).await.expect("stores");
+    assert!(near(back.reputation, 0.5), "just in time");
+    let soon = at(101 + kept_ms);
+    assert_eq!(store.forget_workers(soon).await.expect("forgets"), []);
+    let listed = store.list_workers().await.expect("reads");
+    let reputations: Vec<f64> = listed.iter().map(|worker| worker.reputation).collect();
+    assert!(near(reputations[0], 0.5) && near(reputations[1], 0.75));
+    let late = at(201 + 2 * kept_ms);
+    let gone = store.forget_workers(late).await.expect("forgets");
+    assert_eq!(gone, [ids[0].clone()]);
+    let back = store.put_worker(worker("w1", 4 * kept_ms)).await;
+    assert!(near(back.expect("stores").reputation, 1.0));
+    let kept = store.list_workers().await.expect("reads").remove(1);
+    assert!(near(kept.reputation, 0.75), "its worker has never gone");
 }
 
 pub async fn keeps_reputation_within_bounds(store: Store) {

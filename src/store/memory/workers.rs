@@ -23,6 +23,8 @@ pub(super) struct Workers {
     by_id: BTreeMap<WorkerId, Worker>,
     /// Outlives the worker's record.
     reputation: BTreeMap<WorkerId, f64>,
+    /// Until when those lived that have gone since and have a reputation.
+    gone: BTreeMap<WorkerId, Timestamp>,
     /// By the hash of their text.
     tokens: BTreeMap<String, Token>,
     /// Families whose tokens are worth nothing, until when any of them could have been worth
@@ -62,6 +64,7 @@ impl WorkerStore for MemoryStore {
             .entry(worker.id.clone())
             .or_insert(worker.reputation);
         worker.reputation = *earned;
+        workers.gone.remove(&worker.id);
         workers.by_id.insert(worker.id.clone(), worker.clone());
         Ok(worker)
     }
@@ -92,13 +95,18 @@ impl WorkerStore for MemoryStore {
 
     async fn forget_workers(&self, expired_before: Timestamp) -> Result<Vec<WorkerId>, StoreError> {
         let mut state = self.state()?;
-        let gone = state
-            .workers
+        let workers = &mut state.workers;
+        let gone: Vec<(WorkerId, Timestamp)> = workers
             .by_id
             .extract_if(.., |_, worker| worker.expires_at < expired_before)
-            .map(|(id, _)| id)
+            .map(|(id, worker)| (id, worker.expires_at))
             .collect();
-        Ok(gone)
+        workers.gone.extend(gone.iter().cloned());
+        let long_before = rules::reputations_gone_before(expired_before);
+        for (id, _) in workers.gone.extract_if(.., |_, at| *at < long_before) {
+            workers.reputation.remove(&id);
+        }
+        Ok(gone.into_iter().map(|(id, _)| id).collect())
     }
 
     async fn adjust_reputation(&self, worker: &WorkerId, delta: f64) -> Result<f64, StoreError> {

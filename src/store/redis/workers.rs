@@ -8,7 +8,7 @@ use super::records::{bytes, corrupt, items, read_time, text};
 use super::{RedisStore, WORKERS, arguments};
 use crate::base::{Timestamp, WorkerId};
 use crate::domain::Worker;
-use crate::store::rules::REPUTATION_START;
+use crate::store::rules::{REPUTATION_START, reputations_gone_before};
 use crate::store::{RefreshOutcome, StoreError, TokenKind, TokenRecord, WorkerStore};
 
 /// Workers that one call lets live longer: a script takes some thousands of arguments and no more.
@@ -113,7 +113,8 @@ impl WorkerStore for RedisStore {
     }
 
     async fn forget_workers(&self, expired_before: Timestamp) -> Result<Vec<WorkerId>, StoreError> {
-        let sent = arguments([&"forget", &expired_before.0]);
+        let long_before = reputations_gone_before(expired_before);
+        let sent = arguments([&"forget", &expired_before.0, &long_before.0]);
         let answer = self.on_workers(sent, Repeat::Never).await?;
         let mut gone: Vec<WorkerId> = items(answer)
             .into_iter()

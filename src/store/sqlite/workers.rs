@@ -29,8 +29,11 @@ fn reputation(db: &Connection, worker: &WorkerId) -> Result<Option<f64>, StoreEr
 }
 
 fn put_reputation(db: &Connection, worker: &WorkerId, value: f64) -> Result<(), StoreError> {
-    db.prepare_cached("INSERT OR REPLACE INTO reputations (worker, value) VALUES (?1, ?2)")?
-        .execute(params![worker.as_str(), value])?;
+    db.prepare_cached(
+        "INSERT INTO reputations (worker, value) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![worker.as_str(), value])?;
     Ok(())
 }
 
@@ -40,6 +43,8 @@ fn put_worker(db: &Connection, worker: &Worker) -> Result<Worker, StoreError> {
         Some(earned) => worker.reputation = earned,
         None => put_reputation(db, &worker.id, worker.reputation)?,
     }
+    db.prepare_cached("UPDATE reputations SET gone_at = NULL WHERE worker = ?1")?
+        .execute([worker.id.as_str()])?;
     db.prepare_cached(
         "INSERT OR REPLACE INTO workers (id, registered_at, expires_at, body)
          VALUES (?1, ?2, ?3, ?4)",
@@ -74,6 +79,11 @@ fn list_workers(db: &Connection) -> Result<Vec<Worker>, StoreError> {
 }
 
 fn forget_workers(db: &Connection, before: Timestamp) -> Result<Vec<WorkerId>, StoreError> {
+    db.prepare_cached(
+        "UPDATE reputations SET gone_at = expires_at FROM workers
+         WHERE worker = workers.id AND expires_at < ?1",
+    )?
+    .execute([before.0])?;
     let mut statement =
         db.prepare_cached("DELETE FROM workers WHERE expires_at < ?1 RETURNING id")?;
     let mut found = statement.query([before.0])?;
@@ -81,6 +91,8 @@ fn forget_workers(db: &Connection, before: Timestamp) -> Result<Vec<WorkerId>, S
     while let Some(row) = found.next()? {
         gone.push(WorkerId::from(row.get::<_, String>(0)?));
     }
+    db.prepare_cached("DELETE FROM reputations WHERE gone_at < ?1")?
+        .execute([rules::reputations_gone_before(before).0])?;
     gone.sort_unstable();
     Ok(gone)
 }

@@ -1,6 +1,8 @@
 -- Workers, tokens and nonces, all in one place. KEYS[1] is their prefix, ARGV[1] names the call:
 --
 --   w    hash of bodies      reg  hash of registration times   rep  hash of reputations
+--   gone  workers that went and have a reputation, by the time that was their last; gone0 says that those
+--        which went before that was noted are in it
 --   exp  workers by time     k:TOKEN  hash: b body, kind, w worker, f family, u until, used
 --   tokens  tokens by time   f:FAMILY  set of its tokens       r:FAMILY  revoked until
 --   revoked  families by time          nonces  worker and nonce by time
@@ -22,6 +24,7 @@ function calls.put(id, body, registered, expires, reputation)
   call('HSET', P .. 'w', id, body)
   call('HSET', P .. 'reg', id, registered)
   call('ZADD', P .. 'exp', expires, id)
+  call('ZREM', P .. 'gone', id)
   return call('HGET', P .. 'rep', id)
 end
 
@@ -65,12 +68,25 @@ function calls.read(...)
   return found
 end
 
-function calls.forget(before)
+-- workers whose time was over before; reputations of those whose time was over long before
+function calls.forget(before, long_before)
+  if call('SETNX', P .. 'gone0', 1) == 1 then
+    for _, id in ipairs(call('HKEYS', P .. 'rep')) do
+      if not call('ZSCORE', P .. 'exp', id) then call('ZADD', P .. 'gone', before, id) end
+    end
+  end
   local gone = call('ZRANGEBYSCORE', P .. 'exp', '-inf', '(' .. before)
   for _, id in ipairs(gone) do
+    call('ZADD', P .. 'gone', call('ZSCORE', P .. 'exp', id), id)
     call('HDEL', P .. 'w', id)
     call('HDEL', P .. 'reg', id)
     call('ZREM', P .. 'exp', id)
+  end
+  local long_gone = call('ZRANGEBYSCORE', P .. 'gone', '-inf', '(' .. long_before, 'LIMIT', 0, 1000)
+  for _, id in ipairs(long_gone) do
+    -- An older orchestrator may have let it register again.
+    if not call('ZSCORE', P .. 'exp', id) then call('HDEL', P .. 'rep', id) end
+    call('ZREM', P .. 'gone', id)
   end
   return gone
 end
