@@ -14,7 +14,7 @@ use crate::hasher;
 use crate::servers::postgres::Postgres;
 
 /// Runs the program in a folder, with the salt of the tests.
-fn avtomatika(folder: &Path, history: &str, arguments: &[&str]) -> Output {
+pub fn avtomatika(folder: &Path, history: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_avtomatika"))
         .args(arguments)
         .current_dir(folder)
@@ -25,7 +25,7 @@ fn avtomatika(folder: &Path, history: &str, arguments: &[&str]) -> Output {
         .expect("runs")
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
     String::from_utf8_lossy(&[&out[..], &err[..]].concat()).into_owned()
 }

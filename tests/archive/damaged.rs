@@ -101,5 +101,5 @@ async fn server_postgres_has_no_timeout_for_a_migration() {
     );
     on_server(&server).health().await.expect("migrates");
     let versions = server.run("SELECT version FROM history_migrations");
-    assert_eq!(versions, "1\n2\n3");
+    assert_eq!(versions, "1\n2\n3\n4");
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod damaged;
+mod days;
 mod export;
 mod fixtures;
 mod heavy;
@@ -98,6 +99,9 @@ suite!(
     sqlite_finds_words server_postgres_finds_words: suite::finds_words_of_errors;
     sqlite_links server_postgres_links: links::links_every_event;
     sqlite_forgets server_postgres_forgets: links::forgets_what_is_too_old;
+    sqlite_links_days server_postgres_links_days: days::goes_on_from_the_latest_earlier_day;
+    sqlite_links_days_of_many server_postgres_links_days_of_many: days::goes_on_with_many_jobs;
+    sqlite_forgets_days server_postgres_forgets_days: days::goes_on_from_what_has_gone;
     sqlite_keeps_many server_postgres_keeps_many: segments::keeps_what_many_jobs_begin_with;
     sqlite_lets_many_go server_postgres_lets_many_go: segments::lets_many_jobs_go;
     sqlite_takes_odd_texts server_postgres_takes_odd_texts: suite::takes_odd_texts;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use avtomatika::base::JobId;
 use avtomatika::domain::JobStatus;
 use avtomatika::store::EventText;
-use avtomatika::store::archive::chain::{Linked, Linker};
+use avtomatika::store::archive::chain::{Days, Linked, Linker};
 
 use crate::fixtures::*;
 use crate::links::verify_days;
@@ -68,7 +68,7 @@ async fn server_postgres_reads_rows_of_the_version_before() {
     server.run("CREATE TABLE history_jobs_2026_11 PARTITION OF history_jobs FOR VALUES FROM (minvalue) TO (maxvalue)");
     let one = job(1, 0);
     let events = [event(&one, 0, 0), event(&one, 1, 5)];
-    let mut linker = Linker::new(hasher(), BTreeMap::new(), BTreeMap::new());
+    let mut linker = Linker::new(hasher(), BTreeMap::new(), Days::default());
     for event in &events {
         insert_as_before(&server, one.id, &linker.link(&EventText::of(event)));
     }

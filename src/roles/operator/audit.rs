@@ -1,6 +1,7 @@
 //! The audit trail: `jobs export` writes it, `audit verify` checks it where it is kept or as it was
 //! written. Both read the history itself and need no orchestrator.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,12 +15,15 @@ use crate::roles::context::{Context, SettingsArgs};
 use crate::roles::exit::{Exit, Failure, RoleResult};
 use crate::roles::orchestrator::{ArchiveAccess, open_archive};
 use crate::store::archive::chain::Hasher;
-use crate::store::archive::verify::{Broken, Scope, Verifier};
-use crate::store::archive::{Day, Head, Links, Record};
+use crate::store::archive::verify::{Broken, Scope, Verifier, without_day_before};
+use crate::store::archive::{Day, DayBefore, Head, Links, Record};
 use crate::store::{Archive, StoreError};
 
 /// Events that one look at the history brings.
 const PAGE: u32 = 1_000;
+
+/// Checks of the same part while what is kept gets less, which it does once a day at most.
+const CHECKS: u32 = 5;
 
 /// What to do with the audit trail.
 #[derive(Debug, Subcommand)]
@@ -137,11 +141,8 @@ pub async fn run(verb: Verb, context: &Context) -> RoleResult {
 pub async fn export(args: ExportArgs, context: &Context) -> RoleResult {
     let history = args.settings.load(context)?.settings.history;
     let archive = open(&history)?;
-    let kept_from = archive.kept_from().await;
-    let header = Header::new(
-        args.part.job,
-        kept_from.map_err(|error| unreachable(&error))?,
-    );
+    let kept_from = kept_from(&archive).await?;
+    let header = Header::new(&args.part, kept_from);
     let printer = &context.printer;
     let line = |value: Result<Value, serde_json::Error>| {
         // One document a line whatever the form: it is read by programs.
@@ -149,7 +150,8 @@ pub async fn export(args: ExportArgs, context: &Context) -> RoleResult {
     };
     line(serde_json::to_value(&header));
     let mut trailer = Trailer::default();
-    for chain in chains(&archive, &args.part).await? {
+    let days = days(&archive).await?;
+    for chain in chains(&archive, &args.part, &days).await? {
         let mut after = 0;
         while let Some(page) = page(&archive, &chain, after).await? {
             for record in &page.records {
@@ -160,9 +162,29 @@ pub async fn export(args: ExportArgs, context: &Context) -> RoleResult {
             after = page.last;
         }
     }
+    still_has(&archive, &args.part, kept_from).await?;
     line(serde_json::to_value(&trailer));
     archive.close().await;
     Ok(Exit::Ok)
+}
+
+/// Fails when something of the part may have gone with its time while it was written: a check would miss
+/// it. Without its last line no export is taken for whole.
+async fn still_has(
+    archive: &Arc<dyn Archive>,
+    part: &Part,
+    before: Option<Day>,
+) -> Result<(), Failure> {
+    let begins = match part.job {
+        Some(id) => Some(Day::of(id.made_at())),
+        None => part.from,
+    };
+    let now = kept_from(archive).await?;
+    if now == before || begins >= now {
+        return Ok(());
+    }
+    let problem = "the oldest of it went with its time while it was written: export it again";
+    Err(Failure::new(Exit::Unreachable, problem))
 }
 
 fn open(history: &History) -> Result<Arc<dyn Archive>, Failure> {
@@ -182,8 +204,25 @@ fn unreachable(error: &StoreError) -> Failure {
     Failure::new(exit, format!("the history cannot be read: {error}"))
 }
 
+async fn kept_from(archive: &Arc<dyn Archive>) -> Result<Option<Day>, Failure> {
+    let read = archive.kept_from().await;
+    read.map_err(|error| unreachable(&error))
+}
+
+/// Where the days' chains end. What one of them goes on from is among them, since it was there before.
+type Days = BTreeMap<Day, Head>;
+
+async fn days(archive: &Arc<dyn Archive>) -> Result<Days, Failure> {
+    let read = archive.days().await.map_err(|error| unreachable(&error))?;
+    Ok(read.into_iter().collect())
+}
+
 /// Returns the chains of a part, in order.
-async fn chains(archive: &Arc<dyn Archive>, part: &Part) -> Result<Vec<Chain>, Failure> {
+async fn chains(
+    archive: &Arc<dyn Archive>,
+    part: &Part,
+    days: &Days,
+) -> Result<Vec<Chain>, Failure> {
     if let Some(id) = part.job {
         let head = archive
             .head(id)
@@ -196,14 +235,13 @@ async fn chains(archive: &Arc<dyn Archive>, part: &Part) -> Result<Vec<Chain>, F
             head,
         }]);
     }
-    let days = archive.days().await.map_err(|error| unreachable(&error))?;
-    let wanted = days.into_iter().filter(|(day, _)| {
-        part.from.is_none_or(|from| *day >= from) && part.to.is_none_or(|to| *day <= to)
+    let wanted = days.iter().filter(|(day, _)| {
+        part.from.is_none_or(|from| **day >= from) && part.to.is_none_or(|to| **day <= to)
     });
     Ok(wanted
         .map(|(day, head)| Chain {
-            links: Links::Day(day),
-            head,
+            links: Links::Day(*day),
+            head: *head,
         })
         .collect())
 }
@@ -237,19 +275,63 @@ pub(super) type Checked = Result<Value, Broken>;
 
 async fn verify_archive(history: &History, part: &Part) -> Result<Checked, Failure> {
     let archive = open(history)?;
-    let kept_from = archive
-        .kept_from()
-        .await
-        .map_err(|error| unreachable(&error))?;
+    let hasher = Hasher::new(&history.salt);
+    let checked = verify_kept(&archive, part, &hasher).await?;
+    archive.close().await;
+    Ok(checked)
+}
+
+/// Checks what is kept. What goes with its time meanwhile is missing for no other reason, so a break is
+/// looked for again when less is kept than before.
+async fn verify_kept(
+    archive: &Arc<dyn Archive>,
+    part: &Part,
+    hasher: &Hasher,
+) -> Result<Checked, Failure> {
+    let mut before = kept_from(archive).await?;
+    let mut checks = 0;
+    loop {
+        let checked = verify_part(archive, part, (hasher, before)).await?;
+        checks += 1;
+        let Err(broken) = &checked else {
+            return Ok(checked);
+        };
+        let now = kept_from(archive).await?;
+        // It is told before the day goes.
+        let is_over = now.is_some_and(|day| broken.day < day);
+        let has_gone = is_over && !days(archive).await?.contains_key(&broken.day);
+        if checks == CHECKS || (now == before && !has_gone) {
+            return Ok(checked);
+        }
+        before = now;
+    }
+}
+
+async fn verify_part(
+    archive: &Arc<dyn Archive>,
+    part: &Part,
+    (hasher, kept_from): (&Hasher, Option<Day>),
+) -> Result<Checked, Failure> {
     let scope = part.job.map_or(Scope::Days, Scope::Job);
-    let mut verifier = Verifier::new(Hasher::new(&history.salt), scope, kept_from);
+    let mut verifier = Verifier::new(hasher.clone(), scope, kept_from);
     let mut heads = Vec::new();
-    for chain in chains(&archive, part).await? {
+    let days = days(archive).await?;
+    for chain in chains(archive, part, &days).await? {
         let mut after = 0;
-        while let Some(page) = page(&archive, &chain, after).await? {
+        while let Some(page) = page(archive, &chain, after).await? {
             for record in &page.records {
                 if let Err(broken) = verifier.check(record) {
                     return Ok(Err(broken));
+                }
+            }
+            let first = page.records.first();
+            if let Some((first, before)) = first.and_then(|one| Some((one, one.day_before?)))
+                && scope == Scope::Days
+                && kept_from.is_none_or(|day| before.day >= day)
+            {
+                let has_day = days.contains_key(&before.day);
+                if !has_day || !goes_on(archive, hasher, (first, before)).await? {
+                    return Ok(Err(without_day_before(first, before, has_day)));
                 }
             }
             after = page.last;
@@ -259,10 +341,22 @@ async fn verify_archive(history: &History, part: &Part) -> Result<Checked, Failu
         }
         heads.push(head(chain.links, chain.head));
     }
-    archive.close().await;
     Ok(Ok(
         json!({"ok": true, "events": verifier.count(), "heads": heads}),
     ))
+}
+
+/// Tells whether the event that a day goes on from is in the earlier day's chain.
+async fn goes_on(
+    archive: &Arc<dyn Archive>,
+    hasher: &Hasher,
+    (first, before): (&Record, DayBefore),
+) -> Result<bool, Failure> {
+    let after = before.number.saturating_sub(1);
+    let read = archive.links(Links::Day(before.day), after, 1).await;
+    let read = read.map_err(|error| unreachable(&error))?;
+    let found = read.first().map(|record| hasher.expected(record));
+    Ok(found == Some(first.previous_in_day))
 }
 
 fn head(links: Links, head: Head) -> Value {
@@ -297,3 +391,6 @@ fn ends_well(verifier: &Verifier, chain: &Chain) -> Result<(), Broken> {
         ),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::audit::Checked;
+use super::audit::{Checked, Part};
 use crate::base::JobId;
 use crate::roles::exit::{Exit, Failure};
 use crate::store::archive::chain::Hasher;
@@ -17,7 +17,10 @@ use crate::store::archive::verify::{Broken, Scope, Verifier};
 use crate::store::archive::{Day, Hash, Record};
 
 /// What an export begins with, and its version.
-const FORMAT: &str = "avtomatika-history-1";
+const FORMAT: &str = "avtomatika-history-2";
+
+/// The version before: no day goes on from another.
+const FORMAT_BEFORE: &str = "avtomatika-history-1";
 
 /// The first line of an export.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub(super) struct Header {
     /// The one job whose history it is; none when it is that of days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     job: Option<JobId>,
+    /// The first day that it may have; none when it has all that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Day>,
     /// What was told before may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kept_from: Option<Day>,
@@ -33,18 +39,21 @@ pub(super) struct Header {
 
 impl Header {
     /// Begins an export of a job, or of days.
-    pub(super) fn new(job: Option<JobId>, kept_from: Option<Day>) -> Self {
+    pub(super) fn new(part: &Part, kept_from: Option<Day>) -> Self {
         let format = FORMAT.to_owned();
         Self {
             format,
-            job,
+            job: part.job,
+            from: part.from,
             kept_from,
         }
     }
 
     fn read(line: &str) -> Option<Self> {
         let header: Self = serde_json::from_str(line).ok()?;
-        (header.format == FORMAT).then_some(header)
+        [FORMAT, FORMAT_BEFORE]
+            .contains(&&*header.format)
+            .then_some(header)
     }
 }
 
@@ -120,7 +129,8 @@ fn verify_one(
     hasher: Hasher,
 ) -> Result<Result<Trailer, Broken>, Failure> {
     let scope = header.job.map_or(Scope::Days, Scope::Job);
-    let mut verifier = Verifier::new(hasher, scope, header.kept_from);
+    let verifier = Verifier::new(hasher, scope, header.kept_from);
+    let mut verifier = verifier.linking_days(header.from);
     let mut last_hash = Hash::default();
     while let Some(line) = file.next()? {
         if let Ok(trailer) = serde_json::from_str::<Trailer>(&line) {

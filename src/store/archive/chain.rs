@@ -1,11 +1,18 @@
 //! The audit trail: each event carries the hashes of the one before it in its job and of the one
-//! before it on its day, so that nothing can be changed, left out or put in unseen. What is cut off at an
-//! end leaves no gap, nor does a whole day, but in jobs that go on after it: days do not refer to each other.
+//! before it on its day, so that nothing can be changed, left out or put in unseen. The first event of a
+//! day goes on from the latest earlier day that the archive has then, as far as that one's chain goes then:
+//! a day that is taken out whole is missed by the next one that began after it. What is cut off at an end
+//! leaves no gap.
 //!
 //! The hash of an event is HMAC-SHA256 under the salt, which may be empty, over: the hash before it
 //! in the job, the hash before it on the day (32 bytes each, zeros for the first), its number in the
 //! job and its number on the day (from 1, 8 bytes each, most significant first), then the event as
 //! canonical JSON: keys sorted, no member that is null, no spaces, UTF-8.
+//!
+//! For a first event that goes on from an earlier day the hash before it on the day is that of the event
+//! it goes on from, and between the numbers and the JSON are that event's day (counted from 1970-01-01,
+//! signed) and its number on it (8 bytes each). The first of these bytes begins no JSON. What an earlier
+//! version has begun a day with goes on from none and is hashed as ever.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -137,6 +144,25 @@ pub struct Head {
     pub hash: Hash,
 }
 
+/// What the first event of a day goes on from: an event of the latest earlier day that the archive had
+/// when the day began, the last one of that day then. More may have come behind it since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayBefore {
+    /// The earlier day.
+    pub day: Day,
+    /// The event's number on it, from 1.
+    pub number: u64,
+}
+
+impl DayBefore {
+    fn bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&i64::from(self.day.0).to_be_bytes());
+        bytes[8..].copy_from_slice(&self.number.to_be_bytes());
+        bytes
+    }
+}
+
 /// One event with its links: a line of an export.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -150,8 +176,12 @@ pub struct Record {
     pub day_number: u64,
     /// The hash of the event before it in the job.
     pub previous_in_job: Hash,
-    /// The hash of the event before it on the day.
+    /// The hash of the event before it on the day, or of the one that it goes on from.
     pub previous_in_day: Hash,
+    /// What it goes on from, as the first of its day; none when the archive had no earlier day, or when an
+    /// earlier version has stored it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day_before: Option<DayBefore>,
     /// Its own.
     pub hash: Hash,
 }
@@ -169,8 +199,10 @@ pub struct Linked<'a> {
     pub on_day: Head,
     /// The hash of the event before it in the job.
     pub previous_in_job: Hash,
-    /// The hash of the event before it on the day.
+    /// The hash of the event before it on the day, or of the one that it goes on from.
     pub previous_in_day: Hash,
+    /// What it goes on from, as the first of its day.
+    pub day_before: Option<DayBefore>,
 }
 
 /// What hashes are made with: the salt keeps those who do not have it from making others that fit.
@@ -188,12 +220,20 @@ impl Hasher {
         }
     }
 
-    fn hash(&self, (in_job, on_day): (Head, Head), numbers: (u64, u64), event: &[u8]) -> Hash {
+    fn hash(
+        &self,
+        (in_job, on_day): (Hash, Hash),
+        numbers: (u64, u64),
+        day_before: Option<DayBefore>,
+        event: &[u8],
+    ) -> Hash {
+        let day_before = day_before.map(DayBefore::bytes);
         Hash(self.key.sign(&[
-            &in_job.hash.0,
-            &on_day.hash.0,
+            &in_job.0,
+            &on_day.0,
             &numbers.0.to_be_bytes(),
             &numbers.1.to_be_bytes(),
+            day_before.as_ref().map_or(&[], |bytes| &bytes[..]),
             event,
         ]))
     }
@@ -201,12 +241,33 @@ impl Hasher {
     /// Returns the hash that a record has to have.
     #[must_use]
     pub fn expected(&self, record: &Record) -> Hash {
-        let head = |hash| Head { number: 0, hash };
         self.hash(
-            (head(record.previous_in_job), head(record.previous_in_day)),
+            (record.previous_in_job, record.previous_in_day),
             (record.job_number, record.day_number),
+            record.day_before,
             &to_wire_bytes(&record.event),
         )
+    }
+}
+
+/// How an archive has the days that a batch touches.
+#[derive(Debug, Clone, Default)]
+pub struct Days {
+    /// Where their chains stand; one that is not among them begins.
+    pub heads: BTreeMap<Day, Head>,
+    /// Of each that begins the latest earlier day that the archive has, and where its chain stands.
+    pub before: BTreeMap<Day, (Day, Head)>,
+}
+
+impl Days {
+    /// Returns what a day that begins now goes on from: an earlier day may have begun a moment ago.
+    fn before(&self, day: Day) -> Option<(Day, Head)> {
+        let stored = self.before.get(&day).copied();
+        let touched = self.heads.range(..day).next_back();
+        let touched = touched.map(|(day, head)| (*day, *head));
+        // Of one day what is touched is the newer, and of two that are equal the last is taken.
+        let both = stored.into_iter().chain(touched);
+        both.max_by_key(|(day, _)| *day)
     }
 }
 
@@ -215,28 +276,34 @@ impl Hasher {
 pub struct Linker {
     hasher: Hasher,
     jobs: BTreeMap<JobId, Head>,
-    days: BTreeMap<Day, Head>,
+    days: Days,
 }
 
 impl Linker {
     /// Starts from where the chains stand; one that is not among them begins.
     #[must_use]
-    pub const fn new(
-        hasher: Hasher,
-        jobs: BTreeMap<JobId, Head>,
-        days: BTreeMap<Day, Head>,
-    ) -> Self {
+    pub const fn new(hasher: Hasher, jobs: BTreeMap<JobId, Head>, days: Days) -> Self {
         Self { hasher, jobs, days }
     }
 
     /// Links the event to both of its chains.
     pub fn link<'a>(&mut self, event: &'a EventText) -> Linked<'a> {
         let day = Day::of(event.at);
+        let (day_before, last_on_day) = match self.days.heads.get(&day) {
+            Some(head) => (None, *head),
+            None => match self.days.before(day) {
+                Some((day, Head { number, hash })) => {
+                    (Some(DayBefore { day, number }), Head { number: 0, hash })
+                }
+                None => (None, Head::default()),
+            },
+        };
         let in_job = self.jobs.entry(event.job_id).or_default();
-        let on_day = self.days.entry(day).or_default();
-        let before = (*in_job, *on_day);
-        let numbers = (in_job.number + 1, on_day.number + 1);
-        let hash = self.hasher.hash(before, numbers, event.as_bytes());
+        let on_day = self.days.heads.entry(day).or_default();
+        let before = (in_job.hash, last_on_day.hash);
+        let numbers = (in_job.number + 1, last_on_day.number + 1);
+        let text = event.as_bytes();
+        let hash = self.hasher.hash(before, numbers, day_before, text);
         *in_job = Head {
             number: numbers.0,
             hash,
@@ -250,8 +317,9 @@ impl Linker {
             day,
             job: *in_job,
             on_day: *on_day,
-            previous_in_job: before.0.hash,
-            previous_in_day: before.1.hash,
+            previous_in_job: before.0,
+            previous_in_day: before.1,
+            day_before,
         }
     }
 
@@ -264,6 +332,6 @@ impl Linker {
     /// Returns where the days' chains stand now.
     #[must_use]
     pub const fn days(&self) -> &BTreeMap<Day, Head> {
-        &self.days
+        &self.days.heads
     }
 }

@@ -23,7 +23,7 @@ use super::{FeedBatch, JobQuery, StoreError};
 use crate::base::{ClientId, JobId, Timestamp};
 use crate::domain::{Event, Job, JobError, JobStatus};
 
-pub use chain::{Day, Hash, Head, Record};
+pub use chain::{Day, DayBefore, Hash, Head, Record};
 
 /// What a search finds of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

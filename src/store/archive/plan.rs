@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::chain::{Day, Hasher, Head, Linked, Linker};
+use super::chain::{Day, Days, Hasher, Head, Linked, Linker};
 use super::{JobSummary, words};
 use crate::base::{JobId, Timestamp};
 use crate::store::{EventText, FeedBatch, JobText, StoreError, Text};
@@ -75,6 +75,13 @@ pub fn touched(batch: &FeedBatch) -> (BTreeSet<JobId>, BTreeSet<Day>) {
     (jobs, days)
 }
 
+/// Returns those of the days that the archive has not: what they go on from has to be read, too.
+#[must_use]
+pub fn beginning(days: &BTreeSet<Day>, heads: &BTreeMap<Day, Head>) -> BTreeSet<Day> {
+    let days = days.iter().filter(|day| !heads.contains_key(day));
+    days.copied().collect()
+}
+
 /// Returns the jobs of which a batch has the very first event.
 #[must_use]
 pub fn begun(batch: &FeedBatch) -> BTreeSet<JobId> {
@@ -100,7 +107,7 @@ pub fn doubtful<'a>(batch: &'a FeedBatch, known: &BTreeMap<JobId, Known>) -> Vec
 pub fn plan<'a>(
     batch: &'a FeedBatch,
     hasher: Hasher,
-    (known, days): (&BTreeMap<JobId, Known>, BTreeMap<Day, Head>),
+    (known, days): (&BTreeMap<JobId, Known>, Days),
     repeated: &BTreeSet<(JobId, u64, u32)>,
 ) -> Result<Plan<'a>, StoreError> {
     let heads = known.iter().map(|(id, known)| (*id, known.head)).collect();

@@ -1,8 +1,8 @@
 //! Checking the audit trail: goes through linked events and names the first link that does not hold.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::chain::{Day, Hash, Hasher, Head, Record};
+use super::chain::{Day, DayBefore, Hash, Hasher, Head, Record};
 use crate::base::JobId;
 use crate::domain::Event;
 
@@ -40,7 +40,17 @@ pub struct Verifier {
     /// The furthest link of each job. Grows with the jobs, about 100 bytes for each.
     jobs: HashMap<JobId, Head>,
     day: Option<(Day, Head)>,
+    seen: Option<Seen>,
     count: u64,
+}
+
+/// The days that have been gone through, to find in them what later ones go on from.
+#[derive(Debug)]
+struct Seen {
+    from: Option<Day>,
+    /// The beginnings of all hashes, in order: enough to know them by, since nobody without the salt makes
+    /// others that begin alike.
+    days: BTreeMap<Day, Vec<[u8; 8]>>,
 }
 
 impl Verifier {
@@ -53,7 +63,19 @@ impl Verifier {
             kept_from,
             jobs: HashMap::new(),
             day: None,
+            seen: None,
             count: 0,
+        }
+    }
+
+    /// Finds also what each day goes on from, where that lies in what is gone through: all days from this
+    /// one on, none is all that there are. Grows with the events, 8 bytes for each.
+    #[must_use]
+    pub fn linking_days(self, from: Option<Day>) -> Self {
+        let days = BTreeMap::new();
+        Self {
+            seen: Some(Seen { from, days }),
+            ..self
         }
     }
 
@@ -152,7 +174,14 @@ impl Verifier {
             Some((day, _)) if day > record.day => {
                 return Err(format!("comes after events of {day}"));
             }
-            _ => Head::default(),
+            _ => Head {
+                number: 0,
+                // What is named with the earlier day is to be found there.
+                hash: match record.day_before {
+                    Some(_) => record.previous_in_day,
+                    None => Hash::default(),
+                },
+            },
         };
         let head = Head {
             number: record.day_number,
@@ -160,8 +189,59 @@ impl Verifier {
         };
         self.day = Some((record.day, head));
         follows(last, head, record.previous_in_day, false)
-            .map_err(|problem| format!("{problem} on its day"))
+            .map_err(|problem| format!("{problem} on its day"))?;
+        self.check_day_before(record)
     }
+
+    fn check_day_before(&mut self, record: &Record) -> Result<(), String> {
+        let Some(seen) = &mut self.seen else {
+            return Ok(());
+        };
+        let hashes = seen.days.entry(record.day).or_default();
+        hashes.push(beginning(record.hash));
+        let Some(before) = record.day_before.filter(|_| record.day_number == 1) else {
+            return Ok(());
+        };
+        // Whatever is told of where it begins, it does not begin later than with what is there.
+        let is_within = seen.from.is_none_or(|from| before.day >= from)
+            || (seen.days.first_key_value()).is_some_and(|(first, _)| before.day >= *first);
+        if !is_within || self.kept_from.is_some_and(|day| before.day < day) {
+            return Ok(());
+        }
+        let hashes = seen
+            .days
+            .get(&before.day)
+            .filter(|_| before.day < record.day);
+        let index = usize::try_from(before.number.saturating_sub(1)).unwrap_or(usize::MAX);
+        let found = hashes.and_then(|hashes| hashes.get(index));
+        if found == Some(&beginning(record.previous_in_day)) {
+            return Ok(());
+        }
+        Err(no_day_before(record, before, hashes.is_some()))
+    }
+}
+
+fn beginning(hash: Hash) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash.0[..8]);
+    bytes
+}
+
+/// Tells of a first event that goes on from what is not there: the day, or only that event.
+fn no_day_before(record: &Record, before: DayBefore, has_day: bool) -> String {
+    let DayBefore { day, number } = before;
+    if has_day {
+        let hash = record.previous_in_day;
+        format!("goes on from event {number} of {day} with the hash {hash}, which that day has not")
+    } else {
+        format!("goes on from event {number} of {day}, a day that is missing")
+    }
+}
+
+/// Returns the break at an event, the first of its day, that goes on from what is not there.
+#[must_use]
+pub fn without_day_before(record: &Record, before: DayBefore, has_day: bool) -> Broken {
+    broken(record, no_day_before(record, before, has_day))
 }
 
 /// Checks that one link follows another. The first that is seen of a chain may be any one of it when

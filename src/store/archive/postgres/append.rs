@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::{put, runs, segments};
 use crate::base::JobId;
-use crate::store::archive::chain::Hasher;
+use crate::store::archive::chain::{Days, Hasher};
 use crate::store::archive::plan::{self, Known};
-use crate::store::archive::{Day, Hash, Head};
+use crate::store::archive::{Day, DayBefore, Hash, Head};
 use crate::store::{FeedBatch, StoreError};
 
 /// Held while links are made: all orchestrators that feed one archive append one after the other.
@@ -52,8 +52,10 @@ async fn try_append(
         .await?;
     transaction.execute(&lock, &[&CHAIN_LOCK]).await?;
     let (known, heads) = futures::try_join!(known(&transaction, ids), heads(&transaction, days))?;
+    let before = before(&transaction, &plan::beginning(days, &heads)).await?;
     let repeated = repeated(&transaction, batch, &known).await?;
-    let plan = match plan::plan(batch, hasher, (&known, heads), &repeated) {
+    let days = Days { heads, before };
+    let plan = match plan::plan(batch, hasher, (&known, days), &repeated) {
         Ok(plan) => plan,
         Err(error) => return Ok(Err(error)),
     };
@@ -80,6 +82,17 @@ pub(super) fn count(row: &Row, column: usize) -> u64 {
 /// Reads a hash; what is none has the wrong length and fits nothing.
 pub(super) fn hash(row: &Row, column: usize) -> Hash {
     Hash::from_slice(row.get(column)).unwrap_or_default()
+}
+
+/// Reads what the first event of a row goes on from.
+pub(super) fn day_before(row: &Row, column: usize) -> Option<DayBefore> {
+    let day: Option<i32> = row.get(column);
+    day.map(|day| DayBefore {
+        day: Day(day),
+        number: row
+            .get::<_, Option<i64>>(column + 1)
+            .map_or(0, |number| u64::try_from(number).unwrap_or(0)),
+    })
 }
 
 async fn known(
@@ -132,6 +145,33 @@ async fn heads(
         (Day(row.get(0)), head)
     });
     Ok(heads.collect())
+}
+
+/// Reads the latest earlier day of each of these, nearly always of none: a day begins once.
+async fn before(
+    transaction: &Transaction<'_>,
+    days: &BTreeSet<Day>,
+) -> Result<BTreeMap<Day, (Day, Head)>, Error> {
+    if days.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let statement = transaction
+        .prepare_cached(
+            "SELECT n.day, d.day, d.number, d.hash FROM unnest($1::integer[]) AS n (day)
+             CROSS JOIN LATERAL (SELECT day, number, hash FROM history_days AS e
+                 WHERE e.day < n.day ORDER BY e.day DESC LIMIT 1) AS d",
+        )
+        .await?;
+    let days: Vec<i32> = days.iter().map(|day| day.0).collect();
+    let rows = transaction.query(&statement, &[&days]).await?;
+    let before = rows.iter().map(|row| {
+        let head = Head {
+            number: count(row, 2),
+            hash: hash(row, 3),
+        };
+        (Day(row.get(0)), (Day(row.get(1)), head))
+    });
+    Ok(before.collect())
 }
 
 /// Looks up the events that may be there: none, unless a batch has come before.

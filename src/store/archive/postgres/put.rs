@@ -22,7 +22,8 @@ pub(super) async fn runs(
     pieces: &[Piece<'_, '_>],
 ) -> Result<(), Error> {
     const SQL: &str = "COPY history_events (at, job, job_number, revision, place, last_revision,
-             last_place, day, day_number, previous_in_job, previous_in_day, hashes, body)
+             last_place, day, day_number, previous_in_job, previous_in_day, before_day,
+             before_number, hashes, body)
          FROM STDIN (FORMAT binary)";
     const TYPES: &[Type] = &[
         Type::TIMESTAMPTZ,
@@ -36,6 +37,8 @@ pub(super) async fn runs(
         Type::INT8,
         Type::BYTEA,
         Type::BYTEA,
+        Type::INT4,
+        Type::INT8,
         Type::BYTEA,
         Type::TEXT,
     ];
@@ -61,6 +64,8 @@ pub(super) async fn runs(
                 &int(first.on_day.number),
                 &&first.previous_in_job.0[..],
                 &&first.previous_in_day.0[..],
+                &first.day_before.map(|before| before.day.0),
+                &first.day_before.map(|before| int(before.number)),
                 &hashes(run),
                 &Body(run),
             ])

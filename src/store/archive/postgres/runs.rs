@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_postgres::Row;
 
-use super::append::{count, hash};
+use super::append::{count, day_before, hash};
 use super::corrupt;
 use crate::base::JobId;
 use crate::domain::Event;
@@ -16,14 +16,14 @@ use crate::store::archive::{Day, Hash, Record};
 
 /// A job's rows from the one on that holds the link after a number; each holds one at least.
 pub(super) const LINKS_OF_JOB: &str = "SELECT body, job_number, day, day_number, previous_in_job,
-         previous_in_day, hashes FROM history_events
+         previous_in_day, hashes, before_day, before_number FROM history_events
      WHERE job = $1 AND job_number >= coalesce(
          (SELECT max(job_number) FROM history_events WHERE job = $1 AND job_number <= $2), 0)
      ORDER BY job_number LIMIT $3";
 
 /// A day's rows with its links after a number, or after a gap behind that, so many.
 pub(super) const LINKS_OF_DAY: &str = "SELECT body, job_number, day, day_number, previous_in_job,
-         previous_in_day, hashes FROM history_events
+         previous_in_day, hashes, before_day, before_number FROM history_events
      WHERE day = $1 AND day_number <= $3::bigint + greatest($2::bigint, (SELECT min(day_number)
          FROM history_events WHERE day = $1 AND day_number > $2)) AND day_number >= coalesce(
          (SELECT max(day_number) FROM history_events WHERE day = $1 AND day_number <= $2), 0)
@@ -55,6 +55,7 @@ pub(super) fn records(row: &Row) -> Result<Vec<Record>, StoreError> {
     let mut events = events.into_iter();
     let (mut job_number, mut day_number) = (count(row, 1), count(row, 3));
     let (mut previous_in_job, mut previous_in_day) = (hash(row, 4), hash(row, 5));
+    let mut day_before = day_before(row, 7);
     let mut records = Vec::with_capacity(events.len());
     loop {
         let (event, hash) = (events.next(), hashes.next());
@@ -69,6 +70,7 @@ pub(super) fn records(row: &Row) -> Result<Vec<Record>, StoreError> {
             day_number,
             previous_in_job,
             previous_in_day,
+            day_before: day_before.take(),
             hash,
         });
         (previous_in_job, previous_in_day) = (hash, hash);

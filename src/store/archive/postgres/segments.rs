@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use super::append::{count, hash, int};
+use super::append::{count, day_before, hash, int};
 use super::put::copy;
 use super::values::{Array, Body, time};
 use super::{corrupt, runs};
@@ -28,13 +28,15 @@ const JOBS_MIN: usize = 8;
 const BYTES: usize = 64 << 10;
 
 /// The segment of a job.
-pub(super) const OF_JOB: &str = "SELECT s.body, s.day, s.day_number, s.previous_in_day, s.hashes
+pub(super) const OF_JOB: &str = "SELECT s.body, s.day, s.day_number, s.previous_in_day, s.hashes,
+         s.before_day, s.before_number
      FROM history_jobs AS j
      JOIN history_segments AS s ON s.day = j.segment_day AND s.day_number = j.segment
      WHERE j.id = $1";
 
 /// The segments with links of a day after a number, or after a gap behind that, so many.
-pub(super) const OF_DAY: &str = "SELECT body, day, day_number, previous_in_day, hashes
+pub(super) const OF_DAY: &str = "SELECT body, day, day_number, previous_in_day, hashes,
+         before_day, before_number
      FROM history_segments
      WHERE day = $1 AND day_number <= $3::bigint + greatest($2::bigint, (SELECT min(day_number)
          FROM history_segments WHERE day = $1 AND day_number > $2)) AND day_number >= coalesce(
@@ -115,13 +117,16 @@ pub(super) async fn put(
     jobs: &[JobRow<'_>],
 ) -> Result<HashMap<JobId, Place>, Error> {
     const SEGMENTS: &str =
-        "COPY history_segments (at, day, day_number, previous_in_day, hashes, body)
+        "COPY history_segments (at, day, day_number, previous_in_day, before_day, before_number,
+             hashes, body)
          FROM STDIN (FORMAT binary)";
     const SEGMENT: &[Type] = &[
         Type::TIMESTAMPTZ,
         Type::INT4,
         Type::INT8,
         Type::BYTEA,
+        Type::INT4,
+        Type::INT8,
         Type::BYTEA,
         Type::TEXT,
     ];
@@ -159,6 +164,8 @@ pub(super) async fn put(
                 &day.0,
                 &int(number),
                 &&first.previous_in_day.0[..],
+                &first.day_before.map(|before| before.day.0),
+                &first.day_before.map(|before| int(before.number)),
                 &runs::hashes(links),
                 &Body(links),
             ])
@@ -198,6 +205,7 @@ pub(super) fn records(row: &Row) -> Result<Vec<Record>, StoreError> {
     let hashes: &[u8] = row.get(4);
     let hashes = hashes.chunks(32).map(Hash::from_slice);
     let hashes: Vec<Hash> = hashes.map(Option::unwrap_or_default).collect();
+    let mut day_before = day_before(row, 5);
     let mut records: Vec<Record> = Vec::with_capacity(events.len());
     let mut events = events.into_iter();
     for index in 0..events.len().max(hashes.len()) {
@@ -217,6 +225,7 @@ pub(super) fn records(row: &Row) -> Result<Vec<Record>, StoreError> {
             day_number: first_number.saturating_add(index as u64),
             previous_in_job,
             previous_in_day,
+            day_before: day_before.take(),
             hash,
         });
         previous_in_day = hash;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, params};
 
 use crate::base::JobId;
-use crate::store::archive::chain::{Hasher, Linked};
+use crate::store::archive::chain::{Days, Hasher, Linked};
 use crate::store::archive::plan::{self, JobRow, Known, Plan};
 use crate::store::archive::{Day, Hash, Head};
 use crate::store::sqlite::rows::{self, first, int};
@@ -17,7 +17,10 @@ pub(super) fn append(db: &Connection, hasher: Hasher, batch: &FeedBatch) -> Resu
     let (ids, days) = plan::touched(batch);
     let known = known(db, &ids)?;
     let repeated = repeated(db, batch, &known)?;
-    let plan = plan::plan(batch, hasher, (&known, heads(db, &days)?), &repeated)?;
+    let heads = heads(db, &days)?;
+    let before = before(db, &plan::beginning(&days, &heads))?;
+    let days = Days { heads, before };
+    let plan = plan::plan(batch, hasher, (&known, days), &repeated)?;
     write(db, &plan)?;
     transaction.commit()?;
     Ok(())
@@ -101,11 +104,26 @@ fn heads(db: &Connection, days: &BTreeSet<Day>) -> Result<BTreeMap<Day, Head>, S
     Ok(all)
 }
 
+/// Reads the latest earlier day of each of these, nearly always of none: a day begins once.
+fn before(db: &Connection, days: &BTreeSet<Day>) -> Result<BTreeMap<Day, (Day, Head)>, StoreError> {
+    let mut all = BTreeMap::new();
+    for day in days {
+        let mut statement = db.prepare_cached(
+            "SELECT day, number, hash FROM days WHERE day < ?1 ORDER BY day DESC LIMIT 1",
+        )?;
+        let mut found = statement.query([day.0])?;
+        if let Some(row) = found.next()? {
+            all.insert(*day, (Day(row.get(0)?), head(row, 1)?));
+        }
+    }
+    Ok(all)
+}
+
 fn put_event(db: &Connection, linked: &Linked<'_>) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO events (job, job_number, revision, place, day, day_number,
-             previous_in_job, previous_in_day, hash, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             previous_in_job, previous_in_day, hash, body, before_day, before_number)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         linked.event.job_id.0.as_bytes(),
@@ -118,6 +136,8 @@ fn put_event(db: &Connection, linked: &Linked<'_>) -> Result<(), StoreError> {
         linked.previous_in_day.0,
         linked.job.hash.0,
         linked.event.as_str(),
+        linked.day_before.map(|before| before.day.0),
+        linked.day_before.map(|before| int(before.number)),
     ])?;
     Ok(())
 }

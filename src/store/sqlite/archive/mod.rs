@@ -19,11 +19,11 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::store::archive::chain::Hasher;
 use crate::store::archive::{
-    Archive, Day, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record,
+    Archive, Day, DayBefore, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record,
 };
 use crate::store::{FeedBatch, StoreError};
 
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// Marks the file as an archive of ours, `AVTH`.
 const APPLICATION_ID: i32 = 0x4156_5448;
@@ -145,23 +145,36 @@ fn forget(db: &Connection, before: Day) -> Result<bool, StoreError> {
 }
 
 fn record(row: &Row<'_>) -> Result<Record, StoreError> {
-    let number = |column| -> rusqlite::Result<u64> {
-        Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+    let number = |name: &str| -> rusqlite::Result<u64> {
+        let number: Option<i64> = row.get(name)?;
+        Ok(number.map_or(0, |number| u64::try_from(number).unwrap_or(0)))
+    };
+    let columns = row.as_ref();
+    // A file that no orchestrator has opened since the version before has no such columns.
+    let day_before: Option<i32> = match columns.column_index("before_day") {
+        Ok(column) => row.get(column)?,
+        Err(_) => None,
+    };
+    let day_before = match day_before {
+        Some(day) => Some(DayBefore {
+            day: Day(day),
+            number: number("before_number")?,
+        }),
+        None => None,
     };
     Ok(Record {
-        event: rows::decode(row, 0, "event")?,
-        job_number: number(1)?,
-        day: Day(row.get(2)?),
-        day_number: number(3)?,
-        previous_in_job: Hash(row.get(4)?),
-        previous_in_day: Hash(row.get(5)?),
-        hash: Hash(row.get(6)?),
+        event: rows::decode(row, columns.column_index("body")?, "event")?,
+        job_number: number("job_number")?,
+        day: Day(row.get("day")?),
+        day_number: number("day_number")?,
+        previous_in_job: Hash(row.get("previous_in_job")?),
+        previous_in_day: Hash(row.get("previous_in_day")?),
+        day_before,
+        hash: Hash(row.get("hash")?),
     })
 }
 
 fn links(db: &Connection, of: Links, after: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
-    const COLUMNS: &str = "SELECT body, job_number, day, day_number, previous_in_job,
-                           previous_in_day, hash FROM events";
     let (chain, key) = match of {
         Links::Job(id) => (
             "job = ?1 AND job_number > ?2 ORDER BY job_number",
@@ -172,7 +185,8 @@ fn links(db: &Connection, of: Links, after: u64, limit: u32) -> Result<Vec<Recor
             i64::from(day.0).into(),
         ),
     };
-    let mut statement = db.prepare_cached(&format!("{COLUMNS} WHERE {chain} LIMIT ?3"))?;
+    let mut statement =
+        db.prepare_cached(&format!("SELECT * FROM events WHERE {chain} LIMIT ?3"))?;
     let mut found = statement.query(params![key, int(after), limit])?;
     let mut all = Vec::new();
     while let Some(row) = found.next()? {
