@@ -160,6 +160,30 @@ async fn refuses_a_second_opener_until_the_first_has_closed() {
     second.health().await.expect("is not disturbed either");
 }
 
+/// A full disk takes nothing and can be read: whoever asks how the store is learns that by a write.
+#[tokio::test]
+async fn asking_how_it_is_writes_something() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("jobs.db");
+    let store = open(&path);
+    let written = || {
+        let log = folder.path().join("jobs.db-wal");
+        std::fs::metadata(log).expect("is there").len()
+    };
+    let mut before = written();
+    for _ in 0..3 {
+        store.health().await.expect("is well");
+        assert!(written() > before, "nothing was written");
+        before = written();
+    }
+    let db = Connection::open(&path).expect("opens");
+    let left = db.query_row("SELECT count(*) FROM revoked_families", [], |row| {
+        row.get(0)
+    });
+    assert_eq!(left, Ok(0), "asking leaves nothing behind");
+    store.close().await;
+}
+
 #[tokio::test]
 async fn damaged_records_are_reported_and_disturb_nobody_else() {
     let folder = tempfile::tempdir().expect("a temporary folder");
