@@ -28,7 +28,7 @@ pub use catalog::{ORCHESTRATOR, PROCESS};
 pub use definition::{Definition, Kind};
 pub use log::{LogFormat, LogSettings, check_level, init};
 pub use metrics::{Metrics, Withheld};
-pub use outage::{Outages, Presence, Standing};
+pub use outage::{Asked, Outages, Presence, Standing};
 pub use register::CONTENT_TYPE;
 pub use requests::{Audience, Refusal};
 pub use roles::{

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::store::Operation;
-use super::{Metrics, Outages, Standing};
+use super::{Asked, Metrics, Outages, Standing};
 use crate::base::Clock;
 use crate::store::StoreError;
 
@@ -61,14 +61,11 @@ impl StoreWatch {
         store.called(operation, began.elapsed(), error.is_some());
         match error {
             Some(error @ StoreError::Unavailable(_)) if !closing.is_cancelled() => {
-                if operation.only_reads() {
-                    outages.failed_to_read(error);
-                } else {
-                    outages.failed(error);
-                }
+                outages.failed(asked_by(operation), error);
             }
-            None if operation.only_reads() => outages.read(),
-            None if operation == Operation::Health => outages.answered(),
+            None if operation.only_reads() || operation == Operation::Health => {
+                outages.answered(asked_by(operation));
+            }
             // A store whose content is damaged answers; one that was to write may have found nothing to.
             Some(_) | None => {}
         }
@@ -76,7 +73,7 @@ impl StoreWatch {
 
     /// Something was written.
     pub(super) fn wrote(&self) {
-        self.0.outages.answered();
+        self.0.outages.answered(Asked::Own);
     }
 
     /// Returns how the store stands.
@@ -87,6 +84,17 @@ impl StoreWatch {
     /// The store is being closed.
     pub(super) fn close(&self) {
         self.0.closing.cancel();
+    }
+}
+
+/// Returns what a call asks of the store. How much it writes is not known: where there is no room for a large
+/// commit, small ones go through.
+fn asked_by(operation: Operation) -> Asked {
+    match operation {
+        // The least that can be written.
+        Operation::Health => Asked::Room(0),
+        operation if operation.only_reads() => Asked::Answer,
+        _ => Asked::Own,
     }
 }
 
@@ -133,10 +141,22 @@ mod tests {
         clock.0.fetch_add(60_000, Ordering::SeqCst);
         watch.wrote();
         assert_eq!(seen(), (false, 2));
+        // One that has no room for large commits has some for what is small.
+        ended(Operation::Commit, Some(&full));
+        for _ in 0..50 {
+            clock.0.fetch_sub(59_000, Ordering::SeqCst);
+            ended(Operation::Health, None);
+            watch.wrote();
+            assert_eq!(seen(), (true, 3));
+            clock.0.fetch_add(59_000, Ordering::SeqCst);
+            ended(Operation::Commit, Some(&full));
+        }
+        ended(Operation::Health, None);
+        assert_eq!(seen(), (false, 3));
         // One that is gone answers nobody.
         ended(Operation::Due, Some(&full));
         ended(Operation::Commit, Some(&full));
         ended(Operation::Due, None);
-        assert_eq!(seen(), (false, 3));
+        assert_eq!(seen(), (false, 4));
     }
 }

@@ -112,10 +112,13 @@ impl Runtime {
         let health = jobs.health().await;
         let takes_jobs = health.is_ok();
         let store = match health {
-            Ok(()) => jobs.refusal().map_or_else(
-                || "ok".to_owned(),
-                |why| format!("degraded: it takes jobs, but {why}"),
-            ),
+            Ok(()) => match jobs.refusal() {
+                Some(why) => format!("degraded: it takes jobs, but {why}"),
+                None if jobs.standing().is_away => {
+                    "degraded: it answers, but has failed within the last minute".to_owned()
+                }
+                None => "ok".to_owned(),
+            },
             Err(error) => error.to_string(),
         };
         checks.insert(STORE, store);
@@ -191,6 +194,10 @@ impl Runtime {
         }
         let asked = tokio::time::timeout(FILES_PATIENCE, self.inner.ports.blobs.health()).await;
         let check = match asked {
+            // Asking how it is asks for little.
+            Ok(Ok(())) if self.inner.ports.blobs.standing().is_away => {
+                "degraded: some files could not be read or written within the last minute"
+            }
             Ok(Ok(())) => "ok",
             Ok(Err(_)) | Err(_) => "degraded: files cannot be read or written just now",
         };

@@ -19,8 +19,8 @@ use tokio_util::io::ReaderStream;
 
 use super::blob_keys::{INCOMING, check_folder, check_key, check_prefix};
 use super::{BlobBody, BlobError, BlobInfo, BlobStore};
-use crate::base::{Entropy as _, SystemEntropy, crypto};
-use crate::observe::{Presence, Standing};
+use crate::base::{Clock, Entropy as _, SystemClock, SystemEntropy, crypto};
+use crate::observe::{Asked, Presence, Standing};
 use look::{find, folders_in};
 
 /// How long nothing is written to a body that comes in until it is taken for broken off. Far longer than any
@@ -29,6 +29,9 @@ const BROKEN_OFF_AFTER: Duration = Duration::from_hours(24);
 
 /// Tries at putting a file into place while somebody removes its folder because it is empty.
 const PLACE_TRIES: u32 = 5;
+
+/// What is written to see whether anything can be: whoever writes anything else shows it as well.
+const PROBE: &[u8] = b"x";
 
 /// Blobs in a directory, which processes may share.
 #[derive(Debug)]
@@ -64,8 +67,15 @@ impl DirBlobStore {
             name: SystemEntropy.uuid().simple().to_string(),
             arrivals: AtomicU64::new(0),
             making: Arc::default(),
-            presence: Presence::default(),
+            presence: Presence::new(Arc::new(SystemClock)),
         })
+    }
+
+    /// Goes by this clock in what it tells of outages, instead of the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.presence = Presence::new(clock);
+        self
     }
 
     async fn place(&self, arrival: &Path, key: &str) -> Result<(), BlobError> {
@@ -85,9 +95,9 @@ impl DirBlobStore {
     }
 
     /// Tells the log when the directory cannot be used any more.
-    fn noted<T>(&self, ended: Result<T, BlobError>) -> Result<T, BlobError> {
+    fn noted<T>(&self, asked: Asked, ended: Result<T, BlobError>) -> Result<T, BlobError> {
         if let Err(error @ BlobError::Unavailable(_)) = &ended
-            && self.presence.goes()
+            && self.presence.failed(asked)
         {
             // Somebody must act: the disk is full, or not this process's.
             tracing::error!(root = %self.root.display(), %error, "the directory of files cannot be used");
@@ -95,12 +105,19 @@ impl DirBlobStore {
         ended
     }
 
-    /// Likewise, and when it can be used again: only what writes shows that, as a full disk can be read.
-    fn noted_written<T>(&self, ended: Result<T, BlobError>) -> Result<T, BlobError> {
-        if ended.is_ok() && self.presence.comes() {
+    /// Likewise of what writes nothing. That something can be read or removed says nothing of the rest.
+    fn noted_own<T>(&self, ended: Result<T, BlobError>) -> Result<T, BlobError> {
+        self.noted(Asked::Own, ended)
+    }
+
+    /// Likewise of so many bytes that were written, and when all can be written again: a full disk can be
+    /// read, and takes what is small.
+    fn noted_written<T>(&self, bytes: u64, ended: Result<T, BlobError>) -> Result<T, BlobError> {
+        let asked = Asked::Room(bytes);
+        if ended.is_ok() && self.presence.answered(asked).is_some() {
             tracing::info!(root = %self.root.display(), "the directory of files can be used again");
         }
-        self.noted(ended)
+        self.noted(asked, ended)
     }
 }
 
@@ -188,21 +205,21 @@ impl Drop for Arrival {
     }
 }
 
-/// Writes the body to the file; returns its size and digest.
+/// Writes the body to the file and counts its bytes, also where it fails; returns its digest.
 async fn receive(
     path: &Path,
     mut body: BlobBody,
     bytes_max: u64,
-) -> Result<(u64, String), BlobError> {
+    bytes: &mut u64,
+) -> Result<String, BlobError> {
     let mut file = fs::File::create_new(path)
         .await
         .map_err(|error| unavailable(&error))?;
     let mut hasher = Sha256::new();
-    let mut bytes = 0_u64;
     while let Some(piece) = body.next().await {
         let piece = piece?;
-        bytes += piece.len() as u64;
-        if bytes > bytes_max {
+        *bytes += piece.len() as u64;
+        if *bytes > bytes_max {
             return Err(BlobError::TooLarge { limit: bytes_max });
         }
         hasher.update(&piece);
@@ -212,7 +229,7 @@ async fn receive(
     }
     file.flush().await.map_err(|error| unavailable(&error))?;
     file.sync_all().await.map_err(|error| unavailable(&error))?;
-    Ok((bytes, crypto::hex(&hasher.finalize())))
+    Ok(crypto::hex(&hasher.finalize()))
 }
 
 #[async_trait]
@@ -220,10 +237,11 @@ impl BlobStore for DirBlobStore {
     async fn put(&self, key: &str, body: BlobBody, bytes_max: u64) -> Result<BlobInfo, BlobError> {
         check_key(key)?;
         let mut arrival = self.arrival();
-        let received = receive(&arrival.path, body, bytes_max).await;
-        let (bytes, sha256) = self.noted(received)?;
+        let mut bytes = 0;
+        let received = receive(&arrival.path, body, bytes_max, &mut bytes).await;
+        let sha256 = self.noted(Asked::Room(bytes), received)?;
         let placed = self.place(&arrival.path, key).await;
-        self.noted_written(placed)?;
+        self.noted_written(bytes, placed)?;
         arrival.is_placed = true;
         Ok(BlobInfo {
             key: key.to_owned(),
@@ -237,10 +255,10 @@ impl BlobStore for DirBlobStore {
         let file = match fs::File::open(self.root.join(key)).await {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return self.noted(Err(unavailable(&error))),
+            Err(error) => return self.noted_own(Err(unavailable(&error))),
         };
         let facts = file.metadata().await.map_err(|error| unavailable(&error));
-        let facts = self.noted(facts)?;
+        let facts = self.noted_own(facts)?;
         if !facts.is_file() {
             return Ok(None);
         }
@@ -257,12 +275,12 @@ impl BlobStore for DirBlobStore {
     async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
         check_prefix(prefix)?;
         let (root, prefix) = (Arc::clone(&self.root), prefix.to_owned());
-        self.noted(blocking(move || find(&root, &prefix)).await)
+        self.noted_own(blocking(move || find(&root, &prefix)).await)
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
         let path = self.root.join(check_folder(prefix)?);
-        self.noted(blocking(move || folders_in(&path)).await)
+        self.noted_own(blocking(move || folders_in(&path)).await)
     }
 
     async fn delete_prefix(&self, prefix: &str) -> Result<(), BlobError> {
@@ -278,14 +296,14 @@ impl BlobStore for DirBlobStore {
             }
             Ok(())
         });
-        self.noted(deleted.await)
+        self.noted_own(deleted.await)
     }
 
     async fn remove_broken_off(&self) -> Result<(), BlobError> {
         let incoming = self.root.join(INCOMING);
         let removed =
             blocking(move || remove_broken_off(&incoming).map_err(|error| unavailable(&error)));
-        self.noted(removed.await)
+        self.noted_own(removed.await)
     }
 
     /// Writes a small file and removes it: a disk that is full or can only be read is there all the same.
@@ -293,14 +311,14 @@ impl BlobStore for DirBlobStore {
         let arrival = self.arrival();
         let written = blocking(move || {
             let written = std::fs::File::create(&arrival.path).and_then(|mut file| {
-                file.write_all(b"written")?;
+                file.write_all(PROBE)?;
                 // Over a network a full disk says so only here.
                 file.sync_all()
             });
             drop(arrival);
             written.map_err(|error| unavailable(&error))
         });
-        self.noted_written(written.await)
+        self.noted_written(PROBE.len() as u64, written.await)
     }
 
     fn standing(&self) -> Standing {

@@ -27,6 +27,7 @@ mod s3;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod slow;
+mod standing;
 mod workers;
 
 use std::time::Duration;

@@ -80,6 +80,8 @@ async fn a_full_disk_refuses_and_loses_nothing() {
     assert_eq!(refused, (503, "store_unavailable".to_owned()));
     assert!(!taken.is_empty());
     server.shows(r#"part_up{part="store"}"#, 0.0).await;
+    let (_, check) = server.ready("store").await;
+    assert_ne!(check, "ok", "however much room there is for what is small");
 
     limit(&server, "unlimited").await;
     let (status, word) = post(&server).await;

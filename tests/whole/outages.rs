@@ -55,7 +55,7 @@ impl Server {
     }
 
     /// Returns readiness' status and what it says of a part.
-    async fn ready(&self, part: &str) -> (u16, String) {
+    pub(crate) async fn ready(&self, part: &str) -> (u16, String) {
         let ready = format!("{}/_public/ready", self.url);
         let answer = self.follow(Method::Get, &ready, "").await;
         let checks = &answer.json().expect("JSON")["checks"];

@@ -18,7 +18,7 @@ use super::otlp;
 use super::queue::Queue;
 use super::{On, TraceSettings, Traces};
 use crate::base::{Clock, Entropy};
-use crate::observe::Outages;
+use crate::observe::{Asked, Outages};
 
 /// The longest that the end of a process waits for the last spans.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
@@ -183,15 +183,15 @@ impl Sending {
         match sent {
             Ok(Ok(())) => {
                 self.counted.exported.inc_by(count);
-                self.outages.answered();
+                self.outages.answered(Asked::Answer);
             }
             Ok(Err(error)) => {
                 self.counted.failed.inc_by(count);
-                self.outages.failed(&error);
+                self.outages.failed(Asked::Answer, &error);
             }
             Err(_) => {
                 self.counted.failed.inc_by(count);
-                self.outages.failed(&"it took too long");
+                self.outages.failed(Asked::Answer, &"it took too long");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Calls to the server: so many at once, each for so long, again when that can help, and hardly any while
 //! it does not answer; and one log line when the server is gone and one when it is back.
 
-use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use s3::Bucket;
@@ -10,64 +10,16 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::S3Settings;
+use super::failed::{Failed, Heard, failed};
 use super::silence::Silence;
-use crate::observe::{Presence, Standing};
-use crate::store::BlobError;
+use crate::base::SystemClock;
+use crate::observe::{Asked, Presence, Standing};
 
 /// Times that a call is made that may be made again.
 const ATTEMPTS: u32 = 4;
 /// The longest that a server that was silent is waited for. Whoever tries it does so for all others, and is
 /// somebody who could do something else.
 const TRIAL_MAX: Duration = Duration::from_secs(5);
-/// Text of the server's that is looked at for the name of its error.
-const TEXT_CHARS_MAX: usize = 200;
-
-/// Why a call failed for good.
-#[derive(Debug)]
-pub(super) struct Failed {
-    /// The status, when the server has answered.
-    pub(super) status: Option<u16>,
-    /// The server's name for it (`NoSuchKey`), or what happened instead of an answer.
-    pub(super) reason: String,
-    /// Whether an earlier attempt of the same call may have done its work unheard.
-    pub(super) is_repeated: bool,
-    /// Whether the server was asked and did not answer.
-    is_silence: bool,
-}
-
-impl Failed {
-    /// Tells whether there is nothing under the key.
-    pub(super) fn is_absent(&self) -> bool {
-        // A server without the bucket says 404 too, but with a name; to a HEAD it says nothing.
-        self.status == Some(404) && self.reason != "NoSuchBucket"
-    }
-
-    /// Nothing was heard of the server.
-    fn unheard(reason: String, was_asked: bool) -> Self {
-        Self {
-            status: None,
-            reason,
-            is_repeated: false,
-            is_silence: was_asked,
-        }
-    }
-
-    fn is_transient(&self) -> bool {
-        matches!(
-            self.status,
-            None | Some(408 | 425 | 429 | 500 | 502 | 503 | 504)
-        )
-    }
-}
-
-impl From<Failed> for BlobError {
-    fn from(failed: Failed) -> Self {
-        Self::Unavailable(match failed.status {
-            Some(status) => format!("S3 answered {status} {}", failed.reason),
-            None => failed.reason,
-        })
-    }
-}
 
 /// The way to the server.
 pub(super) struct Calls {
@@ -89,7 +41,7 @@ impl Calls {
             retry_pause: settings.retry_pause,
             endpoint: settings.endpoint.clone(),
             silence: Silence::default(),
-            presence: Presence::default(),
+            presence: Presence::new(Arc::new(SystemClock)),
         }
     }
 
@@ -108,10 +60,13 @@ impl Calls {
     /// Makes a call, and again when it can be hoped to go through then. All of it takes no longer than one
     /// call may: a server that has not answered in that time is not asked once more.
     ///
+    /// Whether the server takes what it is given is told by the calls that ask it for as much.
+    ///
     /// Fails at once while the server is silent, but for one call in a second, which is made once.
     pub(super) async fn repeat<T, F>(
         &self,
         what: &'static str,
+        asked: Asked,
         call: impl Fn() -> F,
     ) -> Result<T, Failed>
     where
@@ -132,7 +87,7 @@ impl Calls {
                 {
                     tracing::debug!(what, attempt, reason = %failed.reason, "S3 call is repeated");
                 }
-                ended => return self.noted(what, began, ended, attempt > 1),
+                ended => return self.noted((what, asked), began, ended, attempt > 1),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -144,6 +99,7 @@ impl Calls {
     pub(super) async fn once<T, F>(
         &self,
         what: &'static str,
+        asked: Asked,
         call: impl Fn() -> F,
     ) -> Result<T, Failed>
     where
@@ -151,7 +107,7 @@ impl Calls {
     {
         let began = Instant::now();
         let ended = self.attempt(self.timeout, false, call()).await;
-        self.noted(what, began, ended, false)
+        self.noted((what, asked), began, ended, false)
     }
 
     async fn attempt<T>(
@@ -168,24 +124,24 @@ impl Calls {
             let _slot = self.slots.acquire().await;
             // Not before: it may have fallen silent while others were waited for.
             if heeds_silence && let Some(reason) = self.silence.holds_back() {
-                return Err(Failed::unheard(reason, false));
+                return Err(Failed::unheard(reason, Heard::NotAsked));
             }
             let ended = call.await.map_err(|error| failed(&error));
-            if !ended.as_ref().is_err_and(|failed| failed.is_silence) {
+            if !matches!(&ended, Err(failed) if failed.heard == Heard::Nothing) {
                 self.silence.ends();
             }
             ended
         });
         timed.await.unwrap_or_else(|_| {
             let reason = format!("S3 did not answer within {} s", longest.as_secs());
-            Err(Failed::unheard(reason, true))
+            Err(Failed::unheard(reason, Heard::Nothing))
         })
     }
 
     /// Tells the log when the server goes and when it comes back.
     fn noted<T>(
         &self,
-        what: &'static str,
+        (what, asked): (&'static str, Asked),
         began: Instant,
         ended: Result<T, Failed>,
         is_repeated: bool,
@@ -193,77 +149,59 @@ impl Calls {
         match ended {
             Err(mut failed) => {
                 failed.is_repeated = is_repeated;
-                if failed.is_silence {
-                    self.silence.begins(began, &failed.reason);
-                }
-                // Refusals of keys, signatures or the bucket's name last until somebody acts.
-                let is_outage = failed.is_transient()
-                    || failed.status == Some(403)
-                    || failed.reason == "NoSuchBucket";
-                if is_outage && self.presence.goes() {
+                if let Some(asked) = self.wanting(asked, began, &failed)
+                    && self.presence.failed(asked)
+                {
                     let (endpoint, reason) = (&self.endpoint, &failed.reason);
                     tracing::warn!(endpoint, what, status = failed.status, %reason, "S3 is unavailable");
                 }
                 Err(failed)
             }
             Ok(answer) => {
-                if self.presence.comes() {
+                if self.presence.answered(asked).is_some() {
                     tracing::info!(endpoint = self.endpoint, "S3 is back");
                 }
                 Ok(answer)
             }
         }
     }
-}
 
-/// Says what an error of the crate's comes to, without anything that is nobody's business.
-fn failed(error: &S3Error) -> Failed {
-    let mut is_silence = false;
-    let (status, reason) = match error {
-        S3Error::HttpFailWithBody(status, text) => (Some(*status), name_of(text)),
-        S3Error::Reqwest(error) => {
-            let mut reason = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                reason = format!("{reason}: {cause}");
-                source = cause.source();
+    /// Returns what could not be had of the server, where that makes an outage.
+    fn wanting(&self, asked: Asked, began: Instant, failed: &Failed) -> Option<Asked> {
+        match failed.heard {
+            Heard::NotAsked => return None,
+            Heard::Nothing if self.silence.begins(began, &failed.reason) => {
+                return Some(Asked::Answer);
             }
-            let status = error.status().map(|status| status.as_u16());
-            is_silence = status.is_none();
-            (status, reason)
+            Heard::Nothing | Heard::Answer => {}
         }
-        // An answer that makes no sense is one.
-        other => (None, other.to_string()),
-    };
-    Failed {
-        status,
-        reason,
-        is_repeated: false,
-        is_silence,
-    }
-}
-
-/// Returns the name of an error in the server's words, else their beginning.
-fn name_of(text: &str) -> String {
-    let name = text
-        .split_once("<Code>")
-        .and_then(|(_, rest)| rest.split_once("</Code>"))
-        .map(|(name, _)| name);
-    match name {
-        Some(name) => name.to_owned(),
-        None => text.chars().take(TEXT_CHARS_MAX).collect(),
+        failed.is_outage().then_some(match asked {
+            // Others get theirs: that they do says nothing of this one.
+            Asked::Answer => Asked::Own,
+            asked => asked,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
     use s3::Region;
     use s3::creds::Credentials;
 
     use super::*;
+    use crate::base::{Clock, Timestamp};
+
+    #[derive(Default)]
+    struct Hand(AtomicI64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::SeqCst))
+        }
+    }
 
     /// How the server behaves, and how often it was asked.
     struct World {
@@ -307,9 +245,9 @@ mod tests {
                 }
             };
             let ended = if is_probe {
-                self.calls.once("list", call).await
+                self.calls.once("list", Asked::Room(0), call).await
             } else {
-                self.calls.repeat("get", call).await
+                self.calls.repeat("get", Asked::Answer, call).await
             };
             let asked = self.asked.load(Ordering::Relaxed) - before;
             (began.elapsed(), asked, ended)
@@ -368,5 +306,48 @@ mod tests {
         });
         lost.2.expect_err("is lost");
         assert_eq!(world.call(Some(200)).await.1, 1);
+    }
+
+    /// A full disk, or a key that may only read: what reads is answered all the time, and so is what asks
+    /// how the server is.
+    #[tokio::test(start_paused = true)]
+    async fn writes_that_are_refused_are_one_outage() {
+        let clock = Arc::new(Hand::default());
+        let mut world = World::new();
+        world.calls.presence = Presence::new(clock.clone());
+        let put = async |bytes, status| {
+            let call = || {
+                ready(Err::<(), _>(S3Error::HttpFailWithBody(
+                    status,
+                    String::new(),
+                )))
+            };
+            let refused = world.calls.repeat("put", Asked::Room(bytes), call).await;
+            refused.expect_err("is refused");
+        };
+        let later = |seconds: i64| clock.0.fetch_add(seconds * 1_000, Ordering::SeqCst);
+        let seen = || {
+            let standing = world.calls.standing();
+            (standing.is_away, standing.outage_count)
+        };
+        for status in [507, 403, 503].repeat(5) {
+            put(1_000, status).await;
+            later(59);
+            world.call(Some(200)).await.2.expect("reads");
+            world.call_by(Some(200), true).await.2.expect("is well");
+            assert_eq!(seen(), (true, 1), "{status}");
+        }
+        let stored = world
+            .calls
+            .repeat("put", Asked::Room(1_000), || ready(Ok(())));
+        stored.await.expect("stores");
+        assert_eq!(seen(), (false, 1));
+        // Nobody writes any more: it has to end all the same.
+        put(1_000, 507).await;
+        later(60);
+        world.call(Some(200)).await.2.expect("reads");
+        assert_eq!(seen(), (true, 2));
+        world.call_by(Some(200), true).await.2.expect("is well");
+        assert_eq!(seen(), (false, 2));
     }
 }

@@ -7,6 +7,7 @@ use futures::{StreamExt as _, stream};
 use hyper::header::{HeaderValue, IF_MATCH};
 
 use super::{S3BlobStore, digest_key};
+use crate::observe::Asked;
 use crate::store::{BlobBody, BlobError, BlobInfo};
 
 /// Bytes of one range. Two of them are all that a reader's slowness costs.
@@ -29,7 +30,7 @@ pub(super) struct Found {
 impl S3BlobStore {
     /// Asks for an object's head.
     pub(super) async fn find(&self, key: &str) -> Result<Option<Found>, BlobError> {
-        let asked = self.calls.repeat("head", || async {
+        let asked = self.calls.repeat("head", Asked::Answer, || async {
             self.calls.bucket().head_object(key).await
         });
         let (head, _) = match asked.await {
@@ -64,7 +65,7 @@ impl S3BlobStore {
 
     async fn noted_digest(&self, key: &str, etag: &str) -> Result<Option<String>, BlobError> {
         let key = digest_key(key);
-        let asked = self.calls.repeat("get", || async {
+        let asked = self.calls.repeat("get", Asked::Answer, || async {
             let bucket = self.calls.bucket();
             bucket.get_object_range(&key, 0, Some(NOTE_BYTES_MAX)).await
         });
@@ -90,7 +91,7 @@ impl S3BlobStore {
             let (calls, bucket) = (Arc::clone(&calls), Arc::clone(&bucket));
             let (key, etag) = (Arc::clone(&key), Arc::clone(&etag));
             async move {
-                let asked = calls.repeat("get", || async {
+                let asked = calls.repeat("get", Asked::Answer, || async {
                     bucket.get_object_range(&*key, start, Some(last)).await
                 });
                 let replaced =

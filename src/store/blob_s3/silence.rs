@@ -29,15 +29,17 @@ struct Unheard {
 
 impl Silence {
     /// A call that began then was not answered. One of many may be lost without the server being silent:
-    /// then another was answered meanwhile.
-    pub(super) fn begins(&self, began: Instant, reason: &str) {
+    /// then another was answered meanwhile. Tells whether it is silent.
+    pub(super) fn begins(&self, began: Instant, reason: &str) -> bool {
         let mut state = self.lock();
-        if state.answered_at.is_none_or(|at| at <= began) {
+        let is_silent = state.answered_at.is_none_or(|at| at <= began);
+        if is_silent {
             state.since = Some(Unheard {
                 reason: reason.to_owned(),
                 next_try: Instant::now() + TRY_EVERY,
             });
         }
+        is_silent
     }
 
     /// The server has answered.

@@ -19,6 +19,7 @@ use super::calls::Calls;
 use super::download::write_note;
 use super::{S3BlobStore, digest_key};
 use crate::base::crypto;
+use crate::observe::Asked;
 use crate::store::{BlobBody, BlobError, BlobInfo};
 
 /// Bytes of a part. Source: S3's least.
@@ -135,7 +136,7 @@ impl Drop for Begun {
 
 async fn abort(calls: Arc<Calls>, key: String, id: String) {
     // In any case: a silence is what has broken off most uploads.
-    let told = calls.once("abort", || async {
+    let told = calls.once("abort", Asked::Own, || async {
         calls.bucket().abort_upload(&key, &id).await
     });
     match told.await {
@@ -201,7 +202,7 @@ impl S3BlobStore {
 
     async fn begin(&self, key: &str) -> Result<Begun, BlobError> {
         let before = self.find(key).await?.map(|found| found.etag);
-        let answered = self.calls.repeat("begin", || async {
+        let answered = self.calls.repeat("begin", Asked::Own, || async {
             let bucket = self.calls.bucket();
             bucket.initiate_multipart_upload(key, CONTENT_TYPE).await
         });
@@ -248,7 +249,8 @@ impl S3BlobStore {
     }
 
     async fn put_part(&self, begun: &Begun, number: u32, part: Bytes) -> Result<Part, BlobError> {
-        let stored = self.calls.repeat("put part", || async {
+        // Only its end shows whether there is room for all of it.
+        let stored = self.calls.repeat("put part", Asked::Own, || async {
             // The crate's own way takes the part away, so that it could not be sent again.
             let command = Command::PutObject {
                 content: &part,
@@ -274,7 +276,8 @@ impl S3BlobStore {
         info: &BlobInfo,
     ) -> Result<(), BlobError> {
         let (key, id, count) = (&begun.key, &begun.id, parts.len());
-        let completed = self.calls.repeat("complete", || async {
+        let asked = Asked::Room(info.bytes);
+        let completed = self.calls.repeat("complete", asked, || async {
             let bucket = self.calls.bucket();
             let done = bucket.complete_multipart_upload(key, id, parts.clone());
             done.await
