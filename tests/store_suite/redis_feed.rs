@@ -55,7 +55,8 @@ async fn server_redis_feed_that_is_switched_on_brings_what_was_there() {
         tell(&store, job).await;
     }
     assert!(read(&store).await.is_empty(), "it is off");
-    store.switch_feed(true).await.expect("switches");
+    let waited = store.switch_feed(true).await.expect("switches");
+    assert_eq!(waited, None, "nothing is switched off");
     store.switch_feed(true).await.expect("changes nothing");
     tell(&other, &next(&jobs[0])).await;
     assert_eq!(store.feed_length().await.expect("counts"), 301);
@@ -65,11 +66,15 @@ async fn server_redis_feed_that_is_switched_on_brings_what_was_there() {
     let revisions = batches[1].events.iter().map(|event| event.revision);
     assert_eq!(revisions.collect::<Vec<_>>(), [2], "and only then");
     assert!(read(&store).await.is_empty());
-    store.switch_feed(false).await.expect("switches");
+    tell(&other, &next(&next(&jobs[0]))).await;
+    let waited = store.switch_feed(false).await.expect("switches");
+    assert_eq!(waited, Some(1), "it was on");
+    let waited = other.switch_feed(false).await.expect("changes nothing");
+    assert_eq!(waited, None);
     assert!(read(&store).await.is_empty());
     assert_eq!(store.feed_length().await.expect("counts"), 0);
     store.switch_feed(true).await.expect("switches");
-    assert_eq!(read(&store).await.events.len(), 301, "all of it again");
+    assert_eq!(read(&store).await.events.len(), 302, "all of it again");
     store.close().await;
     other.close().await;
 }

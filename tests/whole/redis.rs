@@ -174,3 +174,25 @@ async fn server_redis_plays_the_showcase() {
     assert_eq!(foreign, ["somebody:else"]);
     assert!(keys.lines().count() > 1, "the jobs are elsewhere: {keys}");
 }
+
+/// One that keeps no history ends that of the others; it says so when it does, and only then.
+#[tokio::test]
+async fn server_redis_history_that_is_switched_off_for_all_is_told() {
+    const TOLD: &str = "is switched off for all";
+    let (site, redis) = (site(), Redis::start());
+    let mut with = on(&site, &redis, 0);
+    with.env("HISTORY_DATABASE_URI", "sqlite:history.db");
+    let first = Server::start(with).await;
+    let second = Server::start(on(&site, &redis, 0)).await;
+    second.process.says(TOLD).await;
+    let third = Server::start(on(&site, &redis, 0)).await;
+    for (server, times) in [(third, 0), (second, 1), (first, 0)] {
+        let ended = server.process.stop().await.with(0);
+        assert_eq!(
+            ended.stderr.matches(TOLD).count(),
+            times,
+            "{}",
+            ended.stderr
+        );
+    }
+}

@@ -50,7 +50,7 @@ pub(super) async fn open(
     if let Some(redis) = &settings.store.redis {
         let store = RedisStore::open_within(redis, REDIS_PATIENCE).await?;
         let store = Arc::new(store);
-        store.switch_feed(settings.history.target.is_some()).await?;
+        switch_feed(&store, settings).await?;
         let export = export(settings, store.clone())?;
         return ports(settings, (secrets, telling), store, export).await;
     }
@@ -60,6 +60,21 @@ pub(super) async fn open(
     let store = Arc::new(store);
     let export = export(settings, store.clone())?;
     ports(settings, (secrets, telling), store, export).await
+}
+
+/// Has the store keep for the history what it is to have, if there is to be one. It is one switch for all
+/// orchestrators on a Redis.
+async fn switch_feed(store: &RedisStore, settings: &Settings) -> Result<(), StoreError> {
+    if let Some(waited) = store.switch_feed(settings.history.target.is_some()).await? {
+        tracing::warn!(
+            waited,
+            "HISTORY_DATABASE_URI is not set here, so the feed of the history is switched off for all \
+             orchestrators on this Redis: nothing is brought over any more, by none of them. If others \
+             have a history, give this one the same HISTORY_DATABASE_URI and start it again: what Redis \
+             still holds is brought over then"
+        );
+    }
+    Ok(())
 }
 
 async fn ports<S: JobStore + WorkerStore + HistoryStore>(

@@ -45,17 +45,25 @@ const USUAL: &str = "fe";
 impl RedisStore {
     /// Switches the feed on or off, for all orchestrators on this server. What was told while it was
     /// off goes into it when it is switched on: an archive that knows it already leaves it as it is.
-    /// What waits when it is switched off is not handed out any more.
-    pub async fn switch_feed(&self, on: bool) -> Result<(), StoreError> {
+    /// What waits when it is switched off is not handed out any more: returns how many entries those are,
+    /// and nothing when it was off before, or is switched on.
+    pub async fn switch_feed(&self, on: bool) -> Result<Option<u64>, StoreError> {
         let runs = (0..PARTITIONS).map(|partition| async move {
             let sent = arguments([&u8::from(on)]);
             let run = self.link.run(&SWITCH, partition, sent, Repeat::Safe);
-            match text(run.await?).as_deref() {
-                Some("1") => self.fill(partition).await,
-                _ => Ok(()),
+            let answer = text(run.await?);
+            if !on {
+                // One that was off says -1, which is no such number.
+                let waited = answer.and_then(|waited| waited.parse::<u64>().ok());
+                return Ok::<_, StoreError>(waited);
             }
+            if answer.as_deref() == Some("1") {
+                self.fill(partition).await?;
+            }
+            Ok(None)
         });
-        futures::future::try_join_all(runs).await.map(drop)
+        let waited = futures::future::try_join_all(runs).await?;
+        Ok(waited.into_iter().flatten().reduce(|sum, more| sum + more))
     }
 
     /// Puts into the feed of a partition what was told while it was off.
