@@ -32,8 +32,9 @@ pub fn did_you_mean<'a>(seen: &str, known: impl IntoIterator<Item = &'a str>) ->
     nearest(seen, known).map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
 }
 
-/// Returns the edits between two words, if there are no more than the limit.
-fn edits(a: &str, b: &str, limit: usize) -> Option<usize> {
+/// Returns the edits between two words, if there are no more than the limit; a swap of neighbours is one.
+#[must_use]
+pub fn edits(a: &str, b: &str, limit: usize) -> Option<usize> {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
     if a.len().abs_diff(b.len()) > limit {

@@ -8,6 +8,7 @@ mod files;
 pub mod foreign;
 pub mod glob;
 pub mod keys;
+pub mod misspelt;
 mod published;
 mod read;
 mod redis;

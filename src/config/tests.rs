@@ -1,6 +1,7 @@
 //! Configuration as data: layers and texts in, settings or problems out.
 
 mod files;
+mod misspelt;
 mod original;
 mod redis;
 mod s3;

@@ -145,11 +145,21 @@ impl SettingsArgs {
         // Here an empty variable may say something, so it is not passed over.
         let env = |name: &str| std::env::var(name).ok();
         let file = config::settings_file(self.config.as_deref(), &env)?;
-        let configuration = config::load(&Sources {
+        let sources = Sources {
             flags,
             env: &env,
             file,
-        })?;
+        };
+        let misspelt = super::environment::misspelt();
+        let mut configuration = match config::load(&sources) {
+            Ok(configuration) => configuration,
+            Err(mut error) => {
+                // What is missing may be there under a wrong name.
+                error.problems.extend(misspelt);
+                return Err(error.into());
+            }
+        };
+        configuration.warnings.extend(misspelt);
         for warning in &configuration.warnings {
             context.printer.warn(&warning.to_string());
         }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod conformance;
 pub mod context;
 pub mod dev;
+pub mod environment;
 pub mod exit;
 pub mod operator;
 pub mod orchestrator;

@@ -295,3 +295,26 @@ async fn shells_and_manual_are_served() {
         .await
         .check(0, env!("CARGO_PKG_VERSION"), "");
 }
+
+/// The environment is shared with other programs: what is nearly a name of ours is told, and nothing else.
+#[tokio::test]
+async fn misspelt_variables_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let warning = "environment: warning: REDIS_HOTS: is not known and has no effect (did you mean `REDIS_HOST`?)";
+    for (arguments, name, value, code) in [
+        (&["config", "check"][..], "REDIS_PREFIX", "ours", 0),
+        (&["config", "check"], "API_PORT", "what is wrong besides", 8),
+        (&["worker"], "MAX_CONCURRENT_TASKS", "it does not start", 8),
+    ] {
+        let mut command = binary(arguments);
+        command
+            .current_dir(folder.path())
+            .env("REDIS_HOTS", "redis")
+            .env("REDIS_URL", "somebody else's")
+            .env(name, value);
+        let output = command.output().await.expect("the binary starts");
+        let ended = crate::Ended::from(output);
+        ended.check(code, "", warning);
+        assert_eq!(ended.stderr.matches("did you mean").count(), 1, "{ended:?}");
+    }
+}

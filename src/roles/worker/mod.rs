@@ -80,6 +80,10 @@ impl Worker {
 
 /// Runs the role until it is told to stop.
 pub async fn command(args: &WorkerArgs, context: &Context) -> RoleResult {
+    // First: what it lacks to start may be there under a wrong name.
+    for warning in super::environment::misspelt() {
+        context.printer.warn(&warning.to_string());
+    }
     let mut config = WorkerConfig::from_args(args)
         .map_err(|error| Failure::new(Exit::Invalid, format!("{error:#}")))?;
     for warning in WorkerConfig::without_effect(&super::context::env) {
