@@ -13,9 +13,14 @@ use crate::base::{JobId, TaskId};
 const HELD_BACK: Duration = Duration::from_secs(1);
 /// How long it is held back at most: so long it may wait although the trouble is over.
 const HELD_BACK_MAX: Duration = Duration::from_secs(10);
+/// Likewise what cannot be read: nobody but an operator mends that, and there may be much of it.
+const DAMAGED_HELD_BACK_MAX: Duration = Duration::from_mins(1);
 /// What is known at most, so that neither memory nor a look at the store grows with the trouble. What comes
 /// due when it is reached waits until there is room again.
 const ENTRIES_MAX: usize = 2_000;
+/// What is known at most of that which cannot be read, which takes nobody else's room: with a wrong key it is
+/// all that is older.
+const DAMAGED_MAX: usize = 20_000;
 
 /// Which job or task is due.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +35,8 @@ pub(super) enum Key {
 struct Entry {
     /// How often it has failed since it came due.
     failures: u32,
+    /// Whether it could not be read when it was tried last.
+    is_damaged: bool,
     /// Nothing while it is under way.
     held_back_until: Option<Instant>,
 }
@@ -37,6 +44,15 @@ struct Entry {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Backlog(Mutex<HashMap<Key, Entry>>);
+
+/// Tells whether one more may be known. Counts only when there may be none.
+fn has_room(entries: &HashMap<Key, Entry>) -> bool {
+    if entries.len() < ENTRIES_MAX {
+        return true;
+    }
+    let damaged = entries.values().filter(|entry| entry.is_damaged).count();
+    entries.len() - damaged.min(DAMAGED_MAX) < ENTRIES_MAX
+}
 
 impl Backlog {
     /// Returns how much is under way or held back.
@@ -74,7 +90,7 @@ impl Backlog {
     /// Begins with what is due, unless it is under way, held back, or there is no room.
     pub(super) fn begin(self: &Arc<Self>, key: Key) -> Option<Turn> {
         let mut entries = self.lock();
-        let has_room = entries.len() < ENTRIES_MAX;
+        let has_room = entries.contains_key(&key) || has_room(&entries);
         let failures = match entries.get_mut(&key) {
             Some(entry) => {
                 entry
@@ -86,6 +102,7 @@ impl Backlog {
             None => {
                 let entry = Entry {
                     failures: 0,
+                    is_damaged: false,
                     held_back_until: None,
                 };
                 entries.insert(key.clone(), entry);
@@ -96,6 +113,7 @@ impl Backlog {
             backlog: Arc::clone(self),
             key,
             failures,
+            is_damaged: false,
             is_done: false,
         })
     }
@@ -112,6 +130,7 @@ pub(super) struct Turn {
     backlog: Arc<Backlog>,
     key: Key,
     failures: u32,
+    is_damaged: bool,
     is_done: bool,
 }
 
@@ -119,6 +138,11 @@ impl Turn {
     /// Tells whether it is the first since it came due.
     pub(super) fn is_first(&self) -> bool {
         self.failures == 0
+    }
+
+    /// It has failed, because something of it cannot be read.
+    pub(super) fn damaged(mut self) {
+        self.is_damaged = true;
     }
 
     /// It is done.
@@ -134,9 +158,15 @@ impl Drop for Turn {
             return;
         }
         let pause = HELD_BACK.saturating_mul(1 << self.failures.min(8));
+        let at_most = if self.is_damaged {
+            DAMAGED_HELD_BACK_MAX
+        } else {
+            HELD_BACK_MAX
+        };
         if let Some(entry) = self.backlog.lock().get_mut(&self.key) {
             entry.failures = self.failures.saturating_add(1);
-            entry.held_back_until = Some(Instant::now() + pause.min(HELD_BACK_MAX));
+            entry.is_damaged = self.is_damaged;
+            entry.held_back_until = Some(Instant::now() + pause.min(at_most));
         }
     }
 }
@@ -186,5 +216,32 @@ mod tests {
         assert!(backlog.begin(key(known)).is_some(), "there is room");
         turn.done();
         assert!(backlog.begin(key(0)).is_some_and(|turn| turn.is_first()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_read_takes_nobody_elses_room() {
+        let backlog = Arc::new(Backlog::default());
+        let mut number = 0;
+        let mut begin = || {
+            number += 1;
+            backlog.begin(key(number))
+        };
+        for _ in 0..=ENTRIES_MAX {
+            begin().expect("there is room").damaged();
+        }
+        for _ in 0..ENTRIES_MAX {
+            drop(begin().expect("there is room"));
+        }
+        assert!(begin().is_none(), "there is no room");
+        // It is tried again all the same, and ever more seldom.
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            let until = backlog.lock()[&key(1)].held_back_until;
+            let pause = until.expect("is held back") - Instant::now();
+            pauses.push(pause.as_secs());
+            tokio::time::advance(pause).await;
+            backlog.begin(key(1)).expect("it is its time").damaged();
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60]);
     }
 }

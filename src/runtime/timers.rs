@@ -14,7 +14,7 @@ use super::{Inner, RuntimeError};
 use crate::base::{JobId, Timestamp};
 use crate::domain::Task;
 use crate::engine::Input;
-use crate::store::Due;
+use crate::store::{Due, StoreError};
 
 /// Due jobs and tasks that one look brings, besides those that are in the backlog.
 const DUE_BATCH: u32 = 500;
@@ -152,10 +152,16 @@ impl Inner {
         match result {
             Ok(()) | Err(RuntimeError::JobNotFound) => turn.done(),
             // It is still due, and tried again.
-            Err(error) if turn.is_first() => {
-                warn_of!(error, job.id = %job, "a due job has to wait");
+            Err(error) => {
+                if turn.is_first() {
+                    warn_of!(error, job.id = %job, "a due job has to wait");
+                } else {
+                    tracing::debug!(%error, job.id = %job, "a due job still has to wait");
+                }
+                if matches!(error, RuntimeError::Store(StoreError::Corrupt(_))) {
+                    turn.damaged();
+                }
             }
-            Err(error) => tracing::debug!(%error, job.id = %job, "a due job still has to wait"),
         }
     }
 
