@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::error::{ApiError, Code};
-use super::jobs::{Answer, owned};
+use super::jobs::{Answer, found, owned};
 use super::links::link;
 use super::query::Parameters;
 use super::{ApiState, json as answers};
@@ -165,7 +165,7 @@ pub async fn list(
     caller: Caller,
     Path(job_id): Path<String>,
 ) -> Answer {
-    let job = owned(&state, &caller, &job_id).await?;
+    let job = found(&state, &caller, &job_id).await?.job;
     let prefix = format!("jobs/{}/", job.id);
     let blobs = state.runtime.blobs();
     let mut infos = blobs.list(&prefix).await?;
@@ -303,7 +303,7 @@ pub async fn download(
     Path((job_id, filename)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    let job = owned(&state, &caller, &job_id).await?;
+    let job = found(&state, &caller, &job_id).await?.job;
     let key = key_of(job.id, &filename)?;
     if state.runtime.blobs().head(&key).await?.is_none() {
         return Err(ApiError::new(Code::FileNotFound, "File not found"));

@@ -44,14 +44,15 @@ pub(super) async fn owned(state: &ApiState, caller: &Caller, id: &str) -> Result
 }
 
 /// A job of the client's own, and where it was found.
-struct Found {
-    job: Job,
+pub(super) struct Found {
+    /// The job.
+    pub job: Job,
     /// It has left the store: the archive has it and its history.
-    is_archived: bool,
+    pub is_archived: bool,
 }
 
 /// Returns the client's own job, also when it has left the store.
-async fn found(state: &ApiState, caller: &Caller, id: &str) -> Result<Found, ApiError> {
+pub(super) async fn found(state: &ApiState, caller: &Caller, id: &str) -> Result<Found, ApiError> {
     let refusal = match owned(state, caller, id).await {
         Ok(job) => {
             return Ok(Found {

@@ -27,10 +27,12 @@ async fn a_job_that_has_left_the_store_is_shown_and_found_to_its_owner() {
     let paths = [
         format!("/api/v1/jobs/{id}"),
         format!("/api/v1/jobs/{id}/history"),
+        format!("/api/v1/jobs/{id}/files"),
     ];
     let before = [
         api.get(ALICE, &paths[0]).await,
         api.get(ALICE, &paths[1]).await,
+        api.get(ALICE, &paths[2]).await,
     ];
     let exported = async {
         while store.feed_length().await.expect("counts") > 0 {
