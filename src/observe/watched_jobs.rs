@@ -301,6 +301,10 @@ impl JobStore for WatchedJobs {
         self.jobs.durability()
     }
 
+    fn purges_early(&self) -> bool {
+        self.jobs.purges_early()
+    }
+
     fn refusal(&self) -> Option<String> {
         self.jobs.refusal()
     }

@@ -3,6 +3,7 @@
 //! Jobs never wait for it. What it has not brought over yet lies in the store, so a server that is
 //! away costs neither memory nor an event, and it begins again where it was.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::engine::Effect;
 use crate::observe::{Metrics, Standing};
-use crate::store::archive::{JobPage, JobSearch};
+use crate::store::archive::{JobPage, JobSearch, kept};
 use crate::store::{Archive, HistoryFeed, StoreError, offload};
 
 /// Commits that one batch brings over. Of a short job all are in one batch mostly, and then it is
@@ -240,6 +241,19 @@ impl Inner {
                 "the history has been away since {since}"
             ))),
             None => Ok(self.archive()),
+        }
+    }
+
+    /// Returns those of these jobs that the archive goes on showing for their own time; none where there is
+    /// no archive. Errors: it cannot be asked just now.
+    pub(super) async fn kept_by_archive(
+        &self,
+        jobs: &[JobId],
+        now: Timestamp,
+    ) -> Result<BTreeSet<JobId>, StoreError> {
+        match self.archive_now()? {
+            Some(archive) if !jobs.is_empty() => kept(archive.as_ref(), jobs, now).await,
+            _ => Ok(BTreeSet::new()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The loops: what time brings (`timers.rs`), what workers earn, and what has to be swept. Each sleeps
 //! until the next moment that it knows of.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::{Inner, orphans};
+use crate::base::{JobId, Timestamp};
 use crate::store::{Hints, MessageKind, StoreError};
 
 /// Between two looks at the store's queue, while workers wait: another process may have queued
@@ -15,8 +17,6 @@ use crate::store::{Hints, MessageKind, StoreError};
 const REFILL_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 /// A look at a long queue may take one part in so many of the time.
 const REFILL_SHARE: u32 = 20;
-/// Between two sweeps.
-const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Jobs that one sweep step deletes, so that it never holds the writer for long.
 const SWEEP_BATCH: u32 = 200;
 
@@ -122,7 +122,8 @@ impl Inner {
     async fn run_sweep(self: Arc<Self>) {
         let mut next_search = self.ports.clock.now();
         loop {
-            self.pause(SWEEP_EVERY).await;
+            self.pause(Duration::from_millis(self.settings.sweep_every_ms))
+                .await;
             if self.stop.is_cancelled() {
                 return;
             }
@@ -149,11 +150,8 @@ impl Inner {
         let now = self.ports.clock.now();
         loop {
             let purged = self.ports.jobs.purge(now, SWEEP_BATCH).await?;
-            for job in purged.iter().filter(|_| self.settings.deletes_files) {
-                let prefix = format!("jobs/{job}/");
-                if let Err(error) = self.ports.blobs.delete_prefix(&prefix).await {
-                    tracing::warn!(job.id = %job, %error, "a purged job's files are left behind");
-                }
+            if self.settings.deletes_files {
+                self.delete_files(&purged, now).await;
             }
             if purged.len() < SWEEP_BATCH as usize || self.stop.is_cancelled() {
                 break;
@@ -163,5 +161,26 @@ impl Inner {
         self.forget_ended_claims().await?;
         self.ports.workers.purge_secrets(now).await?;
         self.forget_expired_workers(now).await
+    }
+
+    /// Deletes the files of jobs that have left the store, but for those that have left it early: their page
+    /// is read from the archive for the rest of their time. What stays is left to the search for orphans.
+    async fn delete_files(&self, purged: &[JobId], now: Timestamp) {
+        let mut kept = BTreeSet::new();
+        if self.ports.jobs.purges_early() {
+            kept = match self.kept_by_archive(purged, now).await {
+                Ok(kept) => kept,
+                Err(error) => {
+                    tracing::debug!(%error, "files of purged jobs are left behind");
+                    return;
+                }
+            };
+        }
+        for job in purged.iter().filter(|job| !kept.contains(job)) {
+            let prefix = format!("jobs/{job}/");
+            if let Err(error) = self.ports.blobs.delete_prefix(&prefix).await {
+                tracing::warn!(job.id = %job, %error, "a purged job's files are left behind");
+            }
+        }
     }
 }

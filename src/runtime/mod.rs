@@ -120,6 +120,8 @@ pub struct Settings {
     /// The longest sleep between two looks at what is due: another process on the store may have died
     /// with it.
     pub look_every_ms: u64,
+    /// Between two sweeps of what is over.
+    pub sweep_every_ms: u64,
     /// How long a task is left to the orchestrator that has the best worker for it.
     pub left_for_ms: u64,
     /// Outgoing messages of one kind, to jobs or to clients, under way at once.
@@ -144,6 +146,7 @@ impl Default for Settings {
             webhook_retry_ms: 24 * 3_600_000,
             conflict_retries: 20,
             look_every_ms: 30_000,
+            sweep_every_ms: 60_000,
             left_for_ms: 100,
             outbox_concurrency: 64,
             deletes_files: true,

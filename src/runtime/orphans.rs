@@ -1,5 +1,5 @@
-//! Files of no job: what a crash, or the blob store's own trouble, has left behind after a purge, and what
-//! was stored for jobs that never came to be.
+//! Files of no job: what a crash, or the blob store's own trouble, has left behind after a purge, what was
+//! stored for jobs that never came to be, and what jobs that left the store early had for the rest of their time.
 //!
 //! Only who knows all jobs may delete the files of those that it does not know. So each deployment leaves a
 //! marker among the files, under the id that its job store keeps, and renews it with every search. While
@@ -28,6 +28,9 @@ const NEW_FOR: Duration = Duration::from_hours(24);
 /// How long a marker that is not renewed speaks for its deployment.
 const FRESH_FOR: Duration = Duration::from_hours(7 * 24);
 
+/// Jobs of which the archive is asked at once.
+const BATCH: usize = 200;
+
 /// Where the markers lie.
 const MARKERS: &str = "deployments/";
 /// Longest marker, in bytes.
@@ -49,6 +52,8 @@ pub(super) enum OrphanError {
     Blobs(#[from] BlobError),
     #[error(transparent)]
     Jobs(#[from] StoreError),
+    #[error("the history cannot tell whose files may go: {0}")]
+    Archive(#[source] StoreError),
 }
 
 impl Inner {
@@ -122,6 +127,7 @@ impl Inner {
     }
 
     async fn delete_orphans(&self, now: Timestamp) -> Result<(), OrphanError> {
+        let mut missing = Vec::new();
         for name in self.ports.blobs.folders("jobs/").await? {
             let Ok(job) = name.parse::<JobId>() else {
                 continue;
@@ -130,18 +136,35 @@ impl Inner {
                 continue;
             }
             match self.ports.jobs.is_there(job).await {
-                Ok(false) => {
-                    let prefix = format!("jobs/{job}/");
-                    self.ports.blobs.delete_prefix(&prefix).await?;
-                    tracing::info!(job.id = %job, "files of no job have been deleted");
-                }
+                Ok(false) => missing.push(job),
                 // A job that cannot be read is there.
                 Ok(true) | Err(StoreError::Corrupt(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            if self.stop.is_cancelled() {
-                break;
+            if missing.len() >= BATCH {
+                self.delete_unless_kept(&missing, now).await?;
+                missing.clear();
             }
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+        self.delete_unless_kept(&missing, now).await
+    }
+
+    /// Deletes the files of jobs that the store does not have, but for those that have left it early: their
+    /// page is read from the archive for the rest of their time.
+    async fn delete_unless_kept(
+        &self,
+        missing: &[JobId],
+        now: Timestamp,
+    ) -> Result<(), OrphanError> {
+        let kept = self.kept_by_archive(missing, now).await;
+        let kept = kept.map_err(OrphanError::Archive)?;
+        for job in missing.iter().filter(|job| !kept.contains(job)) {
+            let prefix = format!("jobs/{job}/");
+            self.ports.blobs.delete_prefix(&prefix).await?;
+            tracing::info!(job.id = %job, "files of no job have been deleted");
         }
         Ok(())
     }

@@ -299,6 +299,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// in the feed until they are acknowledged.
     async fn purge(&self, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError>;
 
+    /// Tells whether jobs may be purged before their time, once an archive has all of them.
+    fn purges_early(&self) -> bool {
+        false
+    }
+
     /// Keeps a revision's source, so that its jobs can go on after the file has changed.
     async fn put_blueprint(
         &self,

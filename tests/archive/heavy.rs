@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avtomatika::api::{ApiSettings, ApiState, ClientBook, WorkerTokens, router};
-use avtomatika::base::{ClientId, Clock as _, Secret, SystemClock, WorkerId};
+use avtomatika::base::{ClientId, Clock as _, JobId, Secret, SystemClock, WorkerId};
 use avtomatika::domain::{Client, ClientRef, Object};
 use avtomatika::runtime::{NewJob, Settings};
 use avtomatika::store::{BlobStore, Offloading, S3BlobStore, S3Settings};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use axum::response::Response;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -19,10 +20,10 @@ use crate::export::{World, in_file, in_folder};
 use crate::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 
 /// What is larger lies in S3. Units: bytes of JSON.
-const BYTES_MAX: usize = 256 << 10;
+pub const BYTES_MAX: usize = 256 << 10;
 const TOKEN: &str = "token-of-acme";
 
-const HEAVY: &str = "
+pub const HEAVY: &str = "
 blueprint: heavy
 start: first
 states:
@@ -43,7 +44,7 @@ impl WorkerTokens for NoWorkers {
     }
 }
 
-fn api(world: &World) -> axum::Router {
+pub fn api(world: &World) -> axum::Router {
     let client = Client {
         id: ClientId::from("acme"),
         token_hash: Secret::from(TOKEN).hash(),
@@ -63,16 +64,32 @@ fn api(world: &World) -> axum::Router {
     router(Arc::new(state))
 }
 
-async fn get(api: &axum::Router, path: &str) -> (StatusCode, Value) {
+pub async fn answer(api: &axum::Router, path: &str) -> Response {
     let request = Request::get(path)
         .header("X-Client-Token", TOKEN)
         .body(Body::empty());
     let answer = api.clone().oneshot(request.expect("good")).await;
-    let answer = answer.expect("answers");
+    answer.expect("answers")
+}
+
+pub async fn get(api: &axum::Router, path: &str) -> (StatusCode, Value) {
+    let answer = answer(api, path).await;
     let status = answer.status();
     let body = answer.into_body().collect().await.expect("reads");
     let body = serde_json::from_slice(&body.to_bytes()).expect("JSON");
     (status, body)
+}
+
+/// Begins a job of acme's, which ends at once.
+pub async fn submit(world: &World, blueprint: &str, text: &str) -> JobId {
+    let client = ClientRef {
+        id: "acme".into(),
+        plan: "free".to_owned(),
+        params: Object::new(),
+    };
+    let new = NewJob::new(client, json!({"text": text}));
+    let created = world.runtime.submit(blueprint, new).await;
+    created.expect("accepts").job_id
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,14 +111,8 @@ async fn a_job_that_has_left_the_store_is_shown_with_the_values_that_files_have(
     let problems = world.runtime.load_blueprints(files).await;
     assert_eq!(problems.expect("a store"), []);
     let text = "x".repeat(300_000);
-    let client = ClientRef {
-        id: "acme".into(),
-        plan: "free".to_owned(),
-        params: Object::new(),
-    };
-    let new = NewJob::new(client, json!({"text": text}));
-    let created = world.runtime.submit("heavy", new).await.expect("accepts");
-    let path = format!("/api/v1/jobs/{}", created.job_id);
+    let created = submit(&world, "heavy", &text).await;
+    let path = format!("/api/v1/jobs/{created}");
     let api = api(&world);
     let (status, live) = get(&api, &path).await;
     assert_eq!(status, StatusCode::OK);
@@ -109,7 +120,7 @@ async fn a_job_that_has_left_the_store_is_shown_with_the_values_that_files_have(
     world.is_through().await;
     let late = SystemClock.now().after(Duration::from_hours(24 * 365));
     let purged = world.store.purge(late, 9).await.expect("purges");
-    assert_eq!(purged, [created.job_id]);
+    assert_eq!(purged, [created]);
 
     let (status, archived) = get(&api, &path).await;
     assert_eq!(status, StatusCode::OK);
@@ -122,7 +133,7 @@ async fn a_job_that_has_left_the_store_is_shown_with_the_values_that_files_have(
     server.resume();
     // Whoever asks how it stands is the first to learn that it is back.
     bucket.health().await.expect("is back");
-    let prefix = format!("jobs/{}/", created.job_id);
+    let prefix = format!("jobs/{created}/");
     bucket.delete_prefix(&prefix).await.expect("deletes");
     let (status, archived) = get(&api, &path).await;
     assert_eq!(status, StatusCode::OK);

@@ -7,6 +7,7 @@ mod days;
 mod export;
 mod fixtures;
 mod heavy;
+mod kept;
 mod links;
 mod postgres;
 mod redis;
@@ -104,5 +105,7 @@ suite!(
     sqlite_forgets_days server_postgres_forgets_days: days::goes_on_from_what_has_gone;
     sqlite_keeps_many server_postgres_keeps_many: segments::keeps_what_many_jobs_begin_with;
     sqlite_lets_many_go server_postgres_lets_many_go: segments::lets_many_jobs_go;
+    sqlite_tells_until_when server_postgres_tells_until_when:
+        kept::tells_until_when_jobs_are_kept;
     sqlite_takes_odd_texts server_postgres_takes_odd_texts: suite::takes_odd_texts;
 );

@@ -19,6 +19,10 @@ pub struct Unsteady {
     pub is_full: AtomicBool,
     /// Appends whose answer is lost.
     pub answers_lost: AtomicU32,
+    /// Whether it does not tell until when jobs are kept.
+    pub does_not_tell: AtomicBool,
+    /// How often it was asked that.
+    pub asked: AtomicU32,
     /// Upkeeps that have ended.
     pub upkeeps: AtomicU32,
 }
@@ -30,6 +34,8 @@ impl Unsteady {
             is_away: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
             answers_lost: AtomicU32::new(0),
+            does_not_tell: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
             upkeeps: AtomicU32::new(0),
         })
     }
@@ -68,6 +74,17 @@ impl Archive for Unsteady {
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         self.inner.job(id).await
+    }
+
+    async fn kept_until(
+        &self,
+        jobs: &[JobId],
+    ) -> Result<Vec<(JobId, Option<Timestamp>)>, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.does_not_tell.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
+        self.inner.kept_until(jobs).await
     }
 
     async fn by_job(

@@ -78,7 +78,7 @@ pub(super) const KEYS: &[Key] = &[
         "REDIS_JOB_RETENTION",
         Kind::Duration { max: 3650 * DAY },
         "3650d",
-        "how long ended jobs stay in Redis once HISTORY_DATABASE_URI has them, where that is less than JOB_RETENTION; their files go with them",
+        "how long ended jobs stay in Redis once HISTORY_DATABASE_URI has them, where that is less than JOB_RETENTION; the history shows them with their files for the rest of that",
     ),
     key(
         "REDIS_ENCRYPTION_KEY",

@@ -12,14 +12,14 @@ pub mod verify;
 pub mod withheld;
 pub mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{FeedBatch, JobQuery, StoreError};
+use super::{FeedBatch, JobQuery, StoreError, rules};
 use crate::base::{ClientId, JobId, Timestamp};
 use crate::domain::{Event, Job, JobError, JobStatus};
 
@@ -45,6 +45,9 @@ pub struct JobSummary {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// Until when it is to be kept, once it has ended; none also where an older release has stored it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_until: Option<Timestamp>,
     /// The client's own attributes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -69,6 +72,7 @@ impl JobSummary {
             created_at: job.created_at,
             updated_at: job.updated_at,
             ended_at: job.ended_at,
+            keep_until: job.keep_until,
             labels: job.labels.clone(),
             error: job.error.clone(),
             parent: job.parent.as_ref().map(|parent| parent.job_id),
@@ -87,6 +91,7 @@ impl JobSummary {
             created_at: event.job_id.made_at(),
             updated_at: event.at,
             ended_at: None,
+            keep_until: None,
             labels: BTreeMap::new(),
             error: None,
             parent: None,
@@ -134,6 +139,14 @@ pub trait Archive: Send + Sync + 'static {
     /// Returns the job as it ended; none while it has not ended, or when nothing is known of it.
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
+    /// Returns those of these jobs that it has and that have ended, in no order, and until when each is to
+    /// be kept ([`Job::keep_until`]): none where only the record itself may tell. What is let go of with
+    /// the archive's own retention is not among them.
+    async fn kept_until(
+        &self,
+        jobs: &[JobId],
+    ) -> Result<Vec<(JobId, Option<Timestamp>)>, StoreError>;
+
     /// Returns the job's events in order after (revision, index), at most `limit`.
     async fn by_job(
         &self,
@@ -167,6 +180,36 @@ pub trait Archive: Send + Sync + 'static {
 
     /// Lets go of what it holds.
     async fn close(&self);
+}
+
+/// Reads from a stored summary until when the job is to be kept; none where it does not tell.
+pub(super) fn kept_until(summary: &str) -> Option<Timestamp> {
+    let summary: Option<JobSummary> = serde_json::from_str(summary).ok();
+    summary.and_then(|summary| summary.keep_until)
+}
+
+/// Returns those of these jobs that the archive has as they ended and whose own time is still to come.
+/// One that cannot be read counts as such.
+pub async fn kept(
+    archive: &dyn Archive,
+    jobs: &[JobId],
+    now: Timestamp,
+) -> Result<BTreeSet<JobId>, StoreError> {
+    let mut kept = BTreeSet::new();
+    for (id, until) in archive.kept_until(jobs).await? {
+        let is_kept = match until {
+            Some(until) => until > now,
+            None => match archive.job(id).await {
+                Ok(job) => job.is_some_and(|job| !rules::is_forgettable(&job, now)),
+                Err(StoreError::Corrupt(_)) => true,
+                Err(error) => return Err(error),
+            },
+        };
+        if is_kept {
+            kept.insert(id);
+        }
+    }
+    Ok(kept)
 }
 
 /// How far a job's time of creation may be from the time in its id, in ms: the clock is read twice.

@@ -296,6 +296,10 @@ impl JobStore for Offloading {
         self.jobs.durability()
     }
 
+    fn purges_early(&self) -> bool {
+        self.jobs.purges_early()
+    }
+
     fn refusal(&self) -> Option<String> {
         self.jobs.refusal()
     }

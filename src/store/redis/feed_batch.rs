@@ -157,18 +157,18 @@ enum Found {
     /// As a row that is kept has stored it.
     Kept(KeptRow),
     /// As it was read.
-    Read(JobText),
+    Read(Arc<JobText>),
 }
 
 impl Found {
-    const fn id(&self) -> JobId {
+    fn id(&self) -> JobId {
         match self {
             Self::Kept(row) => row.id(),
             Self::Read(job) => job.id,
         }
     }
 
-    const fn revision(&self) -> u64 {
+    fn revision(&self) -> u64 {
         match self {
             Self::Kept(row) => row.revision(),
             Self::Read(job) => job.revision,
@@ -179,12 +179,10 @@ impl Found {
     fn text(self) -> Option<Arc<JobText>> {
         let id = self.id();
         let text = match self {
-            Self::Kept(row) => row.job(),
+            Self::Kept(row) => row.job().map(Arc::new),
             Self::Read(job) => Ok(job),
         };
-        text.inspect_err(|error| tell_of_damage(id, error))
-            .ok()
-            .map(Arc::new)
+        text.inspect_err(|error| tell_of_damage(id, error)).ok()
     }
 }
 
@@ -264,7 +262,7 @@ impl<'a> Batch<'a> {
         // It comes once for all its rows, and with the first that can be read.
         let parts = jobs.remove(&id);
         match parts.map(|parts| self.seal.decode_job(id, parts)) {
-            Some(Ok(Some(job))) => self.add(Found::Read(JobText::of(&job))),
+            Some(Ok(Some(job))) => self.add(Found::Read(Arc::new(JobText::of(&job)))),
             Some(Err(error)) => tell_of_damage(id, &error),
             Some(Ok(None)) | None => {}
         }

@@ -213,6 +213,11 @@ impl JobStore for RedisStore {
         Some(self.description())
     }
 
+    /// Also without a retention of its own: others, and this one before, may have had one when jobs ended.
+    fn purges_early(&self) -> bool {
+        true
+    }
+
     fn refusal(&self) -> Option<String> {
         self.facts.refusal()
     }

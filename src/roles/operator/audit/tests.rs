@@ -34,6 +34,13 @@ impl Archive for Hasty {
         self.inner.job(id).await
     }
 
+    async fn kept_until(
+        &self,
+        jobs: &[JobId],
+    ) -> Result<Vec<(JobId, Option<Timestamp>)>, StoreError> {
+        self.inner.kept_until(jobs).await
+    }
+
     async fn by_job(
         &self,
         job: JobId,

@@ -23,13 +23,14 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use self::append::{count, hash, int};
 use self::connect::{Connections, Work};
 use self::schema::Month;
 use super::chain::Hasher;
 use super::uri::Protection;
-use super::{Archive, Day, Head, JobPage, JobSearch, Links, Record};
+use super::{Archive, Day, Head, JobPage, JobSearch, Links, Record, kept_until};
 use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::store::{FeedBatch, StoreError};
@@ -244,6 +245,18 @@ impl Archive for PostgresArchive {
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         let rows = self.rows(segments::RECORD, vec![Box::new(id.0)]).await?;
         segments::job(&rows, id)
+    }
+
+    async fn kept_until(
+        &self,
+        jobs: &[JobId],
+    ) -> Result<Vec<(JobId, Option<Timestamp>)>, StoreError> {
+        const SQL: &str = "SELECT id, summary FROM history_jobs
+            WHERE id = ANY($1) AND ended_at IS NOT NULL";
+        let ids: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
+        let rows = self.rows(SQL, vec![Box::new(ids)]).await?;
+        let until = |row: &Row| (JobId(row.get(0)), kept_until(row.get(1)));
+        Ok(rows.iter().map(until).collect())
     }
 
     async fn by_job(

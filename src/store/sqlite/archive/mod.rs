@@ -19,7 +19,7 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::store::archive::chain::Hasher;
 use crate::store::archive::{
-    Archive, Day, DayBefore, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record,
+    Archive, Day, DayBefore, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record, kept_until,
 };
 use crate::store::{FeedBatch, StoreError};
 
@@ -231,6 +231,24 @@ impl Archive for SqliteArchive {
             .await?;
         body.map(|text| rows::decode_text(&text, &format!("job {id}")))
             .transpose()
+    }
+
+    async fn kept_until(
+        &self,
+        jobs: &[JobId],
+    ) -> Result<Vec<(JobId, Option<Timestamp>)>, StoreError> {
+        const SQL: &str = "SELECT summary FROM jobs WHERE id = ?1 AND ended_at IS NOT NULL";
+        let jobs = jobs.to_vec();
+        self.readers
+            .call(move |db| {
+                let mut all = Vec::new();
+                for id in jobs {
+                    let summary: Option<String> = first(db, SQL, [id.0.as_bytes()])?;
+                    all.extend(summary.map(|text| (id, kept_until(&text))));
+                }
+                Ok(all)
+            })
+            .await
     }
 
     async fn by_job(
