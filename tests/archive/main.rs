@@ -10,6 +10,7 @@ mod heavy;
 mod kept;
 mod links;
 mod postgres;
+mod reads;
 mod redis;
 mod refused;
 mod runs;

@@ -7,6 +7,7 @@ mod append;
 mod connect;
 mod fitness;
 mod links;
+mod over;
 mod put;
 mod runs;
 mod schema;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 use self::append::{count, hash, int};
 use self::connect::{Connections, Work};
+use self::over::Looks;
 use self::schema::Month;
 use super::chain::Hasher;
 use super::uri::Protection;
@@ -64,6 +66,7 @@ pub struct PostgresArchive {
     /// Somebody is at it: nobody else waits for that.
     is_migrating: AtomicBool,
     partitions: Mutex<Partitions>,
+    looks: Arc<Looks>,
 }
 
 /// A migration under way, also one that is broken off.
@@ -94,6 +97,7 @@ impl PostgresArchive {
             migrated: OnceCell::new(),
             is_migrating: AtomicBool::new(false),
             partitions: Mutex::default(),
+            looks: Arc::default(),
         })
     }
 
@@ -355,12 +359,13 @@ impl Archive for PostgresArchive {
         let ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         // Whole months: what is told of a month is told of all of it.
         let before = Month::of(Timestamp(now.0.saturating_sub(ms))).begin();
+        let looks = Arc::clone(&self.looks);
         let dropped = self
             .writing
             .call(WRITE_TIMEOUT, |client| {
                 Box::pin(async move {
                     schema::note_kept_from(client, Day::of(before)).await?;
-                    schema::drop_partitions(client, before).await
+                    schema::drop_partitions(client, &looks, before).await
                 })
             })
             .await?;

@@ -6,7 +6,7 @@ use deadpool_postgres::{Client, GenericClient, Transaction};
 use jiff::civil::{Date, date};
 use tokio_postgres::Error;
 
-use super::values::time;
+use super::over::Looks;
 use crate::base::Timestamp;
 use crate::store::archive::{Day, id_from};
 
@@ -195,9 +195,14 @@ pub(super) async fn note_kept_from(client: &Client, day: Day) -> Result<(), Erro
 }
 
 /// Lets go of the months that are over: of events all that begin and end before the time, of jobs
-/// those of which every job has ended and told its last before it.
-pub(super) async fn drop_partitions(client: &mut Client, before: Timestamp) -> Result<u64, Error> {
+/// those of which every job has ended and told its last before it, as soon as that is known.
+pub(super) async fn drop_partitions(
+    client: &mut Client,
+    looks: &Looks,
+    before: Timestamp,
+) -> Result<u64, Error> {
     let mut dropped = 0;
+    let looking = looks.begin(before);
     for month in months(client, "history_events").await? {
         if month.next().begin() <= before {
             let gone = ["history_events", "history_segments"];
@@ -206,9 +211,9 @@ pub(super) async fn drop_partitions(client: &mut Client, before: Timestamp) -> R
         }
     }
     for month in months(client, "history_jobs").await? {
-        let table = month.table("history_jobs");
-        if month.next().begin() <= before && is_over(client, &table, before).await? {
+        if month.next().begin() <= before && looking.is_over(client, month).await? {
             drop_table(client, &BY_ID.map(|parent| month.table(parent))).await?;
+            looking.gone(month);
             dropped += 1;
         }
     }
@@ -233,15 +238,6 @@ async fn months(client: &impl GenericClient, parent: &str) -> Result<Vec<Month>,
         .await?;
     let names = rows.iter().map(|row| row.get::<_, String>(0));
     Ok(names.filter_map(|name| Month::of_table(&name)).collect())
-}
-
-async fn is_over(client: &Client, table: &str, before: Timestamp) -> Result<bool, Error> {
-    let sql = format!(
-        "SELECT NOT EXISTS (SELECT 1 FROM {table}
-         WHERE ended_at IS NULL OR ended_at >= $1 OR last_at >= $1)"
-    );
-    let row = client.query_one(&sql, &[&time(before)]).await?;
-    Ok(row.get(0))
 }
 
 /// One transaction for all tables: a lock that somebody else holds for long ends the try, not them. Until
