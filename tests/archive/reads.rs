@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use avtomatika::domain::JobStatus;
+use avtomatika::base::JobId;
+use avtomatika::domain::{Job, JobStatus};
 use avtomatika::store::Archive;
 use avtomatika::store::archive::postgres::PostgresArchive;
 use avtomatika::store::archive::uri::Protection;
@@ -11,6 +12,7 @@ use avtomatika::store::archive::uri::Protection;
 use crate::fixtures::*;
 use crate::hasher;
 use crate::servers::postgres::Postgres;
+use crate::suite::with;
 
 /// Opens an archive whose tables are a mere user's: a superuser is held to no policy.
 fn of_a_user(server: &Postgres) -> Arc<dyn Archive> {
@@ -83,5 +85,47 @@ async fn server_postgres_lets_a_large_month_go() {
     bring_one(&archive, &waited).await;
     archive.upkeep(NOW, retention).await.expect("lets go");
     assert!(!is_there(), "all of them are over");
+    archive.close().await;
+}
+
+/// The few jobs of some statuses are read from the index, not from among all of the client's.
+#[tokio::test(flavor = "multi_thread")]
+async fn server_postgres_finds_several_statuses_without_reading_all() {
+    let server = Postgres::start();
+    let archive = of_a_user(&server);
+    let jobs: Vec<Job> = (0..4_000_u16)
+        .map(|n| {
+            let status = match n % 200 {
+                0 => JobStatus::Failed,
+                1 => JobStatus::Quarantined,
+                _ => JobStatus::Finished,
+            };
+            ended(&job(n, i64::from(n)), status, 5_000)
+        })
+        .collect();
+    bring(&archive, &jobs).await;
+    server.run("VACUUM ANALYZE");
+    count_reads(&server, "history_jobs", u32::MAX);
+    let rare = |job: &&Job| job.status != JobStatus::Finished;
+    let expected: Vec<JobId> = jobs.iter().rev().filter(rare).map(|job| job.id).collect();
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let search = with(|jobs| {
+            jobs.limit = 7;
+            jobs.after = after;
+            let statuses = [JobStatus::Failed, JobStatus::Quarantined, JobStatus::Failed];
+            jobs.statuses = statuses.to_vec();
+        });
+        let page = archive.search(search).await.expect("searches");
+        seen.extend(page.jobs.iter().map(|job| job.id));
+        after = page.next;
+        let count = reads(&server);
+        // Each that fits for the count, as an entry of the index, and its row; a few that the merge is ahead.
+        assert!(count < 150, "{count} rows for a page of 7");
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, expected);
     archive.close().await;
 }

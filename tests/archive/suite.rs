@@ -160,7 +160,7 @@ pub fn all() -> JobSearch {
 }
 
 /// Returns a search of the client `acme`, narrowed.
-fn with(narrow: impl FnOnce(&mut JobQuery)) -> JobSearch {
+pub fn with(narrow: impl FnOnce(&mut JobQuery)) -> JobSearch {
     let mut jobs = JobQuery {
         client: Some("acme".into()),
         limit: 10,
@@ -202,6 +202,7 @@ fn filters() -> Vec<(&'static str, Narrow, Vec<usize>)> {
     vec![
         ("status", statuses(vec![JobStatus::Failed]), vec![1]),
         ("statuses", statuses(two), vec![3, 1]),
+        ("one twice", statuses(vec![JobStatus::Failed; 2]), vec![1]),
         ("none", statuses(vec![JobStatus::Cancelled]), vec![]),
         (
             "blueprint",

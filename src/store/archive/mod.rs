@@ -108,6 +108,14 @@ pub struct JobSearch {
     pub words: Vec<String>,
 }
 
+impl JobSearch {
+    /// Returns the statuses to find, each once; any when there is none.
+    #[must_use]
+    pub fn statuses(&self) -> BTreeSet<JobStatus> {
+        self.jobs.statuses.iter().copied().collect()
+    }
+}
+
 /// A page of what a search finds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct JobPage {

@@ -29,14 +29,18 @@ impl Sql {
 /// Rows at which a filter counts as common; counting on would cost more than it tells.
 const COMMON: i64 = 20_000;
 
-/// What decides which rows are read, in the order of ids; the other filters are looked up for each.
+/// Rows that an index has in the order of ids.
 #[derive(Clone)]
-enum Driver {
+enum Rows {
     /// The client's jobs, narrowed by one column that has an index.
     Jobs(Option<(&'static str, String)>),
     /// A term.
     Term(String),
 }
+
+/// What decides which rows are read; the other filters are looked up for each. Those of one index, or of several
+/// places of one, that have none in common and are merged.
+type Driver = Vec<Rows>;
 
 /// Finds the page.
 ///
@@ -58,7 +62,7 @@ pub(super) async fn search(client: &Client, search: &JobSearch) -> Result<JobPag
             rarest = Some((count, driver));
         }
     }
-    let driver = rarest.map_or(Driver::Jobs(None), |(_, driver)| driver);
+    let driver = rarest.map_or_else(|| vec![Rows::Jobs(None)], |(_, driver)| driver);
     let rows = query(client, &page(search, &driver)).await?;
     let summaries = rows.iter().filter_map(|row| {
         let text: &str = row.get(0);
@@ -95,48 +99,53 @@ fn drivers(search: &JobSearch) -> Vec<Driver> {
     let jobs = &search.jobs;
     let mut drivers = Vec::new();
     if jobs.client.is_some() {
-        if let [status] = jobs.statuses[..] {
-            let status = status.as_str().to_owned();
-            drivers.push(Driver::Jobs(Some(("status", status))));
+        let statuses = search.statuses();
+        if !statuses.is_empty() {
+            let each = statuses.iter().map(|status| status.as_str().to_owned());
+            drivers.push(
+                each.map(|status| Rows::Jobs(Some(("status", status))))
+                    .collect(),
+            );
         }
         if let Some(name) = &jobs.blueprint {
-            drivers.push(Driver::Jobs(Some(("blueprint", name.clone()))));
+            drivers.push(vec![Rows::Jobs(Some(("blueprint", name.clone())))]);
         }
     }
-    drivers.extend(terms(search).into_iter().map(Driver::Term));
+    drivers.extend(terms(search).into_iter().map(|term| vec![Rows::Term(term)]));
     drivers
 }
 
-/// Writes the driver's own rows: a column `id`.
-fn push_driver(sql: &mut Sql, search: &JobSearch, driver: &Driver) {
-    let client = search
-        .jobs
-        .client
-        .as_ref()
-        .map(|client| client.as_str().to_owned());
-    let (from, to) = id_range(&search.jobs);
-    let id = match driver {
-        Driver::Jobs(narrowed) => {
+/// Writes the rows themselves: a column `id`.
+fn push_rows(sql: &mut Sql, search: &JobSearch, rows: &Rows) {
+    match rows {
+        Rows::Jobs(narrowed) => {
             sql.text
                 .push_str("SELECT j.id AS id FROM history_jobs AS j WHERE true");
-            if let Some(client) = client {
-                sql.bind(" AND j.client = ", client, Type::TEXT);
-            }
+            push_client(sql, search, "j");
             if let Some((column, value)) = narrowed {
                 sql.bind(&format!(" AND j.{column} = "), value.clone(), Type::TEXT);
             }
-            "j.id"
+            push_range(sql, search, "j.id");
         }
-        Driver::Term(term) => {
+        Rows::Term(term) => {
             sql.text
                 .push_str("SELECT t.job AS id FROM history_terms AS t WHERE true");
-            if let Some(client) = client {
-                sql.bind(" AND t.client = ", client, Type::TEXT);
-            }
+            push_client(sql, search, "t");
             sql.bind(" AND t.term = ", term.clone(), Type::TEXT);
-            "t.job"
+            push_range(sql, search, "t.job");
         }
-    };
+    }
+}
+
+fn push_client(sql: &mut Sql, search: &JobSearch, table: &str) {
+    if let Some(client) = &search.jobs.client {
+        let client = client.as_str().to_owned();
+        sql.bind(&format!(" AND {table}.client = "), client, Type::TEXT);
+    }
+}
+
+fn push_range(sql: &mut Sql, search: &JobSearch, id: &str) {
+    let (from, to) = id_range(&search.jobs);
     sql.bind(&format!(" AND {id} >= "), from.0, Type::UUID);
     sql.bind(&format!(" AND {id} < "), to.0, Type::UUID);
 }
@@ -144,31 +153,52 @@ fn push_driver(sql: &mut Sql, search: &JobSearch, driver: &Driver) {
 fn counted(search: &JobSearch, driver: &Driver) -> Sql {
     let mut sql = Sql::default();
     sql.text.push_str("SELECT count(*) FROM (");
-    push_driver(&mut sql, search, driver);
+    for (index, rows) in driver.iter().enumerate() {
+        sql.text
+            .push_str(if index == 0 { "" } else { " UNION ALL " });
+        push_rows(&mut sql, search, rows);
+    }
     sql.text.push_str(&format!(" LIMIT {COMMON}) AS counted"));
     sql
 }
 
-/// `OFFSET 0` keeps the planner from taking the parts together and finding another way.
+/// Of several each is bounded like a page of its own, and the server merges these as it reads them: without
+/// a bound the planner would read all that there are and sort them.
 fn page(search: &JobSearch, driver: &Driver) -> Sql {
     let mut sql = Sql::default();
+    if let [rows] = &driver[..] {
+        push_page(&mut sql, search, rows);
+        return sql;
+    }
+    for (index, rows) in driver.iter().enumerate() {
+        sql.text
+            .push_str(if index == 0 { "(" } else { ") UNION ALL (" });
+        push_page(&mut sql, search, rows);
+    }
+    let limit = i64::from(search.jobs.limit);
+    sql.bind(") ORDER BY 2 DESC LIMIT ", limit, Type::INT8);
+    sql
+}
+
+/// `OFFSET 0` keeps the planner from taking the parts together and finding another way.
+fn push_page(sql: &mut Sql, search: &JobSearch, rows: &Rows) {
     sql.text.push_str("SELECT k.summary, d.id FROM (");
-    push_driver(&mut sql, search, driver);
+    push_rows(sql, search, rows);
     sql.text.push_str(
         " ORDER BY 1 DESC) AS d CROSS JOIN LATERAL (
          SELECT f.summary FROM history_jobs AS f WHERE f.id = d.id",
     );
-    push_filters(&mut sql, search, driver);
+    push_filters(sql, search, rows);
     sql.text.push_str(" OFFSET 0) AS k");
     let limit = i64::from(search.jobs.limit);
     sql.bind(" ORDER BY d.id DESC LIMIT ", limit, Type::INT8);
-    sql
 }
 
-fn push_filters(sql: &mut Sql, search: &JobSearch, driver: &Driver) {
+fn push_filters(sql: &mut Sql, search: &JobSearch, rows: &Rows) {
     let jobs = &search.jobs;
-    if !jobs.statuses.is_empty() {
-        let all: Vec<&'static str> = jobs.statuses.iter().map(|one| one.as_str()).collect();
+    let statuses = search.statuses();
+    if !statuses.is_empty() {
+        let all: Vec<&'static str> = statuses.iter().map(|one| one.as_str()).collect();
         sql.bind(" AND f.status = ANY(", all, Type::TEXT_ARRAY);
         sql.text.push(')');
     }
@@ -182,7 +212,7 @@ fn push_filters(sql: &mut Sql, search: &JobSearch, driver: &Driver) {
         sql.bind(" AND f.created_at < ", time(to), Type::TIMESTAMPTZ);
     }
     for term in terms(search) {
-        if matches!(driver, Driver::Term(driving) if *driving == term) {
+        if matches!(rows, Rows::Term(driving) if *driving == term) {
             continue;
         }
         sql.text
