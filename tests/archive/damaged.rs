@@ -1,14 +1,16 @@
 //! What somebody's hand, or a newer release, has left in an archive hides nothing else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use avtomatika::base::Timestamp;
 use avtomatika::domain::JobStatus;
-use avtomatika::store::archive::JobSearch;
+use avtomatika::store::archive::{JobSearch, words};
 use avtomatika::store::{Archive, JobQuery, SqliteArchive};
 
 use crate::fixtures::*;
 use crate::servers::postgres::Postgres;
-use crate::suite::all;
+use crate::suite::{all, find};
 use crate::{hasher, on_server};
 
 /// Six jobs, the fifth and the third of which get damaged.
@@ -58,6 +60,40 @@ async fn damaged_summaries_of_a_file_end_no_search() {
         assert_eq!(changed.expect("changes"), 1);
     }
     pages(&archive).await;
+    archive.close().await;
+}
+
+/// What comes of such a job later is stored, and it goes when its time has come, as all others do.
+#[tokio::test]
+async fn damaged_summaries_of_a_file_hold_up_neither_what_comes_nor_what_goes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("history.db");
+    let archive: Arc<dyn Archive> = Arc::new(SqliteArchive::open(&path, hasher()).expect("opens"));
+    fill(&archive).await;
+    let db = rusqlite::Connection::open(&path).expect("opens");
+    let damage = |what: &str| {
+        let sql = format!("UPDATE jobs SET summary = '{what}' WHERE id IN (?1, ?2)");
+        let ids = [id(3, 0), id(5, 0)].map(|id| *id.0.as_bytes());
+        assert_eq!(db.execute(&sql, ids).expect("changes"), 2);
+    };
+    damage("{}");
+    let again = ended(&job(3, 0), JobStatus::Finished, 5);
+    let again = failed(&again, "TIMEOUT", "too slow", 9);
+    bring_one(&archive, &again).await;
+    let found = JobSearch {
+        words: words::of("slow"),
+        ..all()
+    };
+    assert_eq!(find(&archive, found).await, [again.id]);
+    damage("no JSON");
+    let late = Timestamp(NOW.0 + 400 * DAY);
+    let month = Some(Duration::from_hours(24 * 30));
+    archive.upkeep(late, month).await.expect("lets go");
+    for table in ["jobs", "bodies", "events"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        let left: i64 = db.query_row(&count, [], |row| row.get(0)).expect("counts");
+        assert_eq!(left, 0, "{table}");
+    }
     archive.close().await;
 }
 

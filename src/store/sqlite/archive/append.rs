@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 
 use crate::base::JobId;
@@ -64,10 +65,11 @@ fn known(db: &Connection, ids: &BTreeSet<JobId>) -> Result<BTreeMap<JobId, Known
                 revision: u64::try_from(revision).unwrap_or(0),
                 head: head(row, 1)?,
                 last: (u64::try_from(last).unwrap_or(0), row.get(4)?),
-                ended: row
-                    .get::<_, Option<String>>(5)?
-                    .map(|text| rows::decode_text(&text, "summary"))
-                    .transpose()?,
+                // One that cannot be read leaves words behind by which the job is found needlessly.
+                ended: match row.get_ref(5)? {
+                    ValueRef::Null => None,
+                    _ => rows::decode_or_leave(row, 5, "summary")?,
+                },
             };
             all.insert(*id, known);
         }

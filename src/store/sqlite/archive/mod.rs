@@ -19,7 +19,7 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::store::archive::chain::Hasher;
 use crate::store::archive::{
-    Archive, Day, DayBefore, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record, kept_until,
+    Archive, Day, DayBefore, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record, kept_until, words,
 };
 use crate::store::{FeedBatch, StoreError};
 
@@ -128,8 +128,9 @@ fn forget(db: &Connection, before: Day) -> Result<bool, StoreError> {
     let mut jobs = 0;
     while let Some(row) = found.next()? {
         let (id, client): (Vec<u8>, String) = (row.get(0)?, row.get(1)?);
-        let summary: JobSummary = rows::decode(row, 2, "summary")?;
-        for term in crate::store::archive::words::terms(&summary) {
+        // The words of one that cannot be read stay behind, and find nothing.
+        let summary: Option<JobSummary> = rows::decode_or_leave(row, 2, "summary")?;
+        for term in summary.iter().flat_map(words::terms) {
             db.prepare_cached("DELETE FROM terms WHERE client = ?1 AND term = ?2 AND job = ?3")?
                 .execute(params![client, term, id])?;
         }
