@@ -60,7 +60,12 @@ pub(super) fn page_of(parameters: Vec<(String, String)>) -> Result<JobQuery, Api
                     .split_once(':')
                     .filter(|(name, _)| is_label_name(name))
                     .ok_or_else(|| refused("label must be name:value"))?;
-                query.labels.insert(label.to_owned(), value.to_owned());
+                let known = query.labels.insert(label.to_owned(), value.to_owned());
+                if known.is_some_and(|known| known != value) {
+                    return Err(refused(
+                        "label has two values of one name, and no job has both",
+                    ));
+                }
             }
             // Unknown parameters are nobody's business, as in the original.
             _ => {}
@@ -217,5 +222,13 @@ mod tests {
             let error = page(&[parameter]).expect_err(parameter.1);
             assert_eq!(error.code(), Code::InvalidQuery, "{parameter:?}");
         }
+    }
+
+    #[test]
+    fn all_labels_have_to_fit() {
+        let error = page(&[("label", "team:a"), ("label", "team:b")]).expect_err("never both");
+        assert_eq!(error.code(), Code::InvalidQuery);
+        let twice = page(&[("label", "team:a"), ("label", "team:a")]).expect("the same");
+        assert_eq!(twice.labels["team"], "a");
     }
 }

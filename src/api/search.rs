@@ -13,6 +13,18 @@ use super::query::Parameters;
 use super::{ApiState, json as answers};
 use crate::store::archive::{JobSearch, JobSummary, words};
 
+/// What a search takes of a list's parameters. Others are refused: a filter that nobody sees to would find
+/// everything.
+const OF_LIST: [&str; 7] = [
+    "limit",
+    "cursor",
+    "status",
+    "blueprint",
+    "created_from",
+    "created_to",
+    "label",
+];
+
 /// Reads the query's parameters: those of a list, and words of an error.
 fn search_of(parameters: Vec<(String, String)>) -> Result<JobSearch, ApiError> {
     let refused = |message: &str| Err(ApiError::new(Code::InvalidQuery, message));
@@ -27,7 +39,13 @@ fn search_of(parameters: Vec<(String, String)>) -> Result<JobSearch, ApiError> {
                 words.extend(found);
             }
             "offset" => return refused("a search goes on by cursor, not by offset"),
-            _ => list.push((name, value)),
+            known if OF_LIST.contains(&known) => list.push((name, value)),
+            unknown => {
+                let known = OF_LIST.join(", ");
+                let message =
+                    format!("{unknown} is no parameter of a search: it has {known}, error");
+                return refused(&message);
+            }
         }
     }
     Ok(JobSearch {
@@ -127,9 +145,33 @@ mod tests {
             ("error", ""),
             ("offset", "1"),
             ("limit", "0"),
+            ("stauts", "failed"),
+            ("labels", "team:a"),
         ] {
             let error = search(&[parameter]).expect_err(parameter.1);
             assert_eq!(error.code(), Code::InvalidQuery, "{parameter:?}");
         }
+        let error = search(&[("stauts", "failed")]).expect_err("misspelt");
+        let text = format!("{error:?}");
+        assert!(
+            text.contains("stauts") && text.contains("status, "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn each_parameter_of_a_search_is_known() {
+        let id = "01a2077f-ef04-70ed-a54d-b6abff5e0442";
+        search(&[
+            ("limit", "7"),
+            ("cursor", id),
+            ("status", "failed"),
+            ("blueprint", "render"),
+            ("created_from", "0"),
+            ("created_to", "1"),
+            ("label", "team:a"),
+            ("error", "disk"),
+        ])
+        .expect("all of them");
     }
 }

@@ -161,6 +161,8 @@ pub(crate) fn queries(facts: &Facts) -> Vec<Row> {
         "/jobs/search?error=",
         "/jobs/search?error=%00",
         "/jobs/search?label=x",
+        "/jobs/search?label=team:a&label=team:b",
+        "/jobs/search?stauts=failed",
         &many,
     ] {
         let name = format!("query {path:.60}");
