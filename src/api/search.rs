@@ -87,7 +87,7 @@ fn row(job: &JobSummary) -> Value {
         ("created_from" = Option<String>, Query, description = "RFC 3339, or seconds since the epoch; inclusive"),
         ("created_to" = Option<String>, Query, description = "exclusive"),
         ("label" = Option<Vec<String>>, Query, description = "name:value; may be repeated, all have to fit"),
-        ("error" = Option<String>, Query, description = "whole words, in any order and case, that all have to be in the error's code or message"),
+        ("error" = Option<String>, Query, description = "whole words, in any order and case, that all have to be in the error's code or message; of a long one the first 64 different words and the last 32 count"),
     ),
     responses(
         (status = 200, description = "`job_id` and what is known of the job as `context_snapshot`", body = ref("#/components/schemas/JobRows"),
