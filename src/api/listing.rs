@@ -14,13 +14,17 @@ use super::jobs::{Answer, limit_of, with_cursor};
 use super::query::Parameters;
 use super::{ApiState, json as answers};
 use crate::base::Timestamp;
-use crate::domain::JobStatus;
+use crate::domain::{Job, JobStatus};
 use crate::store::JobQuery;
 
 /// Jobs on a page when the request does not say.
 const PAGE: u32 = 100;
 /// Most jobs on a page.
 const PAGE_MAX: u32 = 500;
+/// A page ends with the job that makes it so large, however few there are then. Units: bytes of JSON.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+/// Jobs that are read at once. Those beyond the page's bytes were read for nothing.
+const READ_AT_ONCE: u32 = 25;
 /// Largest offset; beyond it a cursor has to be used.
 const OFFSET_MAX: u32 = 10_000;
 
@@ -100,7 +104,7 @@ fn time_of(text: &str) -> Result<Timestamp, ApiError> {
         ("label" = Option<Vec<String>>, Query, description = "name:value; may be repeated, all have to fit"),
     ),
     responses(
-        (status = 200, description = "`job_id` and the job itself as `context_snapshot`", body = ref("#/components/schemas/JobRows"),
+        (status = 200, description = "`job_id` and the job as `context_snapshot`: with `$offloaded` (`key`, `size`, `sha256`) in place of values that are kept elsewhere, which the job itself has; a page that becomes larger than 8 MiB ends early", body = ref("#/components/schemas/JobRows"),
          headers(("X-Next-Cursor" = String, description = "where the next page begins, when there is one"))),
         (status = 400, description = "invalid_query"),
         (status = 401, description = "unauthorized"),
@@ -112,20 +116,9 @@ pub async fn list(
     Parameters(parameters): Parameters<Vec<(String, String)>>,
 ) -> Answer {
     let mut query = page_of(parameters)?;
-    let limit = query.limit;
     query.client = Some(caller.0.id.clone());
-    let jobs = state.runtime.list(query).await?;
-    let more = jobs.len() == limit as usize;
-    let view = View {
-        detailed: state.settings.detailed,
-        fields: None,
-    };
-    let rows: Vec<Value> = jobs
-        .iter()
-        .map(|job| json!({"job_id": job.id, "context_snapshot": view.of(job)}))
-        .collect();
-    let next = jobs.last().filter(|_| more).map(|job| job.id.to_string());
-    Ok(with_cursor(answers::ok(&Value::Array(rows)), next))
+    let row = |job: &Job, shown: Value| json!({"job_id": job.id, "context_snapshot": shown});
+    page(&state, query, row).await
 }
 
 // Fixes HQ9.
@@ -137,7 +130,7 @@ pub async fn list(
         ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before", pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
     ),
     responses(
-        (status = 200, description = "the jobs", body = ref("#/components/schemas/Jobs"),
+        (status = 200, description = "the jobs, as `/jobs` has them", body = ref("#/components/schemas/Jobs"),
          headers(("X-Next-Cursor" = String, description = "where the next page begins, when there is one"))),
         (status = 400, description = "invalid_query"),
         (status = 401, description = "unauthorized"),
@@ -154,18 +147,36 @@ pub async fn quarantined(
     let mut query = page_of(wanted.collect())?;
     query.client = Some(caller.0.id.clone());
     query.statuses = vec![JobStatus::Quarantined];
-    let limit = query.limit;
-    let jobs = state.runtime.list(query).await?;
-    let next = jobs
-        .last()
-        .filter(|_| jobs.len() == limit as usize)
-        .map(|job| job.id.to_string());
+    page(&state, query, |_, shown| shown).await
+}
+
+/// Answers with the jobs of a page, each as `row` makes it of what is shown of it, and with the place where
+/// the next page begins when this one is full.
+async fn page(state: &ApiState, mut query: JobQuery, row: impl Fn(&Job, Value) -> Value) -> Answer {
     let view = View {
         detailed: state.settings.detailed,
         fields: None,
     };
-    let rows = jobs.iter().map(|job| view.of(job)).collect();
-    Ok(with_cursor(answers::ok(&Value::Array(rows)), next))
+    let (mut rows, mut bytes, mut left) = (Vec::new(), 0, query.limit);
+    loop {
+        query.limit = left.min(READ_AT_ONCE);
+        let jobs = state.runtime.list(query.clone()).await?;
+        for job in &jobs {
+            let row = row(job, view.of(job));
+            bytes += row.to_string().len();
+            rows.push(row);
+            left -= 1;
+            if bytes >= PAGE_BYTES_MAX || left == 0 {
+                let next = Some(job.id.to_string());
+                return Ok(with_cursor(answers::ok(&Value::Array(rows)), next));
+            }
+        }
+        if jobs.len() < query.limit as usize {
+            return Ok(answers::ok(&Value::Array(rows)));
+        }
+        query.after = jobs.last().map(|job| job.id);
+        query.skip = 0;
+    }
 }
 
 #[cfg(test)]

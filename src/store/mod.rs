@@ -284,7 +284,7 @@ pub trait JobStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Option<KnownKey>, StoreError>;
 
-    /// Lists jobs, newest first.
+    /// Lists jobs, newest first. A value that the store keeps elsewhere stands there as a reference.
     async fn list(&self, query: JobQuery) -> Result<Vec<Job>, StoreError>;
 
     /// Counts jobs by status; none counts everybody's.

@@ -216,8 +216,13 @@ impl JobStore for Heavy {
         self.jobs.find_by_key(client, key, now).await
     }
 
+    /// A list has references: whoever wants the values reads the jobs themselves.
     async fn list(&self, query: JobQuery) -> Result<Vec<Job>, StoreError> {
-        self.jobs.list(query).await
+        let mut jobs = Vec::new();
+        for listed in self.jobs.list(query).await? {
+            jobs.extend(self.jobs.load(listed.id).await?);
+        }
+        Ok(jobs)
     }
 
     async fn counts(

@@ -11,6 +11,7 @@ mod hostile;
 mod isolation;
 mod mtls;
 mod openapi;
+mod pages;
 mod recorded;
 mod refusals;
 mod socket;

@@ -1,5 +1,5 @@
 //! A job store whose large values lie in the blob store: a job's record keeps a reference, with size
-//! and digest, and whoever reads through here gets the value. Values are members of initial data, of
+//! and digest, and whoever reads through here gets the value, but in lists. Values are members of initial data, of
 //! `state_history`, of results, of tasks' parameters and of branches' reports.
 //!
 //! They have keys below `jobs/<job id>/`, named after their content, so that they go with the job and
@@ -237,16 +237,10 @@ impl JobStore for Offloading {
         self.jobs.find_by_key(client, key, now).await
     }
 
+    /// Leaves references where values were heavy: a page of many jobs would bring any number of them, and
+    /// one whose values cannot be had just now would hide the others.
     async fn list(&self, query: JobQuery) -> Result<Vec<Job>, StoreError> {
-        let jobs = self.jobs.list(query).await?.into_iter();
-        let filling = jobs.map(|job| async move {
-            // One that is damaged, or whose values cannot be had just now, does not hide the others; asked
-            // for itself, it says so.
-            let filled = self.payloads.fill_job(job.clone()).await;
-            filled.unwrap_or(job)
-        });
-        let filled = stream::iter(filling).buffered(FILLED_AT_ONCE).collect();
-        Ok(filled.await)
+        self.jobs.list(query).await
     }
 
     async fn counts(

@@ -16,8 +16,8 @@ code!(IDS, "ids");
 code!(JOBS, "jobs");
 code!(HASHES, "hashes");
 
-/// Jobs that one look for a listing brings.
-const PAGE: usize = 200;
+/// Jobs that one look for a listing brings, but for the first, which brings what would do if all fit.
+const PAGE: u32 = 200;
 
 /// What is next of each partition's sorted sets: members with times, and the time after those.
 pub(super) struct Timed {
@@ -181,8 +181,8 @@ impl RedisStore {
             .collect();
         let (mut listed, mut left_out) = (Vec::new(), 0_u32);
         let wanted = query.limit as usize;
+        let mut page = query.limit.saturating_add(query.skip).min(PAGE);
         while listed.len() < wanted && !sources.is_empty() {
-            let page = u32::try_from(PAGE).expect("is small");
             let (ids, bound) = self.newest(&sources, page).await?;
             for job in self.jobs_by_id(&ids).await? {
                 if !rules::matches(query, &job) {
@@ -195,6 +195,7 @@ impl RedisStore {
                 }
             }
             let Some(bound) = bound else { break };
+            page = PAGE;
             for (_, _, from) in &mut sources {
                 *from = format!("({bound}");
             }
