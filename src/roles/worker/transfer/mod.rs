@@ -1,24 +1,27 @@
 //! Files between S3 and skills: `s3://` addresses among a task's parameters become files in a folder
-//! of the task's own, and files in it that its result names become `s3://` addresses.
+//! of the attempt's own, and files in it that its result names become `s3://` addresses.
 //! Source: wire-protocol §10.4, with EQ28 fixed: results lie below `jobs/<job id>/`, as the
 //! orchestrator's files do.
 
 mod account;
 mod fetch;
+mod folder;
 mod store;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) use account::Account;
+pub(super) use folder::TaskFolder;
 
 use anyhow::Context as _;
 
 use super::config::WorkerConfig;
 use super::skill::Outcome;
-use crate::base::{crypto, ids};
+use crate::base::{Entropy, crypto, ids};
 use crate::domain::TaskErrorCode;
 use crate::store::{BlobError, S3BlobStore, S3Settings};
 
@@ -33,23 +36,7 @@ pub(super) struct Transfer {
     own: S3BlobStore,
     root: PathBuf,
     bytes_max: u64,
-}
-
-/// A task's folder; it goes with the run, however that ends.
-pub(super) struct TaskFolder(PathBuf);
-
-impl TaskFolder {
-    /// Returns its path.
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TaskFolder {
-    fn drop(&mut self) {
-        // What cannot be removed is left for the operator; the task's result is not touched by it.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    entropy: Arc<dyn Entropy>,
 }
 
 /// Returns a safe file name for a task, whose id comes from outside.
@@ -107,22 +94,25 @@ impl Transfer {
         let folder = &config.task_files_dir;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder of files {}", folder.display()))?;
+        // Links in its path would hide that a file is in it.
+        let root = folder.canonicalize()?;
+        match folder::remove_left(&root) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "folders of tasks were removed that nobody uses"),
+            Err(error) => tracing::warn!(%error, "folders of tasks are left behind"),
+        }
         Ok(Some(Self {
             own: S3BlobStore::new(settings)?,
             settings: settings.clone(),
-            // Links in its path would hide that a file is in it.
-            root: folder.canonicalize()?,
+            root,
             bytes_max: config.file_bytes_max,
+            entropy: Arc::clone(&config.entropy),
         }))
     }
 
-    /// Makes the folder of a task.
+    /// Makes the folder of an attempt at a task.
     pub(super) fn folder(&self, task_id: &str) -> Result<TaskFolder, Trouble> {
-        let name = name_of(task_id);
-        let folder = TaskFolder(self.root.join(name));
-        match std::fs::create_dir_all(folder.path()) {
-            Ok(()) => Ok(folder),
-            Err(error) => Err(Trouble::io(folder.path(), &error)),
-        }
+        let made = TaskFolder::make(&self.root, task_id, self.entropy.as_ref());
+        made.map_err(|error| Trouble::io(&self.root, &error))
     }
 }

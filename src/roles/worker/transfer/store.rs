@@ -1,7 +1,7 @@
 //! After a run: files of the task's own that its result names are stored.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
@@ -31,7 +31,8 @@ impl Transfer {
     /// Stores every file of the folder that the data name, and returns them with the addresses in
     /// the paths' places, and a description of each file by its place among the data.
     ///
-    /// A path that leads out of the folder, be it by a link, is a text like any other.
+    /// A path that leads out of the folder, be it by a link, is a text like any other. One that leads to
+    /// nothing in the folder is an error: whoever gets the text elsewhere could do nothing with it.
     pub(in crate::roles::worker) async fn store(
         &self,
         job_id: &str,
@@ -74,9 +75,16 @@ impl Transfer {
         folder: &Path,
     ) -> Result<BTreeMap<String, Named>, Trouble> {
         let mut named: BTreeMap<String, Named> = BTreeMap::new();
+        let prefix = format!("{}/", folder.display());
         for one in found {
-            let Ok(path) = fs::canonicalize(&one.text).await else {
-                continue;
+            let path = match fs::canonicalize(&one.text).await {
+                Ok(path) => path,
+                Err(error) if is_of(&one.text, folder) => {
+                    let file = one.text.strip_prefix(&prefix).unwrap_or(&one.text);
+                    let reason = format!("the result names {file} of the task's folder: {error}");
+                    return Err(Trouble::new(TaskErrorCode::TransientError, reason));
+                }
+                Err(_) => continue,
             };
             let name = path.file_name().and_then(|name| name.to_str());
             let Some(name) = name.filter(|_| path.starts_with(folder) && path != folder) else {
@@ -150,6 +158,15 @@ impl Transfer {
         let stored = self.own.put(key, body, self.bytes_max).await;
         stored.map_err(|error| Trouble::of(&self.own.uri(key), &error))
     }
+}
+
+/// Tells whether a text that leads to nothing is a path into the folder. One with spaces is taken for a
+/// sentence that begins with such a path, as programs say of a file what it is.
+fn is_of(text: &str, folder: &Path) -> bool {
+    let path = Path::new(text);
+    let is_below = path.starts_with(folder) && path != folder;
+    let leaves = path.components().any(|part| part == Component::ParentDir);
+    is_below && !leaves && !text.contains(char::is_whitespace)
 }
 
 /// Returns the files below a folder. Links are left out: they may lead anywhere.

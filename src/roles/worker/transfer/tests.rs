@@ -66,10 +66,15 @@ async fn only_files_of_the_task_are_stored() {
     std::fs::write(&foreign, "another task's").unwrap();
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&foreign, &link).unwrap();
-    let around = folder.path().join("../t-2/secret");
+    let around = folder
+        .path()
+        .join("..")
+        .join(other.path().file_name().unwrap());
+    let said = format!("{}: a picture", folder.path().join("absent").display());
     let data = object(&json!({
-        "foreign": foreign, "link": link, "around": around,
-        "folder": folder.path(), "root": "/", "absent": folder.path().join("absent"),
+        "foreign": foreign, "link": link, "around": around.join("secret"),
+        "folder": folder.path(), "root": "/", "absent": other.path().join("absent"),
+        "around_to_nothing": around.join("absent"), "said": said,
         "text": "plain", "long": "/".repeat(10_000),
     }));
     let (same, files) = transfer
@@ -88,7 +93,19 @@ async fn only_files_of_the_task_are_stored() {
         let ended = ended.await;
         assert_eq!(ended.err().map(|trouble| trouble.code), Some(code), "{job}");
     }
-    let path = folder.path().to_owned();
-    drop(folder);
-    assert!(!path.exists(), "the folder goes with the run");
+}
+
+/// A file that was lost is no text.
+#[tokio::test]
+async fn a_result_that_names_what_is_not_there_is_none() {
+    let root = tempfile::tempdir().unwrap();
+    let (transfer, account) = (transfer(root.path()), account());
+    let Ok(folder) = transfer.folder("t-1") else {
+        panic!("there is room")
+    };
+    let data = object(&json!({"f": folder.path().join("out/a.bin")}));
+    let ended = transfer.store("job-1", data, folder.path(), &account);
+    let trouble = ended.await.err().unwrap();
+    assert_eq!(trouble.code, TaskErrorCode::TransientError);
+    assert!(trouble.reason.contains("out/a.bin"), "{}", trouble.reason);
 }
