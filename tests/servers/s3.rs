@@ -34,6 +34,10 @@ pub struct Desk {
     pub busy: AtomicU32,
     /// POSTs that are still to be carried out, and then answered with 500.
     pub unheard: AtomicU32,
+    /// POSTs that are still to be carried out, and never answered.
+    pub lost: AtomicU32,
+    /// GETs that have come.
+    pub gets: AtomicU32,
 }
 
 /// A running server; stopped when dropped.
@@ -158,9 +162,15 @@ async fn answered(
         return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"));
     }
     let is_post = request.method() == "POST";
+    if request.method() == "GET" {
+        desk.gets.fetch_add(1, Ordering::SeqCst);
+    }
     let answer = hyper::service::Service::call(&service, request).await;
     if is_post && taken(&desk.unheard) {
         return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"));
+    }
+    if is_post && taken(&desk.lost) {
+        std::future::pending::<()>().await;
     }
     Ok(answer.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "Broken")))
 }

@@ -179,6 +179,30 @@ async fn an_upload_that_was_completed_unheard_is_complete() {
     assert_eq!(crypto::sha256_hex(&content), digest);
 }
 
+/// The server completes the upload, and nothing is heard of it.
+#[tokio::test]
+async fn an_upload_whose_completion_was_not_answered_is_complete() {
+    let server = S3Server::start();
+    let settings = S3Settings {
+        completion_timeout: Duration::from_secs(3),
+        ..settings(&server)
+    };
+    let store = S3BlobStore::new(&settings).expect("can be used");
+    let (body, digest) = large(PART);
+    let desk = Arc::clone(&server.desk);
+    let last = stream::once(async move {
+        desk.lost.store(1, Ordering::SeqCst);
+        Ok(Bytes::new())
+    });
+    let stored = store
+        .put("jobs/j/f", body.chain(last).boxed(), 1 << 30)
+        .await;
+    assert_eq!(stored.expect("stores").sha256, Some(digest.clone()));
+    assert_eq!(server.desk.lost.load(Ordering::SeqCst), 0);
+    let content = read(&store, "jobs/j/f").await.expect("is there");
+    assert_eq!(crypto::sha256_hex(&content), digest);
+}
+
 #[tokio::test]
 async fn a_reader_gets_no_parts_of_two_contents() {
     let (store, _server) = open();

@@ -72,17 +72,30 @@ impl Calls {
     where
         F: Future<Output = Result<T, S3Error>>,
     {
+        self.repeat_within(self.timeout, (what, asked), call).await
+    }
+
+    /// The same, of a call for which the server needs as long as this, all attempts together.
+    pub(super) async fn repeat_within<T, F>(
+        &self,
+        longest: Duration,
+        (what, asked): (&'static str, Asked),
+        call: impl Fn() -> F,
+    ) -> Result<T, Failed>
+    where
+        F: Future<Output = Result<T, S3Error>>,
+    {
         let began = Instant::now();
         let mut pause = self.retry_pause;
         let mut attempt = 1;
         loop {
-            let left = self.timeout.saturating_sub(began.elapsed());
+            let left = longest.saturating_sub(began.elapsed());
             let ended = self.attempt(left, true, call()).await;
             match ended {
                 Err(failed)
                     if failed.is_transient()
                         && attempt < ATTEMPTS
-                        && began.elapsed() + pause < self.timeout
+                        && began.elapsed() + pause < longest
                         && !self.silence.is_on() =>
                 {
                     tracing::debug!(what, attempt, reason = %failed.reason, "S3 call is repeated");
@@ -148,7 +161,7 @@ impl Calls {
     ) -> Result<T, Failed> {
         match ended {
             Err(mut failed) => {
-                failed.is_repeated = is_repeated;
+                failed.may_be_done |= is_repeated;
                 if let Some(asked) = self.wanting(asked, began, &failed)
                     && self.presence.failed(asked)
                 {
@@ -281,6 +294,27 @@ mod tests {
         assert_eq!((asked, ended.is_ok()), (1, true));
         assert_eq!(world.call(Some(200)).await.1, 1);
         assert_eq!(world.calls.standing().outage_count, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_the_server_needs_long_for_has_its_time() {
+        let world = World::new();
+        let (needs, longest) = (Duration::from_mins(4), Duration::from_mins(5));
+        let call = || async {
+            tokio::time::sleep(needs).await;
+            Ok(())
+        };
+        let ended = world.calls.repeat_within(longest, ("complete", Asked::Answer), call).await;
+        ended.expect("is answered");
+        // The second is not even made.
+        for may_be_done in [true, false] {
+            let failed = world
+                .calls
+                .repeat("complete", Asked::Answer, call)
+                .await
+                .expect_err("is not answered");
+            assert_eq!(failed.may_be_done, may_be_done, "{}", failed.reason);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use hyper::header::{HeaderValue, IF_MATCH};
+use s3::serde_types::HeadObjectResult;
 
+use super::failed::Failed;
 use super::{S3BlobStore, digest_key};
 use crate::observe::Asked;
 use crate::store::{BlobBody, BlobError, BlobInfo};
@@ -33,20 +35,15 @@ impl S3BlobStore {
         let asked = self.calls.repeat("head", Asked::Answer, || async {
             self.calls.bucket().head_object(key).await
         });
-        let (head, _) = match asked.await {
-            Ok(head) => head,
-            Err(failed) if failed.is_absent() => return Ok(None),
-            Err(failed) => return Err(failed.into()),
-        };
-        let bytes = head.content_length.unwrap_or_default();
-        Ok(Some(Found {
-            bytes: u64::try_from(bytes).unwrap_or_default(),
-            etag: head.e_tag.unwrap_or_default(),
-            sha256: head
-                .metadata
-                .and_then(|mut known| known.remove(DIGEST_NAME))
-                .filter(|text| is_digest(text)),
-        }))
+        found(asked.await)
+    }
+
+    /// The same, asked once however silent the server is.
+    pub(super) async fn find_in_any_case(&self, key: &str) -> Result<Option<Found>, BlobError> {
+        let asked = self.calls.once("head", Asked::Answer, || async {
+            self.calls.bucket().head_object(key).await
+        });
+        found(asked.await)
     }
 
     /// Describes an object, with the digest that was noted for just this content of it.
@@ -116,6 +113,23 @@ impl S3BlobStore {
         });
         pieces.buffered(RANGES_AHEAD).boxed()
     }
+}
+
+fn found(asked: Result<(HeadObjectResult, u16), Failed>) -> Result<Option<Found>, BlobError> {
+    let (head, _) = match asked {
+        Ok(head) => head,
+        Err(failed) if failed.is_absent() => return Ok(None),
+        Err(failed) => return Err(failed.into()),
+    };
+    let bytes = head.content_length.unwrap_or_default();
+    Ok(Some(Found {
+        bytes: u64::try_from(bytes).unwrap_or_default(),
+        etag: head.e_tag.unwrap_or_default(),
+        sha256: head
+            .metadata
+            .and_then(|mut known| known.remove(DIGEST_NAME))
+            .filter(|text| is_digest(text)),
+    }))
 }
 
 /// Returns the text that notes a digest for one content of an object.

@@ -27,8 +27,8 @@ pub(super) struct Failed {
     pub(super) status: Option<u16>,
     /// The server's name for it (`NoSuchKey`), or what happened instead of an answer.
     pub(super) reason: String,
-    /// Whether an earlier attempt of the same call may have done its work unheard.
-    pub(super) is_repeated: bool,
+    /// Whether an attempt at the call may have done its work unheard.
+    pub(super) may_be_done: bool,
     /// What was heard of the server.
     pub(super) heard: Heard,
 }
@@ -45,7 +45,7 @@ impl Failed {
         Self {
             status: None,
             reason,
-            is_repeated: false,
+            may_be_done: heard == Heard::Nothing,
             heard,
         }
     }
@@ -100,7 +100,7 @@ pub(super) fn failed(error: &S3Error) -> Failed {
     Failed {
         status,
         reason,
-        is_repeated: false,
+        may_be_done: status.is_none(),
         heard,
     }
 }

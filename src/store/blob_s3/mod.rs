@@ -61,6 +61,9 @@ pub struct S3Settings {
     pub concurrency: usize,
     /// The longest that one call takes, its part of a body included.
     pub timeout: Duration,
+    /// The longest that the server takes to make one blob of an upload's parts. Source: Amazon's takes
+    /// minutes for large ones.
+    pub completion_timeout: Duration,
     /// Before the first repetition of a call; doubles.
     pub retry_pause: Duration,
 }
@@ -78,6 +81,7 @@ impl S3Settings {
             addressing: S3Addressing::Path,
             concurrency: 100,
             timeout: Duration::from_secs(30),
+            completion_timeout: Duration::from_mins(5),
             retry_pause: Duration::from_millis(200),
         }
     }
@@ -87,6 +91,7 @@ impl S3Settings {
 pub struct S3BlobStore {
     calls: Arc<Calls>,
     uploads: Semaphore,
+    completion_timeout: Duration,
     /// Uploads that were given up by dropping them, while the server is told.
     abandoned: TaskTracker,
 }
@@ -117,6 +122,7 @@ impl S3BlobStore {
         Ok(Self {
             calls: Arc::new(Calls::new(*bucket, settings)),
             uploads: Semaphore::new(UPLOADS_MAX),
+            completion_timeout: settings.completion_timeout,
             abandoned: TaskTracker::new(),
         })
     }

@@ -276,16 +276,18 @@ impl S3BlobStore {
         info: &BlobInfo,
     ) -> Result<(), BlobError> {
         let (key, id, count) = (&begun.key, &begun.id, parts.len());
-        let asked = Asked::Room(info.bytes);
-        let completed = self.calls.repeat("complete", asked, || async {
-            let bucket = self.calls.bucket();
-            let done = bucket.complete_multipart_upload(key, id, parts.clone());
+        let longest = self.completion_timeout;
+        let mut patient = self.calls.bucket().clone();
+        patient.set_request_timeout(Some(longest));
+        let call = ("complete", Asked::Room(info.bytes));
+        let completed = self.calls.repeat_within(longest, call, || async {
+            let done = patient.complete_multipart_upload(key, id, parts.clone());
             done.await
         });
         let etag = match completed.await {
             Ok(answer) => answer.as_str().ok().and_then(etag_of),
             Err(failed) => {
-                let unheard = if failed.is_repeated {
+                let unheard = if failed.may_be_done {
                     self.completed_unheard(&begun, count, info).await
                 } else {
                     None
@@ -311,15 +313,15 @@ impl S3BlobStore {
 }
 
 impl S3BlobStore {
-    /// Returns the tag of the object when an earlier attempt at completing it has gone through and
-    /// only its answer was lost: then it is another than before, of so many parts and bytes.
+    /// Returns the tag of the object when an attempt at completing it has gone through and only its
+    /// answer was lost: then it is another than before, of so many parts and bytes.
     async fn completed_unheard(
         &self,
         begun: &Begun,
         count: usize,
         info: &BlobInfo,
     ) -> Option<String> {
-        let found = self.find(&begun.key).await.ok()??;
+        let found = self.find_in_any_case(&begun.key).await.ok()??;
         let parts = format!("-{count}");
         let is_it = begun.before.as_ref() != Some(&found.etag)
             && found.etag.trim_matches('"').ends_with(&parts)
