@@ -230,7 +230,7 @@ async fn a_reader_gets_no_parts_of_two_contents() {
 
 #[tokio::test]
 async fn pages_through_what_one_answer_does_not_hold() {
-    let (store, _server) = open();
+    let (store, server) = open();
     let puts = stream::iter(0..1_005).map(|n| {
         let store = &store;
         async move {
@@ -241,6 +241,13 @@ async fn pages_through_what_one_answer_does_not_hold() {
     });
     puts.buffer_unordered(16).collect::<Vec<()>>().await;
     assert_eq!(store.list("jobs/").await.expect("lists").len(), 1_005);
+    for (count_max, expected, gets) in [(9, 9, 1), (1_000, 1_000, 1), (1_001, 1_001, 2)] {
+        let before = server.desk.gets.load(Ordering::SeqCst);
+        let some = store.list_some("jobs/", count_max).await.expect("lists");
+        assert_eq!(some.len(), expected);
+        let asked = server.desk.gets.load(Ordering::SeqCst) - before;
+        assert_eq!(asked, gets, "no page more than is needed");
+    }
     assert_eq!(store.folders("jobs/").await.expect("lists").len(), 1_005);
     store.delete_prefix("jobs/").await.expect("deletes");
     assert_eq!(store.list("").await.expect("lists"), []);

@@ -8,6 +8,7 @@ mod failed;
 mod silence;
 mod upload;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,23 +172,55 @@ impl S3BlobStore {
         Ok(listed.await?.0)
     }
 
-    /// Reads all pages of a listing and gives each to `take`.
+    /// Reads the pages of a listing and gives each to `take`, as long as that wants more.
     async fn pages(
         &self,
         prefix: &str,
         delimiter: Option<&str>,
-        mut take: impl FnMut(ListBucketResult) + Send,
+        mut take: impl FnMut(ListBucketResult) -> ControlFlow<()> + Send,
     ) -> Result<(), BlobError> {
         let mut token = None;
         loop {
             let mut page = self.page(prefix, delimiter, token).await?;
             token = page.next_continuation_token.take();
             let is_last = !page.is_truncated || token.is_none();
-            take(page);
-            if is_last {
+            if take(page).is_break() || is_last {
                 return Ok(());
             }
         }
+    }
+
+    /// Lists blobs as [`BlobStore::list`] does, but no more than so many: of a prefix with more there are
+    /// those that the server names first, and it is asked for no others.
+    pub async fn list_some(
+        &self,
+        prefix: &str,
+        count_max: usize,
+    ) -> Result<Vec<BlobInfo>, BlobError> {
+        check_prefix(prefix)?;
+        let mut blobs = Vec::new();
+        let notes = digest_key("");
+        self.pages(prefix, None, |page| {
+            let own = page
+                .contents
+                .into_iter()
+                .filter(|object| !object.key.starts_with(&notes))
+                .take(count_max - blobs.len());
+            blobs.extend(own.map(|object| BlobInfo {
+                key: object.key,
+                bytes: object.size,
+                sha256: None,
+            }));
+            if blobs.len() == count_max {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+        .await?;
+        // The server's order already, unless it is one of those that promise none.
+        blobs.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(blobs)
     }
 
     async fn delete_all(&self, prefix: &str) -> Result<(), BlobError> {
@@ -261,24 +294,7 @@ impl BlobStore for S3BlobStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, BlobError> {
-        check_prefix(prefix)?;
-        let mut blobs = Vec::new();
-        let notes = digest_key("");
-        self.pages(prefix, None, |page| {
-            let own = page
-                .contents
-                .into_iter()
-                .filter(|object| !object.key.starts_with(&notes));
-            blobs.extend(own.map(|object| BlobInfo {
-                key: object.key,
-                bytes: object.size,
-                sha256: None,
-            }));
-        })
-        .await?;
-        // The server's order already, unless it is one of those that promise none.
-        blobs.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Ok(blobs)
+        self.list_some(prefix, usize::MAX).await
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
@@ -290,6 +306,7 @@ impl BlobStore for S3BlobStore {
                 let name = folder.prefix.strip_prefix(prefix)?.strip_suffix('/')?;
                 Some(name.to_owned())
             }));
+            ControlFlow::Continue(())
         })
         .await?;
         names.sort_unstable();

@@ -39,13 +39,12 @@ impl Transfer {
         let found = strings(&value, &|text| text.starts_with(SCHEME));
         let uris: BTreeSet<&str> = found.iter().map(|one| one.text.as_str()).collect();
         let (mut places, mut wanted) = (BTreeMap::new(), Vec::new());
+        // Each stands for a file, or for a question what is below it.
+        not_too_many(uris.len())?;
         for uri in uris {
             let place = free_place(folder, uri, &places)?;
             wanted.extend(self.wanted(uri, &place).await?);
-            if wanted.len() > FILES_MAX {
-                let reason = format!("the parameters name more than {FILES_MAX} files");
-                return Err(Trouble::new(TaskErrorCode::InvalidInputError, reason));
-            }
+            not_too_many(wanted.len())?;
             places.insert(uri, place);
         }
         let fetched = stream::iter(wanted).map(|one| async move {
@@ -69,7 +68,7 @@ impl Transfer {
         }
     }
 
-    /// Returns the files that an address stands for.
+    /// Returns the files that an address stands for: of too many only one more than may be.
     async fn wanted(&self, uri: &str, place: &Path) -> Result<Vec<Wanted>, Trouble> {
         let (bucket, key) = parsed(uri)?;
         let one = |key: &str, path: PathBuf| Wanted {
@@ -81,8 +80,8 @@ impl Transfer {
             return Ok(vec![one(key, place.to_owned())]);
         }
         let listed = match self.foreign(bucket)? {
-            Some(store) => store.list(key).await,
-            None => self.own.list(key).await,
+            Some(store) => store.list_some(key, FILES_MAX + 1).await,
+            None => self.own.list_some(key, FILES_MAX + 1).await,
         };
         let listed = listed.map_err(|error| Trouble::of(uri, &error))?;
         fs::create_dir_all(place)
@@ -145,6 +144,14 @@ impl Transfer {
             _ => Ok(()),
         }
     }
+}
+
+fn not_too_many(files: usize) -> Result<(), Trouble> {
+    if files <= FILES_MAX {
+        return Ok(());
+    }
+    let reason = format!("the parameters name more than {FILES_MAX} files");
+    Err(Trouble::new(TaskErrorCode::InvalidInputError, reason))
 }
 
 /// Takes an address apart into bucket and key.
