@@ -15,8 +15,9 @@ use super::auth::Caller;
 use super::error::{ApiError, Code};
 use super::jobs::{Answer, found, owned};
 use super::links::link;
+use super::places::in_time;
 use super::query::Parameters;
-use super::{ApiState, json as answers};
+use super::{ApiState, downloads, json as answers};
 use crate::base::JobId;
 use crate::domain::Job;
 use crate::store::offload;
@@ -81,8 +82,10 @@ pub(super) async fn receive(
         bytes_max = bytes_max.min(bytes);
         body = at_least(body, bytes);
     }
-    let place = state.uploads.take(&job.client.id, blobs.uploads_max());
-    let place = place.await?;
+    let place = match blobs.uploads_max() {
+        Some(places) => in_time("uploads", state.uploads.take(&job.client.id, places)).await?,
+        None => None,
+    };
     let info = blobs.put(&key, body, bytes_max).await?;
     drop(place);
     let uri = blobs.uri(&key);
@@ -132,10 +135,11 @@ fn at_least(body: BlobBody, bytes: u64) -> BlobBody {
 /// Sends a job's file.
 pub(super) async fn send(state: &ApiState, job: JobId, name: &str) -> Answer {
     let key = key_of(job, name)?;
-    let Some((info, body)) = state.runtime.blobs().get(&key).await? else {
+    let place = state.downloads.take(job).await?;
+    let Some((info, blob)) = state.runtime.blobs().get(&key).await? else {
         return Err(ApiError::new(Code::FileNotFound, "File not found"));
     };
-    let mut response = Response::new(Body::from_stream(body));
+    let mut response = Response::new(downloads::body(blob, place));
     let headers = response.headers_mut();
     // Never guessed from the name: a browser must not run what a job has made.
     headers.insert(

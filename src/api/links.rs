@@ -142,7 +142,7 @@ fn check(
         (status = 200, description = "the content", content_type = "application/octet-stream", body = ref("#/components/schemas/FileContent")),
         (status = 400, description = "invalid_query, invalid_file_name"),
         (status = 403, description = "link_invalid"),
-        (status = 503, description = "store_unavailable"),
+        (status = 503, description = "store_unavailable, busy"),
         (status = 404, description = "file_not_found"),
     ),
 )]

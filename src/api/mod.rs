@@ -17,6 +17,7 @@ pub mod conditional;
 pub mod contracts;
 pub mod create;
 pub mod docs;
+mod downloads;
 pub mod envelope;
 pub mod error;
 pub mod events;
@@ -28,13 +29,13 @@ pub mod limits;
 pub mod links;
 pub mod listing;
 pub mod openapi;
+mod places;
 pub mod public;
 pub mod query;
 pub mod search;
 pub mod server;
 pub mod settings;
 pub mod socket;
-mod uploads;
 pub mod verify;
 pub mod worker;
 pub mod workers;
@@ -57,7 +58,7 @@ pub use limits::{Rate, RateLimits};
 pub use server::{Draining, ServerSettings, serve};
 pub use settings::{ApiSettings, FileLinks, WorkerAuthMode};
 
-use crate::base::Timestamp;
+use crate::base::{ClientId, Timestamp};
 use crate::runtime::Runtime;
 
 /// What all handlers share.
@@ -70,7 +71,8 @@ pub struct ApiState {
     pub settings: ApiSettings,
     worker_tokens: Arc<dyn WorkerTokens>,
     buckets: limits::Buckets,
-    uploads: uploads::Uploads,
+    uploads: places::Places<ClientId>,
+    downloads: downloads::Downloads,
     contracts: contracts::Contracts,
     documents: openapi::Documents,
 }
@@ -89,7 +91,8 @@ impl ApiState {
             settings,
             worker_tokens,
             buckets: limits::Buckets::default(),
-            uploads: uploads::Uploads::default(),
+            uploads: places::Places::default(),
+            downloads: downloads::Downloads::default(),
             contracts: contracts::Contracts::default(),
             documents: openapi::Documents::default(),
         }

@@ -5,6 +5,7 @@
 mod archive;
 mod docs;
 mod doubles;
+mod downloads;
 mod events;
 mod fixture;
 mod hostile;
