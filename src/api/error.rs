@@ -39,7 +39,7 @@ codes! {
     InvalidQuery "invalid_query" 400 "A query parameter cannot be read or is out of bounds.";
     InvalidInput "invalid_input" 400 "`initial_data` does not match the blueprint's input schema.";
     InvalidDecision "invalid_decision" 400 "The decision is none of the approval's, or its form is not filled in as asked.";
-    InvalidFileName "invalid_file_name" 400 "The file name is empty, too long or leaves its folder.";
+    InvalidFileName "invalid_file_name" 400 "The file name is empty, too long, leaves its folder or is taken by the job's own values.";
     InvalidMessage "invalid_message" 400 "A worker's message does not follow the protocol.";
     UploadInterrupted "upload_interrupted" 400 "The body of an upload broke off; nothing was stored.";
     Unauthorized "unauthorized" 401 "The client's token is missing or unknown.";

@@ -57,6 +57,15 @@ fn key_of(job: JobId, name: &str) -> Result<String, ApiError> {
     }
 }
 
+/// Refuses the name of the folder in which a job's own large values are: a file there would keep them out.
+fn free_for_files(name: &str) -> Result<(), ApiError> {
+    if name == offload::FOLDER {
+        let message = format!("no file can be called {name}, the job's own values are there");
+        return Err(ApiError::new(Code::InvalidFileName, message));
+    }
+    Ok(())
+}
+
 /// Refuses a job that has ended: what it has left stays as it is.
 fn open_for_files(job: &Job) -> Result<(), ApiError> {
     if job.status.is_terminal() {
@@ -74,6 +83,7 @@ pub(super) async fn receive(
     (body, bytes): (Body, Option<u64>),
 ) -> Answer {
     let key = key_of(job.id, name)?;
+    free_for_files(name)?;
     open_for_files(job)?;
     let blobs = state.runtime.blobs();
     let mut bytes_max = state.settings.upload_bytes_max;
@@ -252,6 +262,7 @@ pub async fn upload_link(
     let right = BlobRight::Put(size.transpose()?);
     let job = owned(&state, &caller, &job_id).await?;
     key_of(job.id, name)?;
+    free_for_files(name)?;
     open_for_files(&job)?;
     let file = (job.id, name);
     let url = link(&state, &headers, right, file, expires_in).await?;

@@ -199,6 +199,22 @@ async fn one_client_has_a_part_of_the_places_for_uploads() {
     assert_eq!(put(0, 1).await.status, 200);
 }
 
+/// There the job's own large values are.
+#[tokio::test(start_paused = true)]
+async fn no_file_takes_the_place_of_large_values() {
+    let api = Api::start().await;
+    let job = api.create(ALICE, "/api/v1/jobs/listen", &json!({})).await;
+    let path = format!("/api/v1/jobs/{job}/files");
+    let put = format!("PUT {path}/content/payloads\nX-Client-Token: {ALICE}\n\nx");
+    let refused = api.send(&put).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (400, "invalid_file_name")
+    );
+    let link = format!("{path}/upload?filename=payloads");
+    assert_eq!(api.get(ALICE, &link).await.code(), "invalid_file_name");
+}
+
 fn gzip(text: &[u8]) -> Vec<u8> {
     // A stored block: the simplest stream that is gzip.
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

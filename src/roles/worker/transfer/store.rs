@@ -13,7 +13,7 @@ use super::{Account, FILES_AT_ONCE, FILES_MAX, Transfer, Trouble};
 use crate::base::ids;
 use crate::domain::{Object, TaskErrorCode};
 use crate::observe::Moved;
-use crate::store::{BlobBody, BlobError, BlobInfo, BlobStore as _};
+use crate::store::{BlobBody, BlobError, BlobInfo, BlobStore as _, offload};
 
 /// The longest path that is looked for; longer texts are no paths.
 const PATH_BYTES_MAX: usize = 4_096;
@@ -100,16 +100,17 @@ impl Transfer {
             }
             let facts = fs::metadata(&path).await;
             let facts = facts.map_err(|error| Trouble::io(&path, &error))?;
-            let other = |key: &str| {
-                named
-                    .values()
-                    .any(|known| known.key == key && known.path != path)
+            let is_taken = |name: &str, key: &str| {
+                let mut others = named.values().filter(|known| known.path != path);
+                // Large values of the job's own are there.
+                name == offload::FOLDER || others.any(|known| known.key == key)
             };
-            let plain = format!("jobs/{job_id}/{name}");
-            let numbered = (2..).map(|number| format!("jobs/{job_id}/{number}-{name}"));
-            let key = std::iter::once(plain)
+            let numbered = (2..).map(|number| format!("{number}-{name}"));
+            let key = std::iter::once(name.to_owned())
                 .chain(numbered)
-                .find(|key| !other(key));
+                .map(|name| (format!("jobs/{job_id}/{name}"), name))
+                .find(|(key, name)| !is_taken(name, key))
+                .map(|(key, _)| key);
             let named_file = Named {
                 is_folder: facts.is_dir(),
                 key: key.unwrap_or_default(),

@@ -55,6 +55,25 @@ async fn addresses_that_are_none_are_the_inputs_fault() {
     assert_eq!(same.ok(), Some(other));
 }
 
+/// Among the job's files that name is the folder of its large values.
+#[tokio::test]
+async fn a_file_does_not_take_the_place_of_large_values() {
+    let root = tempfile::tempdir().unwrap();
+    let (transfer, account) = (transfer(root.path()), account());
+    let Ok(folder) = transfer.folder("t-1") else {
+        panic!("there is room")
+    };
+    let file = folder.path().join("payloads");
+    std::fs::write(&file, "its own").unwrap();
+    let data = object(&json!({"f": file}));
+    let ended = transfer.store("job-1", data, folder.path(), &account);
+    let reason = ended.await.err().unwrap().reason;
+    assert!(
+        reason.starts_with("s3://files/jobs/job-1/2-payloads:"),
+        "{reason}"
+    );
+}
+
 #[tokio::test]
 async fn only_files_of_the_task_are_stored() {
     let root = tempfile::tempdir().unwrap();
