@@ -24,14 +24,13 @@ impl RedisStore {
         let calls = (0..partitions).map(|partition| {
             let name = format!("{}health", self.link.partition(partition));
             let sent = arguments([&name, &"ok", &"PX", &60_000]);
-            async move {
-                match self.replicas {
-                    0 => self.link.call("SET", sent, Repeat::Safe).await,
-                    count => self.link.call_replicated("SET", sent, count).await,
-                }
-            }
+            self.link.call("SET", sent, Repeat::Safe)
         });
-        futures::future::try_join_all(calls).await.map(drop)
+        futures::future::try_join_all(calls).await?;
+        match self.replicas {
+            0 => Ok(()),
+            count => self.link.has_replicas(count).await,
+        }
     }
 
     /// Returns the deployment's id: the proposed one if it has none yet.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientInterface as _, ClientLike as _, ClusterInterface as _};
+use fred::interfaces::{ClientLike as _, ClusterInterface as _};
 use fred::types::config::{Options, Server};
 use fred::types::scripts::Script;
 use fred::types::{ClusterHash, CustomCommand, Value};
@@ -49,10 +49,10 @@ pub(super) enum Repeat {
 }
 
 /// A script on its way.
-struct Sent<'a> {
-    code: &'a Code,
-    prefix: String,
-    arguments: Vec<Value>,
+pub(super) struct Sent<'a> {
+    pub code: &'a Code,
+    pub prefix: String,
+    pub arguments: Vec<Value>,
 }
 
 /// The connections.
@@ -62,7 +62,7 @@ pub(super) struct Link {
     turn: AtomicUsize,
     prefix: String,
     is_cluster: bool,
-    settings: RedisSettings,
+    pub(super) settings: RedisSettings,
     closed: AtomicBool,
     /// Told when a connection was made again.
     found: watch::Sender<()>,
@@ -96,7 +96,7 @@ impl Link {
     }
 
     /// Returns the one whose turn it is.
-    fn next(&self) -> Arc<Wire> {
+    pub(super) fn next(&self) -> Arc<Wire> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         self.lines[turn % self.lines.len()].wire()
     }
@@ -216,73 +216,6 @@ impl Link {
         answer.map_err(|error| told(&error))
     }
 
-    /// Runs a script that is not repeated, and waits until so many replicas have what it wrote.
-    pub async fn run_replicated(
-        &self,
-        code: &Code,
-        partition: u8,
-        arguments: Vec<Value>,
-        count: u32,
-    ) -> Result<Value, StoreError> {
-        let prefix = self.partition(partition);
-        let place = place_of(prefix.as_bytes());
-        let wire = self.next();
-        let script = Sent {
-            code,
-            prefix,
-            arguments,
-        };
-        let sent = self.send_script(&wire, script, Repeat::Never);
-        self.replicated(&wire, place, count, sent).await
-    }
-
-    /// Makes a call that is no script and is not repeated, and waits likewise.
-    pub async fn call_replicated(
-        &self,
-        name: &'static str,
-        arguments: Vec<Value>,
-        count: u32,
-    ) -> Result<Value, StoreError> {
-        let key = arguments.first().and_then(Value::as_bytes);
-        let place = place_of(key.unwrap_or_default());
-        let command = CustomCommand::new_static(name, place.clone(), false);
-        let wire = self.next();
-        let sent = self.send(&wire, command, arguments, Repeat::Never);
-        self.replicated(&wire, place, count, sent).await
-    }
-
-    /// Waits for a call's answer, and until so many replicas have what it wrote.
-    async fn replicated(
-        &self,
-        wire: &Wire,
-        place: ClusterHash,
-        count: u32,
-        sent: impl Future<Output = Result<Value, Error>>,
-    ) -> Result<Value, StoreError> {
-        // A server waits for what came over the same connection, and of one that was lost in between knows
-        // nothing: each has a number.
-        let connections = wire.client.connection_ids();
-        let answer = sent.await.map_err(|error| told(&error))?;
-        let patience = (self.settings.command_timeout / 2).as_millis();
-        let asked = vec![count.to_string().into(), patience.to_string().into()];
-        let wait = CustomCommand::new_static("WAIT", place, true);
-        let waited = self.send(wire, wait, asked, Repeat::Never).await;
-        match waited.map_err(|error| told(&error))? {
-            _ if wire.client.connection_ids() != connections => {
-                Err(StoreError::Unavailable(format!(
-                    "Redis: the connection was lost before {count} replicas had what was written"
-                )))
-            }
-            Value::Integer(have) if have >= i64::from(count) => Ok(answer),
-            Value::Integer(have) => Err(StoreError::Unavailable(format!(
-                "Redis: {have} of the {count} replicas that must have it have what was written"
-            ))),
-            other => Err(StoreError::Corrupt(format!(
-                "Redis: WAIT is answered {other:?}"
-            ))),
-        }
-    }
-
     /// Makes a call that is no script, on the key that comes first.
     pub async fn call(
         &self,
@@ -296,7 +229,7 @@ impl Link {
         sent.map_err(|error| told(&error))
     }
 
-    async fn send_script(
+    pub(super) async fn send_script(
         &self,
         wire: &Wire,
         script: Sent<'_>,
@@ -325,7 +258,7 @@ impl Link {
     }
 
     /// Sends a command; its hash says which server of a cluster gets it.
-    async fn send(
+    pub(super) async fn send(
         &self,
         wire: &Wire,
         command: CustomCommand,
@@ -403,7 +336,7 @@ impl Link {
 }
 
 /// Returns on which server of a cluster a key lies. Custom commands are told it in no other way.
-fn place_of(key: &[u8]) -> ClusterHash {
+pub(super) fn place_of(key: &[u8]) -> ClusterHash {
     ClusterHash::Custom(fred::util::redis_keyslot(key))
 }
 

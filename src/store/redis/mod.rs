@@ -26,6 +26,7 @@ mod outbox;
 mod purge;
 mod queries;
 mod records;
+mod replicas;
 mod reserve;
 mod revisions;
 mod seal;
