@@ -32,6 +32,8 @@ pub enum Asked {
     /// An answer, as whoever only reads asks for. One that gives none gives nothing else either; one that
     /// is full gives it.
     Answer,
+    /// An answer that others get: that they do says nothing of this one, unless it goes on.
+    OneAnswer,
     /// Room for so many bytes.
     Room(u64),
     /// Something of its own: no other call shows that it can be had again.
@@ -45,8 +47,10 @@ struct Failing {
     failed_at: Timestamp,
     /// Not even an answer was given.
     is_unanswered: bool,
-    /// The most bytes for which there was no room.
-    bytes: u64,
+    /// Others were given theirs.
+    is_partly_unanswered: bool,
+    /// The most bytes for which there was no room, if that has failed.
+    bytes: Option<u64>,
     has_own: bool,
 }
 
@@ -55,21 +59,31 @@ impl Failing {
         self.failed_at = now;
         match asked {
             Asked::Answer => self.is_unanswered = true,
-            Asked::Room(bytes) => self.bytes = self.bytes.max(bytes),
+            Asked::OneAnswer => self.is_partly_unanswered = true,
+            Asked::Room(bytes) => self.bytes = self.bytes.max(Some(bytes)),
             Asked::Own => self.has_own = true,
         }
     }
 
     /// Tells whether a call that goes through shows that all of it is over.
     fn is_over(&self, asked: Asked, now: Timestamp) -> bool {
-        let quiet = now.since(self.failed_at);
+        let mut quiet = now.since(self.failed_at);
+        if now < self.failed_at {
+            // The clock was set back.
+            quiet = LONG_QUIET;
+        }
         if self.is_unanswered {
             return quiet >= QUIET;
         }
         match asked {
-            Asked::Answer => false,
-            Asked::Room(bytes) if bytes >= self.bytes && !self.has_own => quiet >= QUIET,
-            Asked::Room(_) | Asked::Own => quiet >= LONG_QUIET,
+            // Whoever only reads says nothing of what was not to be read.
+            Asked::Answer | Asked::OneAnswer if self.bytes.is_some() || self.has_own => false,
+            Asked::Room(bytes)
+                if Some(bytes) >= self.bytes && !self.has_own && !self.is_partly_unanswered =>
+            {
+                quiet >= QUIET
+            }
+            _ => quiet >= LONG_QUIET,
         }
     }
 }
@@ -277,5 +291,18 @@ mod tests {
             assert!(!presence.standing().is_away);
         }
         assert_eq!(presence.standing().outage_count, 3);
+        // Where somebody only reads nothing else may ever be asked for.
+        assert!(presence.failed(Asked::OneAnswer));
+        later(59_999);
+        assert_eq!(presence.answered(Asked::Answer), None);
+        later(1);
+        assert!(presence.answered(Asked::Answer).is_some());
+        assert!(presence.failed(Asked::Room(0)));
+        later(-3_600_000);
+        assert_eq!(presence.answered(Asked::Answer), None);
+        assert!(
+            presence.answered(Asked::Room(0)).is_some(),
+            "the clock was set back"
+        );
     }
 }

@@ -184,7 +184,7 @@ async fn an_upload_that_was_completed_unheard_is_complete() {
 async fn an_upload_whose_completion_was_not_answered_is_complete() {
     let server = S3Server::start();
     let settings = S3Settings {
-        completion_timeout: Duration::from_secs(3),
+        completion_timeout: Duration::from_secs(8),
         ..settings(&server)
     };
     let store = S3BlobStore::new(&settings).expect("can be used");

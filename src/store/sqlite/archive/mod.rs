@@ -19,7 +19,8 @@ use crate::base::{JobId, Timestamp};
 use crate::domain::{Event, Job};
 use crate::store::archive::chain::Hasher;
 use crate::store::archive::{
-    Archive, Day, DayBefore, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record, kept_until, words,
+    Archive, Day, DayBefore, Hash, Head, JobPage, JobSearch, JobSummary, Links, Record, kept_until,
+    words,
 };
 use crate::store::{FeedBatch, StoreError};
 
