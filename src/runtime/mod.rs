@@ -287,6 +287,8 @@ pub(crate) struct Inner {
     scraped: measure::Scraped,
     /// What the blob store said last, and until when that is good.
     files_checked: Mutex<Option<(Timestamp, String)>>,
+    /// How the job store was, and until when that is good.
+    store_checked: Mutex<Option<(Timestamp, Result<(), String>)>>,
     exporting: export::Exporting,
     /// Owns every task that the shell starts; closed and awaited at shutdown.
     tasks: TaskTracker,
@@ -315,6 +317,7 @@ impl Runtime {
             outbox: outbox::Outbox::new(settings.outbox_concurrency),
             scraped: measure::Scraped::default(),
             files_checked: Mutex::default(),
+            store_checked: Mutex::default(),
             exporting: export::Exporting::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -20,7 +20,7 @@ const STORE: &str = "store";
 const FILES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long an answer of the blob store's is good: anybody may ask for readiness as often as they
 /// like.
-const FILES_CHECK_MS: u64 = 1_000;
+const CHECK_MS: u64 = 1_000;
 
 /// Open tasks that one explanation looks at.
 const EXPLAINED_TASKS_MAX: u32 = 20;
@@ -109,7 +109,7 @@ impl Runtime {
     pub async fn readiness(&self) -> Readiness {
         let mut checks = BTreeMap::new();
         let jobs = &self.inner.ports.jobs;
-        let health = jobs.health().await;
+        let health = self.store_health().await;
         let takes_jobs = health.is_ok();
         let store = match health {
             Ok(()) => match jobs.refusal() {
@@ -119,7 +119,7 @@ impl Runtime {
                 }
                 None => "ok".to_owned(),
             },
-            Err(error) => error.to_string(),
+            Err(reason) => reason,
         };
         checks.insert(STORE, store);
         let stopping = self.inner.stop.is_cancelled();
@@ -151,6 +151,27 @@ impl Runtime {
             server: jobs.server(),
             checks,
         }
+    }
+
+    /// Asks the job store how it is, unless it was asked just now: it writes something, and waits for that to be
+    /// on disk.
+    async fn store_health(&self) -> Result<(), String> {
+        let checked = &self.inner.store_checked;
+        let now = self.inner.ports.clock.now();
+        let known = checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some((until, health)) = known
+            && now < until
+        {
+            return health;
+        }
+        let health = self.inner.ports.jobs.health().await;
+        let health = health.map_err(|error| error.to_string());
+        let until = now.after_ms(CHECK_MS);
+        *checked.lock().unwrap_or_else(PoisonError::into_inner) = Some((until, health.clone()));
+        health
     }
 
     /// Tells whether the history can be written, and how much waits for it; and whether it is kept up.
@@ -201,7 +222,7 @@ impl Runtime {
             Ok(Ok(())) => "ok",
             Ok(Err(_)) | Err(_) => "degraded: files cannot be read or written just now",
         };
-        let until = now.after_ms(FILES_CHECK_MS);
+        let until = now.after_ms(CHECK_MS);
         *checked.lock().unwrap_or_else(PoisonError::into_inner) = Some((until, check.to_owned()));
         check.to_owned()
     }
