@@ -27,13 +27,14 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// Asks the server, or any of a cluster's, for its time; nothing where it does not tell.
+    /// Asks the server, or any of a cluster's, for its time; nothing where it does not tell, or took too long
+    /// to say anything of the clocks.
     pub async fn look(link: &Link, settings: &RedisSettings) -> Result<Option<i64>, StoreError> {
         let before = (settings.clock)();
         let told = link.ask_any("TIME").await?;
         let after = (settings.clock)();
         let told = told.and_then(read);
-        Ok(told.map(|told| ahead_ms(before, told, after)))
+        Ok(told.and_then(|told| apart(before, told, after)))
     }
 
     /// Takes what was seen, and says on the log when it begins or ends to matter.
@@ -82,6 +83,13 @@ fn ahead_ms(before: Timestamp, told: Timestamp, after: Timestamp) -> i64 {
     if least > 0 { least } else { most.min(0) }
 }
 
+/// The same, but for an answer that took so long that it may hide a difference.
+fn apart(before: Timestamp, told: Timestamp, after: Timestamp) -> Option<i64> {
+    let ahead_ms = ahead_ms(before, told, after);
+    let is_told = ahead_ms != 0 || after.since(before).as_millis() < u128::from(AGREE_MS);
+    is_told.then_some(ahead_ms)
+}
+
 /// Reads an answer to TIME: seconds and microseconds.
 fn read(answer: Value) -> Option<Timestamp> {
     let mut parts = items(answer).into_iter().map(text);
@@ -110,6 +118,8 @@ mod tests {
             let ahead = ahead_ms(Timestamp(before), Timestamp(told), Timestamp(after));
             assert_eq!(ahead, expected, "{before} {told} {after}");
         }
+        let apart = |after| apart(Timestamp(5_000), Timestamp(5_003), Timestamp(after));
+        assert_eq!((apart(5_499), apart(5_500)), (Some(0), None));
     }
 
     #[test]
