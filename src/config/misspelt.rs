@@ -83,8 +83,17 @@ fn meant<'a>(seen: &str, names: &'a [String]) -> Option<&'a str> {
     known.find(|name| {
         let (first, first_seen) = (first_word(name), first_word(seen));
         let is_slip = first == first_seen || first_seen.chars().count() >= FIRST_WORD_MIN;
-        is_slip && edits(&seen.to_uppercase(), name, 1).is_some()
+        is_slip
+            && !differ_in_a_short_word(seen, name)
+            && edits(&seen.to_uppercase(), name, 1).is_some()
     })
+}
+
+/// Tells whether they differ in a short word: `WORKER_IP` is not meant for `WORKER_ID`.
+fn differ_in_a_short_word(seen: &str, name: &str) -> bool {
+    let mut words = seen.split('_').zip(name.split('_'));
+    let different = words.find(|(seen, name)| !seen.eq_ignore_ascii_case(name));
+    different.is_some_and(|(seen, name)| seen.len() == 2 && name.len() == 2)
 }
 
 fn first_word(name: &str) -> &str {
