@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::servers;
+use super::servers::{self, Asked};
 use crate::base::Secret;
 use crate::blueprint::Catalog;
 use crate::config::{Configuration, Problem, keys};
@@ -102,7 +102,7 @@ async fn check(args: &CheckArgs, context: &Context) -> RoleResult {
     );
     let mut exit = Exit::Ok;
     if args.connect {
-        let answers = servers::asked(&configuration.settings).await;
+        let answers = servers::asked(&configuration.settings, Asked::Work).await;
         for (server, said) in &answers {
             text.push_str(&format!("\n{server}: {}", said.answer));
             if said.answer != "ok" {
@@ -152,7 +152,7 @@ fn without_blueprint(configuration: &Configuration) -> Vec<Problem> {
 async fn show(args: &ShowArgs, context: &Context) -> RoleResult {
     let configuration = args.settings.load(context)?;
     let servers = if args.connect {
-        Some(servers::asked(&configuration.settings).await)
+        Some(servers::asked(&configuration.settings, Asked::Standing).await)
     } else {
         None
     };

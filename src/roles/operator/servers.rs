@@ -40,15 +40,22 @@ impl Said {
     }
 }
 
+/// How much is asked of servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// How they are; nothing is changed.
+    Standing,
+    /// Whether an orchestrator could do its work there; S3 gets a probe.
+    Work,
+}
+
 /// Returns what each server says, by its name.
-pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, Said> {
+pub(super) async fn asked(settings: &Settings, asked: Asked) -> BTreeMap<&'static str, Said> {
     let mut answers = BTreeMap::new();
     if let Some(s3) = &settings.files.s3 {
         let answer = match S3BlobStore::new(s3) {
-            Ok(store) => {
-                let tried = within(async { Ok(try_blobs(&store).await) }).await;
-                tried.and_then(|tried| tried.map_err(|error| error.to_string()))
-            }
+            Ok(store) if asked == Asked::Work => try_blobs(&store).await,
+            Ok(store) => within(async { store.health().await.map_err(|e| e.to_string()) }).await,
             Err(error) => Err(error.to_string()),
         };
         answers.insert("s3", Said::of(answer));
@@ -88,14 +95,22 @@ pub(super) async fn asked(settings: &Settings) -> BTreeMap<&'static str, Said> {
 }
 
 /// Lists, writes, reads and deletes, as an orchestrator does: a key may be allowed some of it only.
-async fn try_blobs(store: &S3BlobStore) -> Result<(), BlobError> {
-    store.health().await?;
+async fn try_blobs(store: &S3BlobStore) -> Result<(), String> {
     let folder = format!("probes/{}/", SystemEntropy.uuid());
     let key = format!("{folder}probe");
-    store.put_whole(&key, Bytes::from_static(b"probe")).await?;
-    let read = store.get(&key).await.map(drop);
-    store.delete_prefix(&folder).await?;
-    read
+    let told = |error: BlobError| error.to_string();
+    let tried = within(async {
+        store.health().await.map_err(told)?;
+        let probe = Bytes::from_static(b"probe");
+        store.put_whole(&key, probe).await.map_err(told)?;
+        let read = store.get(&key).await.map_err(told)?;
+        read.map(drop)
+            .ok_or_else(|| "what was stored is not there".to_owned())
+    });
+    let tried = tried.await;
+    // Also where the answer to the others was lost.
+    let deleted = within(async { store.delete_prefix(&folder).await.map_err(told) }).await;
+    tried.and(deleted)
 }
 
 async fn within<T>(asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
