@@ -238,13 +238,13 @@ async fn run_skill(
     let (Some(transfer), Some(folder)) = (&worker.transfer, &context.folder) else {
         return skill.run(&context, &params).await;
     };
-    let params = match transfer.fetch(params, folder, &account).await {
-        Ok(params) => params,
+    let (params, inputs) = match transfer.fetch(params, folder, &account).await {
+        Ok(fetched) => fetched,
         Err(trouble) => return trouble.outcome(),
     };
     let mut outcome = skill.run(&context, &params).await;
     if let Some(data) = outcome.data.take_if(|_| carries_data(&outcome.status)) {
-        let stored = transfer.store(&context.job_id, data, folder, &account);
+        let stored = transfer.store(&context.job_id, data, (folder, &inputs), &account);
         match stored.await {
             Ok((data, files)) => (outcome.data, outcome.files) = (Some(data), files),
             Err(trouble) => return trouble.outcome(),

@@ -19,6 +19,9 @@ use crate::store::{BlobStore as _, S3BlobStore, S3Settings};
 /// What an address on S3 begins with.
 pub(super) const SCHEME: &str = "s3://";
 
+/// Where in an attempt's folder its inputs were placed.
+pub(super) type Inputs = BTreeSet<PathBuf>;
+
 /// A file to be fetched.
 struct Wanted {
     bucket: String,
@@ -28,13 +31,13 @@ struct Wanted {
 
 impl Transfer {
     /// Fetches every file that the parameters name, and returns them with the files' paths in the
-    /// addresses' places. An address that ends with a slash stands for all files below it.
+    /// addresses' places, and all these paths. An address that ends with a slash stands for all files below it.
     pub(in crate::roles::worker) async fn fetch(
         &self,
         params: Object,
         folder: &Path,
         account: &Account,
-    ) -> Result<Object, Trouble> {
+    ) -> Result<(Object, Inputs), Trouble> {
         let mut value = Value::Object(params);
         let found = strings(&value, &|text| text.starts_with(SCHEME));
         let uris: BTreeSet<&str> = found.iter().map(|one| one.text.as_str()).collect();
@@ -47,6 +50,8 @@ impl Transfer {
             not_too_many(wanted.len())?;
             places.insert(uri, place);
         }
+        let files = wanted.iter().map(|one| &one.path);
+        let inputs = places.values().chain(files).cloned().collect();
         let fetched = stream::iter(wanted).map(|one| async move {
             let uri = format!("{SCHEME}{}/{}", one.bucket, one.key);
             let download = self.download(&one, &uri);
@@ -63,7 +68,7 @@ impl Transfer {
             }
         }
         match value {
-            Value::Object(params) => Ok(params),
+            Value::Object(params) => Ok((params, inputs)),
             _ => unreachable!("an object's members have changed, it is still one"),
         }
     }

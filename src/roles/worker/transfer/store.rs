@@ -1,6 +1,7 @@
 //! After a run: files of the task's own that its result names are stored.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::{Component, Path, PathBuf};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::fs;
 use tokio_util::io::ReaderStream;
 
+use super::fetch::Inputs;
 use super::walk::{Found, strings};
 use super::{Account, FILES_AT_ONCE, FILES_MAX, Transfer, Trouble};
 use crate::base::ids;
@@ -17,6 +19,9 @@ use crate::store::{BlobBody, BlobError, BlobInfo, BlobStore as _, offload};
 
 /// The longest path that is looked for; longer texts are no paths.
 const PATH_BYTES_MAX: usize = 4_096;
+/// What makes a text that begins with a path and leads to nothing a pattern, a list or a place in a file:
+/// `frame_%04d.png`, `a.png,b.png`, `a.py:12:3`.
+const SIGNS: &str = "%*?,:[{";
 
 /// What a result names.
 struct Named {
@@ -32,19 +37,20 @@ impl Transfer {
     /// the paths' places, and a description of each file by its place among the data.
     ///
     /// A path that leads out of the folder, be it by a link, is a text like any other. One that leads to
-    /// nothing in the folder is an error: whoever gets the text elsewhere could do nothing with it.
+    /// nothing in the folder is an error, unless it is that of an input: whoever gets the text elsewhere could
+    /// do nothing with it.
     pub(in crate::roles::worker) async fn store(
         &self,
         job_id: &str,
         data: Object,
-        folder: &Path,
+        (folder, inputs): (&Path, &Inputs),
         account: &Account,
     ) -> Result<(Object, Object), Trouble> {
         let mut value = Value::Object(data);
         let prefix = folder.display().to_string();
         let is_path = |text: &str| text.len() <= PATH_BYTES_MAX && Path::new(text).is_absolute();
         let found = strings(&value, &is_path);
-        let named = self.named(job_id, &found, folder).await?;
+        let named = self.named(job_id, &found, (folder, inputs)).await?;
         let mut described = Object::new();
         for one in &found {
             let Some(named) = named.get(&one.text) else {
@@ -72,19 +78,20 @@ impl Transfer {
         &self,
         job_id: &str,
         found: &[Found],
-        folder: &Path,
+        (folder, inputs): (&Path, &Inputs),
     ) -> Result<BTreeMap<String, Named>, Trouble> {
         let mut named: BTreeMap<String, Named> = BTreeMap::new();
-        let prefix = format!("{}/", folder.display());
         for one in found {
             let path = match fs::canonicalize(&one.text).await {
                 Ok(path) => path,
-                Err(error) if is_of(&one.text, folder) => {
-                    let file = one.text.strip_prefix(&prefix).unwrap_or(&one.text);
-                    let reason = format!("the result names {file} of the task's folder: {error}");
-                    return Err(Trouble::new(TaskErrorCode::TransientError, reason));
-                }
-                Err(_) => continue,
+                Err(error) => match lost(&one.text, folder, inputs) {
+                    None => continue,
+                    Some(file) => {
+                        let reason =
+                            format!("the result names {file} of the task's folder: {error}");
+                        return Err(Trouble::new(TaskErrorCode::TransientError, reason));
+                    }
+                },
             };
             let name = path.file_name().and_then(|name| name.to_str());
             let Some(name) = name.filter(|_| path.starts_with(folder) && path != folder) else {
@@ -161,13 +168,19 @@ impl Transfer {
     }
 }
 
-/// Tells whether a text that leads to nothing is a path into the folder. One with spaces is taken for a
-/// sentence that begins with such a path, as programs say of a file what it is.
-fn is_of(text: &str, folder: &Path) -> bool {
+/// Returns which file of the folder a text names that leads to nothing. One with spaces is taken for a
+/// sentence that begins with such a path, as programs say of a file what it is, and an input may be gone: a skill
+/// that moves it can still say what it was given.
+fn lost<'a>(text: &'a str, folder: &Path, inputs: &Inputs) -> Option<&'a str> {
     let path = Path::new(text);
-    let is_below = path.starts_with(folder) && path != folder;
-    let leaves = path.components().any(|part| part == Component::ParentDir);
-    is_below && !leaves && !text.contains(char::is_whitespace)
+    let file = path.strip_prefix(folder).ok()?;
+    let leaves = file.components().any(|part| part == Component::ParentDir);
+    let file = file.to_str().filter(|file| !file.is_empty())?;
+    let is_other = |sign: char| sign.is_whitespace() || SIGNS.contains(sign);
+    // Paths go by their parts: what is below this one comes right behind it.
+    let mut from = inputs.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+    let is_input = from.next().is_some_and(|input| input.starts_with(path));
+    (!leaves && !is_input && !file.contains(is_other)).then_some(file)
 }
 
 /// Returns the files below a folder. Links are left out: they may lead anywhere.
