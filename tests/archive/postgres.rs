@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avtomatika::base::JobId;
-use avtomatika::domain::JobStatus;
+use avtomatika::domain::{Job, JobStatus};
 use avtomatika::store::archive::postgres::PostgresArchive;
 use avtomatika::store::archive::uri::{Protection, Target};
 use avtomatika::store::{Archive, StoreError};
@@ -129,6 +129,45 @@ async fn server_postgres_drops_whole_months() {
         archive.by_job(late.id, None, 9).await.expect("reads").len(),
         1
     );
+}
+
+/// While one job holds up its month, another process is told that one before it was set going again: the month
+/// stays for that one, too, whose chain would else begin anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn server_postgres_keeps_a_month_of_which_a_job_is_set_going_again() {
+    let server = Postgres::start();
+    let (archive, rival) = (on_server(&server), on_server(&server));
+    let is_there = || server.run("SELECT to_regclass('history_jobs_2026_08') IS NOT NULL") == "t";
+    let over = ended(&job(1, -92 * DAY), JobStatus::Finished, -92 * DAY);
+    let waits = job(2, -91 * DAY);
+    bring(&archive, &[over.clone(), waits.clone()]).await;
+    let retention = Some(Duration::from_hours(24 * 20));
+    archive.upkeep(NOW, retention).await.expect("looks");
+    assert!(is_there(), "the second job waits");
+
+    let again = Job {
+        revision: over.revision + 1,
+        status: JobStatus::WaitingForWorker,
+        ended_at: None,
+        updated_at: at(-DAY),
+        ..over.clone()
+    };
+    bring_one(&rival, &again).await;
+    let waited = ended(&waits, JobStatus::Finished, -90 * DAY);
+    bring_one(&archive, &waited).await;
+    archive.upkeep(NOW, retention).await.expect("looks");
+    assert!(is_there(), "the first job is under way");
+    let over = ended(&again, JobStatus::Finished, 0);
+    bring_one(&archive, &over).await;
+    let head = archive.head(over.id).await.expect("reads");
+    assert_eq!(head.map(|head| head.number), Some(3), "its chain goes on");
+    assert_eq!(verify_days(&archive).await, Ok(2), "of what is kept");
+
+    let later = at(60 * DAY);
+    archive.upkeep(later, retention).await.expect("lets go");
+    assert!(!is_there(), "all of them are over");
+    let facts = "SELECT name FROM history_facts";
+    assert_eq!(server.run(facts), "kept_from", "no count is left behind");
 }
 
 /// Who changes, takes out or puts in a row is found out.

@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use super::{put, runs, segments};
+use super::{over, put, runs, segments};
 use crate::base::JobId;
 use crate::store::archive::chain::{Days, Hasher};
 use crate::store::archive::plan::{self, Known};
@@ -16,7 +16,7 @@ use crate::store::archive::{Day, DayBefore, Hash, Head};
 use crate::store::{FeedBatch, StoreError};
 
 /// Held while links are made: all orchestrators that feed one archive append one after the other.
-const CHAIN_LOCK: i64 = 0x6176_746f_6869_7302;
+pub(super) const CHAIN_LOCK: i64 = 0x6176_746f_6869_7302;
 
 /// Stores all of the batch that is new.
 ///
@@ -66,6 +66,7 @@ async fn try_append(
     put::jobs(&transaction, &plan.jobs, &places).await?;
     put::bodies(&transaction, &plan.jobs, &places).await?;
     put::terms(&transaction, &plan.jobs).await?;
+    over::count_told(&transaction, &plan.jobs).await?;
     transaction.commit().await?;
     Ok(Ok(()))
 }

@@ -6,7 +6,7 @@ use deadpool_postgres::{Client, GenericClient, Transaction};
 use jiff::civil::{Date, date};
 use tokio_postgres::Error;
 
-use super::over::Looks;
+use super::over::{Looking, Looks};
 use crate::base::Timestamp;
 use crate::store::archive::{Day, id_from};
 
@@ -211,8 +211,10 @@ pub(super) async fn drop_partitions(
         }
     }
     for month in months(client, "history_jobs").await? {
-        if month.next().begin() <= before && looking.is_over(client, month).await? {
-            drop_table(client, &BY_ID.map(|parent| month.table(parent))).await?;
+        if month.next().begin() <= before
+            && looking.is_over(client, month).await?
+            && drop_jobs(client, &looking, month).await?
+        {
             looking.gone(month);
             dropped += 1;
         }
@@ -240,10 +242,30 @@ async fn months(client: &impl GenericClient, parent: &str) -> Result<Vec<Month>,
     Ok(names.filter_map(|name| Month::of_table(&name)).collect())
 }
 
-/// One transaction for all tables: a lock that somebody else holds for long ends the try, not them. Until
-/// then all who come later wait behind it, so it does not wait for long itself.
 async fn drop_table(client: &mut Client, names: &[String]) -> Result<(), Error> {
     let transaction = client.transaction().await?;
+    drop_in(&transaction, names).await?;
+    transaction.commit().await
+}
+
+/// Drops a month of jobs, unless something has been told of one that was taken to be over.
+async fn drop_jobs(
+    client: &mut Client,
+    looking: &Looking<'_>,
+    month: Month,
+) -> Result<bool, Error> {
+    let transaction = client.transaction().await?;
+    let may_go = looking.may_go(&transaction, month).await?;
+    if may_go {
+        drop_in(&transaction, &BY_ID.map(|parent| month.table(parent))).await?;
+    }
+    transaction.commit().await?;
+    Ok(may_go)
+}
+
+/// One transaction for all tables: a lock that somebody else holds for long ends the try, not them. Until
+/// then all who come later wait behind it, so it does not wait for long itself.
+async fn drop_in(transaction: &Transaction<'_>, names: &[String]) -> Result<(), Error> {
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])
         .await?;
@@ -253,7 +275,7 @@ async fn drop_table(client: &mut Client, names: &[String]) -> Result<(), Error> 
         let sql = format!("DROP TABLE IF EXISTS {name}");
         transaction.batch_execute(&sql).await?;
     }
-    transaction.commit().await
+    Ok(())
 }
 
 #[cfg(test)]
