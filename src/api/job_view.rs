@@ -30,6 +30,25 @@ impl View<'_> {
     }
 }
 
+/// Leaves out those members of a job that is shown which are larger; `left_out` has the size of each. Units:
+/// bytes of JSON.
+pub fn shorten(shown: &mut Value, bytes_max: usize) {
+    let Value::Object(members) = shown else {
+        return;
+    };
+    let mut left_out = Map::new();
+    members.retain(|name, value| {
+        let bytes = value.to_string().len();
+        if bytes > bytes_max {
+            left_out.insert(name.clone(), json!(bytes));
+        }
+        bytes <= bytes_max
+    });
+    if !left_out.is_empty() {
+        members.insert("left_out".to_owned(), Value::Object(left_out));
+    }
+}
+
 fn time(at: Timestamp) -> Value {
     Value::String(at.to_rfc3339())
 }

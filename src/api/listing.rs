@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::auth::Caller;
 use super::create::members::is_label_name;
 use super::error::{ApiError, Code};
-use super::job_view::View;
+use super::job_view::{View, shorten};
 use super::jobs::{Answer, limit_of, with_cursor};
 use super::query::Parameters;
 use super::{ApiState, json as answers};
@@ -21,8 +21,10 @@ use crate::store::JobQuery;
 const PAGE: u32 = 100;
 /// Most jobs on a page.
 const PAGE_MAX: u32 = 500;
-/// A page ends with the job that makes it so large, however few there are then. Units: bytes of JSON.
+/// With the job that makes it so large a page ends, or the rest of its jobs become short. Units: bytes of JSON.
 const PAGE_BYTES_MAX: usize = 8 << 20;
+/// What of a short job is not left out. Units: bytes of JSON of a member.
+const MEMBER_BYTES_MAX: usize = 1 << 10;
 /// Jobs that are read at once. Those beyond the page's bytes were read for nothing.
 const READ_AT_ONCE: u32 = 25;
 /// Largest offset; beyond it a cursor has to be used.
@@ -46,6 +48,7 @@ pub(super) fn page_of(parameters: Vec<(String, String)>) -> Result<JobQuery, Api
                     refused("Invalid limit/offset parameter: offset must be 0 to 10000, or use cursor")
                 })?;
             }
+            "cursor" if value.is_empty() => query.after = None,
             "cursor" => {
                 query.after = Some(value.parse().map_err(|_| refused("Invalid cursor"))?);
             }
@@ -78,6 +81,12 @@ pub(super) fn page_of(parameters: Vec<(String, String)>) -> Result<JobQuery, Api
     Ok(query)
 }
 
+/// Tells whether who asks goes on by the cursor that a page ends with, however few jobs it has. Others know
+/// the original, which has limit and offset: they would overlook what a page lacks.
+fn is_by_cursor(parameters: &[(String, String)]) -> bool {
+    parameters.iter().any(|(name, _)| name == "cursor")
+}
+
 /// Reads RFC 3339 text, or seconds since the epoch.
 fn time_of(text: &str) -> Result<Timestamp, ApiError> {
     let seconds = || {
@@ -95,7 +104,7 @@ fn time_of(text: &str) -> Result<Timestamp, ApiError> {
     get, path = "/jobs", tag = "jobs",
     params(
         ("limit" = Option<u32>, Query, description = "by default 100", minimum = 1, maximum = 500),
-        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before", pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before, or nothing for the first one", pattern = r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
         ("offset" = Option<u32>, Query, description = "jobs to skip, at most 10000; a cursor is cheaper"),
         ("status" = Option<Vec<String>>, Query, description = "repeated for more than one, or separated by commas"),
         ("blueprint" = Option<String>, Query, description = "name"),
@@ -104,7 +113,7 @@ fn time_of(text: &str) -> Result<Timestamp, ApiError> {
         ("label" = Option<Vec<String>>, Query, description = "name:value; may be repeated, all have to fit"),
     ),
     responses(
-        (status = 200, description = "`job_id` and the job as `context_snapshot`: with `$offloaded` (`key`, `size`, `sha256`) in place of values that are kept elsewhere, which the job itself has; a page that becomes larger than 8 MiB ends early", body = ref("#/components/schemas/JobRows"),
+        (status = 200, description = "`job_id` and the job as `context_snapshot`: with `$offloaded` (`key`, `size`, `sha256`) in place of values that are kept elsewhere, which the job itself has. A page that becomes larger than 8 MiB ends early where it is asked for with `cursor`; any other has all its jobs, and from there on leaves out of them what is larger than 1 KiB, which each names in `left_out`", body = ref("#/components/schemas/JobRows"),
          headers(("X-Next-Cursor" = String, description = "where the next page begins, when there is one"))),
         (status = 400, description = "invalid_query"),
         (status = 401, description = "unauthorized"),
@@ -115,10 +124,11 @@ pub async fn list(
     caller: Caller,
     Parameters(parameters): Parameters<Vec<(String, String)>>,
 ) -> Answer {
+    let is_by_cursor = is_by_cursor(&parameters);
     let mut query = page_of(parameters)?;
     query.client = Some(caller.0.id.clone());
     let row = |job: &Job, shown: Value| json!({"job_id": job.id, "context_snapshot": shown});
-    page(&state, query, row).await
+    page(&state, (query, is_by_cursor), row).await
 }
 
 // Fixes HQ9.
@@ -127,7 +137,7 @@ pub async fn list(
     get, path = "/jobs/quarantined", tag = "jobs",
     params(
         ("limit" = Option<u32>, Query, description = "by default 100", minimum = 1, maximum = 500),
-        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before", pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before, or nothing for the first one", pattern = r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
     ),
     responses(
         (status = 200, description = "the jobs, as `/jobs` has them", body = ref("#/components/schemas/Jobs"),
@@ -141,18 +151,24 @@ pub async fn quarantined(
     caller: Caller,
     Parameters(parameters): Parameters<BTreeMap<String, String>>,
 ) -> Answer {
-    let wanted = parameters
+    let wanted: Vec<(String, String)> = parameters
         .into_iter()
-        .filter(|(name, _)| name == "limit" || name == "cursor");
-    let mut query = page_of(wanted.collect())?;
+        .filter(|(name, _)| name == "limit" || name == "cursor")
+        .collect();
+    let is_by_cursor = is_by_cursor(&wanted);
+    let mut query = page_of(wanted)?;
     query.client = Some(caller.0.id.clone());
     query.statuses = vec![JobStatus::Quarantined];
-    page(&state, query, |_, shown| shown).await
+    page(&state, (query, is_by_cursor), |_, shown| shown).await
 }
 
 /// Answers with the jobs of a page, each as `row` makes it of what is shown of it, and with the place where
 /// the next page begins when this one is full.
-async fn page(state: &ApiState, mut query: JobQuery, row: impl Fn(&Job, Value) -> Value) -> Answer {
+async fn page(
+    state: &ApiState,
+    (mut query, is_by_cursor): (JobQuery, bool),
+    row: impl Fn(&Job, Value) -> Value,
+) -> Answer {
     let view = View {
         detailed: state.settings.detailed,
         fields: None,
@@ -162,11 +178,15 @@ async fn page(state: &ApiState, mut query: JobQuery, row: impl Fn(&Job, Value) -
         query.limit = left.min(READ_AT_ONCE);
         let jobs = state.runtime.list(query.clone()).await?;
         for job in &jobs {
-            let row = row(job, view.of(job));
+            let mut shown = view.of(job);
+            if bytes >= PAGE_BYTES_MAX {
+                shorten(&mut shown, MEMBER_BYTES_MAX);
+            }
+            let row = row(job, shown);
             bytes += row.to_string().len();
             rows.push(row);
             left -= 1;
-            if bytes >= PAGE_BYTES_MAX || left == 0 {
+            if left == 0 || (is_by_cursor && bytes >= PAGE_BYTES_MAX) {
                 let next = Some(job.id.to_string());
                 return Ok(with_cursor(answers::ok(&Value::Array(rows)), next));
             }

@@ -81,7 +81,7 @@ fn row(job: &JobSummary) -> Value {
     get, path = "/jobs/search", tag = "jobs",
     params(
         ("limit" = Option<u32>, Query, description = "by default 100", minimum = 1, maximum = 500),
-        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before; jobs that come meanwhile shift nothing", pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
+        ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before, or nothing for the first one; jobs that come meanwhile shift nothing", pattern = r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$", example = "01a2077f-ef04-70ed-a54d-b6abff5e0442"),
         ("status" = Option<Vec<String>>, Query, description = "repeated for more than one, or separated by commas"),
         ("blueprint" = Option<String>, Query, description = "name"),
         ("created_from" = Option<String>, Query, description = "RFC 3339, or seconds since the epoch; inclusive"),

@@ -1,4 +1,4 @@
-//! Lists in pages: none of many jobs is too large, and going on by the cursor leaves none out.
+//! Lists in pages: none of many jobs is too large, and going on leaves none out.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::fixture::{ALICE, Api};
 
 /// Follows the cursors; returns how many jobs each page had, and all jobs.
 async fn pages(api: &Api, query: &str) -> (Vec<usize>, Vec<Value>) {
-    let (mut counts, mut jobs, mut cursor) = (Vec::new(), Vec::new(), String::new());
+    let (mut counts, mut jobs, mut cursor) = (Vec::new(), Vec::new(), "&cursor=".to_owned());
     loop {
         let path = format!("/api/v1/jobs?{query}{cursor}");
         let answer = api.get(ALICE, &path).await;
@@ -41,6 +41,36 @@ async fn a_page_that_is_large_ends_early() {
     // The tenth makes it larger than 8 MiB.
     let jobs = create(&api, 12, &json!({"text": "x".repeat(900 << 10)})).await;
     assert_eq!(pages(&api, "limit=500").await, (vec![10, 2], jobs));
+}
+
+/// As the original's clients do, which know of no cursor and take a page of fewer than they asked for to be
+/// the last.
+#[tokio::test(start_paused = true)]
+async fn who_goes_on_by_offset_misses_no_job_of_a_large_page() {
+    let api = Api::start().await;
+    let input = json!({"text": "x".repeat(900 << 10)});
+    let jobs = create(&api, 14, &input).await;
+    let mut listed = Vec::new();
+    for (offset, count, short) in [(0, 12, 2), (12, 2, 0)] {
+        let path = format!("/api/v1/jobs?limit=12&offset={offset}");
+        let rows = api.get(ALICE, &path).await.json();
+        let rows = rows.as_array().expect("rows");
+        assert_eq!(rows.len(), count, "{path}");
+        for (place, row) in rows.iter().enumerate() {
+            let job = &row["context_snapshot"];
+            assert_eq!(job["status"], "finished");
+            if place < count - short {
+                assert!(job["result"] == input, "{place} is whole");
+                assert_eq!(job["left_out"], Value::Null);
+            } else {
+                assert_eq!(job["result"], Value::Null);
+                let bytes = input.to_string().len();
+                assert_eq!(job["left_out"], json!({"result": bytes}));
+            }
+            listed.push(row["job_id"].clone());
+        }
+    }
+    assert_eq!(listed, jobs);
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,7 +78,8 @@ pub(super) async fn pages(
     (limit, wanted): (u32, &[JobStatus]),
 ) -> Result<Vec<Value>, Failure> {
     let mut jobs: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
+    // Nothing for the first page, and yet a cursor: else a page that is too large leaves out what jobs have.
+    let mut cursor = Some(String::new());
     let limit = limit as usize;
     while jobs.len() < limit {
         let count = (limit - jobs.len()).min(PAGE as usize);
