@@ -18,8 +18,7 @@ const FILES: &str = "files";
 const STORE: &str = "store";
 /// The longest that readiness waits for the blob store.
 const FILES_PATIENCE: Duration = Duration::from_secs(2);
-/// How long an answer of the blob store's is good: anybody may ask for readiness as often as they
-/// like.
+/// How long an answer of the stores is good: anybody may ask for readiness as often as they like.
 const CHECK_MS: u64 = 1_000;
 
 /// Open tasks that one explanation looks at.

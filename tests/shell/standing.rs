@@ -56,6 +56,24 @@ async fn a_store_that_takes_nothing_large_is_ready_and_says_so() {
     world.stop().await;
 }
 
+/// Whoever asks for readiness again and again has nothing written more often than once a second.
+#[tokio::test(start_paused = true)]
+async fn a_store_is_asked_how_it_is_once_a_second() {
+    let store = Arc::new(Fickle::default());
+    let world = Fixture::start_on(Arc::clone(&store), Settings::default(), LATE).await;
+    let is_ready = async || world.runtime.readiness().await.ready;
+    assert!(is_ready().await);
+    store.refuses(true, false);
+    assert!(is_ready().await, "it was asked just now");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!is_ready().await);
+    store.refuses(false, false);
+    assert!(!is_ready().await, "it was asked just now");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(is_ready().await);
+    world.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_directory_that_takes_nothing_large_says_so() {
     let folder = tempfile::tempdir().unwrap();
